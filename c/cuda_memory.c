@@ -1,0 +1,265 @@
+// The CUDA memory manager: one fixed pool on each device that was asked for.
+
+#include "cuda_memory.h"
+
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "bun_cuda_memory.h"
+#include "cudart.h"
+#include "lifecycle.h"
+#include "pool_report.h"
+#include "status.h"
+
+enum {
+    DEVICE_COUNT_MAX = 128,
+    // What CUDA promises of cudaMalloc. A pool needs a multiple of its granule.
+    CUDA_MALLOC_ALIGNMENT = 256,
+};
+
+static struct device_pool {
+    struct pool pool;
+    // Guarded by the lifecycle lock. Outlives the open pool only where CUDA refused to take it
+    // back; the next create or reset tries again.
+    void *reservation;
+} device_pools[DEVICE_COUNT_MAX];
+
+static atomic_bool is_created;
+
+struct pool *cuda_memory_pool(double device_id)
+{
+    return device_id < DEVICE_COUNT_MAX ? &device_pools[(int)device_id].pool : NULL;
+}
+
+// ---- Creating and resetting, under the exclusive lifecycle lock
+
+static int32_t reserve(struct device_pool *device_pool, uint64_t byte_size, int device)
+{
+    int32_t status = cudart_check(cudart.cudaMalloc(&device_pool->reservation, byte_size),
+                                  "cudaMalloc",
+                                  "reserve %.0f bytes for the CUDA memory pool of GPU %d",
+                                  (double)byte_size, device);
+    if (status != MEMORY_OK) device_pool->reservation = NULL;
+    return status;
+}
+
+static int32_t give_back(struct device_pool *device_pool, int device)
+{
+    int32_t status = cudart_check(cudart.cudaFree(device_pool->reservation), "cudaFree",
+                                  "give back the CUDA memory pool of GPU %d", device);
+    if (status == MEMORY_OK) device_pool->reservation = NULL;
+    return status;
+}
+
+static bool is_aligned(const void *pointer)
+{
+    return (uintptr_t)pointer % POOL_GRANULE_BYTE_SIZE == 0;
+}
+
+static int32_t reserve_aligned(struct device_pool *device_pool, uint64_t byte_size, int device)
+{
+    int32_t status = reserve(device_pool, byte_size, device);
+    if (status != MEMORY_OK || is_aligned(device_pool->reservation)) return status;
+    // Small reservations may lie between two granules; then there is room to align inside.
+    status = give_back(device_pool, device);
+    if (status != MEMORY_OK) return status;
+    return reserve(device_pool, byte_size + POOL_GRANULE_BYTE_SIZE - CUDA_MALLOC_ALIGNMENT,
+                   device);
+}
+
+// The device is current.
+static int32_t open_device_pool(int device, double byte_size)
+{
+    struct device_pool *device_pool = &device_pools[device];
+    uint64_t granule_count = ((uint64_t)byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
+    uint64_t capacity = granule_count * POOL_GRANULE_BYTE_SIZE;
+    int32_t status = reserve_aligned(device_pool, capacity, device);
+    if (status != MEMORY_OK) return status;
+    uint64_t padding = is_aligned(device_pool->reservation) ? 0 : CUDA_MALLOC_ALIGNMENT;
+    if (pool_open(&device_pool->pool, (uintptr_t)device_pool->reservation + padding, capacity) !=
+        POOL_OK) {
+        report_more("failed to create the CUDA memory pool of GPU %d: no memory for the tables of "
+                    "a pool of %.0f bytes",
+                    device, (double)capacity);
+        return MEMORY_INTERNAL;
+    }
+    return MEMORY_OK;
+}
+
+static int32_t open_device_pools(const double *device_ids, const double *byte_sizes,
+                                 int32_t pool_count)
+{
+    for (int32_t i = 0; i < pool_count; i++) {
+        int device = (int)device_ids[i];
+        int32_t status = cudart_set_device(device);
+        if (status == MEMORY_OK) status = open_device_pool(device, byte_sizes[i]);
+        if (status != MEMORY_OK) return status;
+    }
+    return MEMORY_OK;
+}
+
+static void close_device_pools(void)
+{
+    for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
+        pool_close(&device_pools[device].pool);
+    }
+}
+
+// The pools are closed. Goes on after a failure: every device gets back what it can.
+static int32_t give_all_back(void)
+{
+    int32_t status = MEMORY_OK;
+    for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
+        struct device_pool *device_pool = &device_pools[device];
+        if (device_pool->reservation == NULL) continue;
+        int32_t device_status = cudart_set_device(device);
+        if (device_status == MEMORY_OK) device_status = give_back(device_pool, device);
+        if (device_status != MEMORY_OK) status = device_status;
+    }
+    return status;
+}
+
+static bool has_reservation(void)
+{
+    for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
+        if (device_pools[device].reservation != NULL) return true;
+    }
+    return false;
+}
+
+static int32_t create_pools(const double *device_ids, const double *byte_sizes, int32_t pool_count)
+{
+    int saved_device;
+    int32_t status = cudart_get_device(&saved_device);
+    if (status != MEMORY_OK) return status;
+    status = give_all_back(); // what an earlier reset could not
+    if (status == MEMORY_OK) status = open_device_pools(device_ids, byte_sizes, pool_count);
+    int32_t restored = cudart_set_device(saved_device);
+    if (status == MEMORY_OK) status = restored;
+    if (status != MEMORY_OK) {
+        close_device_pools();
+        give_all_back();
+        cudart_set_device(saved_device);
+    }
+    return status;
+}
+
+static int32_t create(const double *device_ids, const double *byte_sizes, int32_t pool_count)
+{
+    if (is_created) {
+        return report(MEMORY_ALREADY_EXISTS, "the CUDA memory manager has been created already; "
+                                             "it stays as it is");
+    }
+    if (pool_count > 0 && !cudart_is_bound()) {
+        return report(MEMORY_UNAVAILABLE,
+                      "failed to create CUDA memory pools: there is no CUDA runtime");
+    }
+    int32_t status = MEMORY_OK;
+    if (pool_count > 0) status = create_pools(device_ids, byte_sizes, pool_count);
+    if (status == MEMORY_OK) is_created = true;
+    return status;
+}
+
+int32_t cuda_memory_create(const double *device_ids, const double *byte_sizes, int32_t pool_count)
+{
+    lifecycle_lock_exclusive();
+    report_clear();
+    int32_t status = create(device_ids, byte_sizes, pool_count);
+    lifecycle_unlock();
+    return status;
+}
+
+static int32_t reset(void)
+{
+    is_created = false;
+    close_device_pools();
+    if (!has_reservation()) return MEMORY_OK;
+    int saved_device;
+    int32_t status = cudart_get_device(&saved_device);
+    if (status != MEMORY_OK) return status;
+    status = give_all_back();
+    int32_t restored = cudart_set_device(saved_device);
+    return status != MEMORY_OK ? status : restored;
+}
+
+int32_t cuda_memory_reset(void)
+{
+    lifecycle_lock_exclusive();
+    report_clear();
+    int32_t status = reset();
+    lifecycle_unlock();
+    return status;
+}
+
+// ---- Requests
+
+static const char *why_closed(void)
+{
+    return is_created ? "this GPU has no memory pool"
+                      : "the CUDA memory manager has not been created";
+}
+
+void cuda_memory_describe_refusal(char text[POOL_REPORT_BYTE_SIZE_MAX], enum pool_status status,
+                                  const struct pool_stats *full)
+{
+    if (status == POOL_CLOSED) {
+        snprintf(text, POOL_REPORT_BYTE_SIZE_MAX, "%s", why_closed());
+    } else {
+        pool_describe_refusal(text, status, full);
+    }
+}
+
+static _Thread_local int32_t last_alloc_status;
+
+int32_t cuda_memory_alloc_status(void)
+{
+    return last_alloc_status;
+}
+
+double cuda_memory_alloc(double byte_size, double device_id)
+{
+    struct pool *pool = cuda_memory_pool(device_id);
+    struct pool_block block;
+    struct pool_stats full;
+    enum pool_status status =
+        pool == NULL ? POOL_CLOSED : pool_alloc(pool, (uint64_t)byte_size, &block, &full);
+    if (__builtin_expect(status == POOL_OK, 1)) return (double)block.address;
+    char reason[POOL_REPORT_BYTE_SIZE_MAX];
+    cuda_memory_describe_refusal(reason, status, &full);
+    last_alloc_status =
+        report(status == POOL_CLOSED ? MEMORY_UNAVAILABLE : MEMORY_INTERNAL,
+               "failed to allocate %.0f bytes of CUDA memory on GPU %.0f: %s", byte_size,
+               device_id, reason);
+    return 0;
+}
+
+int32_t cuda_memory_free(double address, double device_id)
+{
+    struct pool *pool = cuda_memory_pool(device_id);
+    enum pool_status status =
+        pool == NULL ? POOL_CLOSED : pool_free(pool, (uint64_t)address, 0);
+    if (__builtin_expect(status == POOL_OK, 1)) return MEMORY_OK;
+    if (status == POOL_CLOSED) {
+        return report(MEMORY_UNAVAILABLE, "failed to free 0x%llx on GPU %.0f: %s",
+                      (unsigned long long)address, device_id, why_closed());
+    }
+    return report(MEMORY_INVALID_ARG,
+                  "failed to free 0x%llx on GPU %.0f: no live allocation of this GPU's pool starts "
+                  "there (%s)",
+                  (unsigned long long)address, device_id,
+                  pool_contains(pool, (uint64_t)address)
+                      ? "it was freed already, or lies inside a block"
+                      : "it lies outside the pool");
+}
+
+int32_t cuda_memory_stats(double device_id, struct memory_pool_stats *stats)
+{
+    struct pool *pool = cuda_memory_pool(device_id);
+    struct pool_stats exact;
+    if (pool == NULL || pool_read_stats(pool, &exact) != POOL_OK) {
+        return report(MEMORY_UNAVAILABLE, "failed to read the statistics of GPU %.0f: %s",
+                      device_id, why_closed());
+    }
+    pool_stats_to_doubles(&exact, stats);
+    return MEMORY_OK;
+}

@@ -1,0 +1,22 @@
+// Memory of the system heap, tracked: whatever is handed out can be told from any other address,
+// and a reset finds all of it. Thread-safe.
+#ifndef NONPINNED_MEMORY_H
+#define NONPINNED_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+// Aligned like a pool's blocks. Null where the system refuses.
+void *nonpinned_memory_alloc(uint64_t byte_size, uint64_t *generation);
+
+// False where no allocation of this life starts at the address. With a generation other than 0,
+// memory of an earlier life is gone already, and that is success.
+bool nonpinned_memory_free(void *pointer, uint64_t generation);
+
+// Frees everything that lives.
+void nonpinned_memory_reset(void);
+
+uint64_t nonpinned_memory_count(void);
+uint64_t nonpinned_memory_generation(void);
+
+#endif

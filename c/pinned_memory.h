@@ -1,0 +1,23 @@
+// What the pinned memory manager offers its neighbours in this library.
+#ifndef PINNED_MEMORY_H
+#define PINNED_MEMORY_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "bun_cuda_memory.h"
+
+// Pinned memory, else non-pinned memory where that is allowed; with or without a pool, and before
+// the manager is created too. A return above 0 says that the message has one more line, the
+// warning about a fallback that this process has not seen yet.
+int32_t pinned_memory_take(struct memory_location *location, double byte_size,
+                           bool allow_nonpinned_fallback);
+
+// Frees either kind. Memory of an earlier life of the manager is gone already: that succeeds. With
+// generation 0, whatever is live at the address now.
+int32_t pinned_memory_give(double address, int32_t memory_type, double generation);
+
+// Whether memory of this kind and generation is still there.
+bool pinned_memory_is_current(int32_t memory_type, double generation);
+
+#endif

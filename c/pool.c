@@ -1,0 +1,642 @@
+#include "pool.h"
+
+#include <stddef.h>
+#include <string.h>
+
+enum side { LOW, HIGH };
+
+enum {
+    SENTINEL = 0,
+    MIDDLE = 1,
+    BUCKET_COUNT_AT_OPEN = 1024,
+    // Beyond this many blocks of a bin, looking for a better fit gains less than it costs.
+    FIT_SCAN_COUNT_MAX = 16,
+    // A request is large from this share of the pool on.
+    LARGE_SHARE = 64,
+};
+
+#define NODE_COUNT_MAX UINT32_MAX
+#define GRANULE_COUNT_MAX ((uint64_t)1 << 44)
+#define HASH_MULTIPLIER UINT64_C(0x9E3779B97F4A7C15) // 2^64 / the golden ratio
+
+// A block. Neighbours by address form a ring that the sentinel, node 0, closes: it stands before
+// the lowest and after the highest block, and counts as live, so that nothing joins it. Node 1 is
+// the middle, a free block that is in no bin and may be empty.
+struct node {
+    uint64_t granule; // the first, counted from the pool's base
+    // granule count * 2 + 1 while live. One word, always written and read whole: a bit field would
+    // be written as a byte and then read as a word, which stalls the processor.
+    uint64_t extent;
+    uint32_t previous;
+    uint32_t next;
+    union {
+        struct {
+            uint32_t bin_previous; // 0 for the first of its bin
+            uint32_t bin_next;
+        };
+        uint32_t bucket_next; // while live
+        uint32_t spare_next;  // while on the stack of spare nodes
+    };
+};
+
+_Static_assert(sizeof(struct node) == 32, "two nodes fill a cache line");
+
+static struct node *node_at(const struct pool *pool, uint32_t number)
+{
+    return (struct node *)pool->nodes.base + number;
+}
+
+static bool is_live(const struct node *node)
+{
+    return node->extent & 1;
+}
+
+static uint64_t granule_count_of(const struct node *node)
+{
+    return node->extent >> 1;
+}
+
+static uint64_t free_extent(uint64_t granule_count)
+{
+    return granule_count << 1;
+}
+
+static uint64_t live_extent(uint64_t granule_count)
+{
+    return granule_count << 1 | 1;
+}
+
+// ---- Spare nodes
+
+// SENTINEL where the system refuses memory.
+static uint32_t take_node(struct pool *pool)
+{
+    uint32_t number = pool->spare_node;
+    if (number != SENTINEL) {
+        pool->spare_node = node_at(pool, number)->spare_next;
+        return number;
+    }
+    size_t needed_byte_size = ((size_t)pool->node_count + 1) * sizeof(struct node);
+    if (!metadata_array_ensure(&pool->nodes, needed_byte_size)) return SENTINEL;
+    return pool->node_count++;
+}
+
+static void give_node_back(struct pool *pool, uint32_t number)
+{
+    node_at(pool, number)->spare_next = pool->spare_node;
+    pool->spare_node = number;
+}
+
+// ---- Bins of free blocks
+
+static uint32_t bin_of(uint64_t granule_count)
+{
+    if (granule_count < POOL_BINS_PER_LEVEL) return (uint32_t)granule_count;
+    uint32_t level = 59 - (uint32_t)__builtin_clzll(granule_count);
+    return level * POOL_BINS_PER_LEVEL +
+           (uint32_t)((granule_count >> (level - 1)) % POOL_BINS_PER_LEVEL);
+}
+
+static enum side side_of(const struct pool *pool, const struct node *node)
+{
+    return node->granule < node_at(pool, MIDDLE)->granule ? LOW : HIGH;
+}
+
+static void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t number)
+{
+    struct node *node = node_at(pool, number);
+    uint32_t bin = bin_of(granule_count_of(node));
+    uint32_t head = bins->heads[bin];
+    node->bin_previous = SENTINEL;
+    node->bin_next = head;
+    if (head != SENTINEL) node_at(pool, head)->bin_previous = number;
+    bins->heads[bin] = number;
+    bins->bin_bitmaps[bin / POOL_BINS_PER_LEVEL] |= 1u << bin % POOL_BINS_PER_LEVEL;
+    bins->level_bitmap |= UINT64_C(1) << bin / POOL_BINS_PER_LEVEL;
+}
+
+static void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t number)
+{
+    struct node *node = node_at(pool, number);
+    if (node->bin_next != SENTINEL) {
+        node_at(pool, node->bin_next)->bin_previous = node->bin_previous;
+    }
+    if (node->bin_previous != SENTINEL) {
+        node_at(pool, node->bin_previous)->bin_next = node->bin_next;
+        return;
+    }
+    uint32_t bin = bin_of(granule_count_of(node));
+    bins->heads[bin] = node->bin_next;
+    if (node->bin_next != SENTINEL) return;
+    uint32_t level = bin / POOL_BINS_PER_LEVEL;
+    bins->bin_bitmaps[level] &= ~(1u << bin % POOL_BINS_PER_LEVEL);
+    if (bins->bin_bitmaps[level] == 0) bins->level_bitmap &= ~(UINT64_C(1) << level);
+}
+
+// The middle is in no bin, and a large block mostly stays in its bin: then nothing is relinked.
+static void resize_free(struct pool *pool, struct pool_bins *bins, uint32_t number,
+                        uint64_t granule_count)
+{
+    struct node *node = node_at(pool, number);
+    if (number == MIDDLE || bin_of(granule_count_of(node)) == bin_of(granule_count)) {
+        node->extent = free_extent(granule_count);
+        return;
+    }
+    bin_remove(pool, bins, number);
+    node->extent = free_extent(granule_count);
+    bin_insert(pool, bins, number);
+}
+
+// The first non-empty bin after this one, or 0, which is never in use: no block in it is empty.
+static uint32_t next_filled_bin(const struct pool_bins *bins, uint32_t bin)
+{
+    uint32_t level = bin / POOL_BINS_PER_LEVEL;
+    uint32_t in_level = bins->bin_bitmaps[level] & (~1u << bin % POOL_BINS_PER_LEVEL);
+    if (in_level == 0) {
+        uint64_t above = bins->level_bitmap & (~UINT64_C(1) << level);
+        if (above == 0) return 0;
+        level = (uint32_t)__builtin_ctzll(above);
+        in_level = bins->bin_bitmaps[level];
+    }
+    return level * POOL_BINS_PER_LEVEL + (uint32_t)__builtin_ctz(in_level);
+}
+
+// The smallest of the list's first blocks that holds `granule_count`, or SENTINEL.
+static uint32_t best_in_list(const struct pool *pool, uint32_t head, uint64_t granule_count,
+                             uint32_t scan_count_max)
+{
+    uint32_t best = SENTINEL;
+    uint64_t best_granule_count = UINT64_MAX;
+    uint32_t number = head;
+    for (uint32_t scanned = 0; number != SENTINEL && scanned < scan_count_max; scanned++) {
+        const struct node *node = node_at(pool, number);
+        uint64_t found = granule_count_of(node);
+        if (found >= granule_count && found < best_granule_count) {
+            best = number;
+            best_granule_count = found;
+            if (found == granule_count) break;
+        }
+        number = node->bin_next;
+    }
+    return best;
+}
+
+static uint32_t best_in_bins(const struct pool *pool, const struct pool_bins *bins,
+                             uint64_t granule_count)
+{
+    if (bins->level_bitmap == 0) return SENTINEL;
+    uint32_t bin = bin_of(granule_count);
+    uint32_t best = best_in_list(pool, bins->heads[bin], granule_count, FIT_SCAN_COUNT_MAX);
+    if (best != SENTINEL) return best;
+    uint32_t larger = next_filled_bin(bins, bin);
+    return larger == 0 ? SENTINEL
+                       : best_in_list(pool, bins->heads[larger], granule_count, FIT_SCAN_COUNT_MAX);
+}
+
+// Where a request belongs.
+static enum side side_for(const struct pool *pool, uint64_t granule_count)
+{
+    return granule_count * LARGE_SHARE >= pool->granule_count ? HIGH : LOW;
+}
+
+static uint32_t find_fit(const struct pool *pool, uint64_t granule_count)
+{
+    enum side side = side_for(pool, granule_count);
+    const struct pool_bins *own = &pool->bins[side];
+    uint32_t best = best_in_bins(pool, own, granule_count);
+    if (best != SENTINEL) return best;
+    if (granule_count_of(node_at(pool, MIDDLE)) >= granule_count) return MIDDLE;
+    const struct pool_bins *other = &pool->bins[1 - side];
+    best = best_in_bins(pool, other, granule_count);
+    if (best != SENTINEL) return best;
+    // Before a request is refused, no block that would serve it is left unseen.
+    uint32_t bin = bin_of(granule_count);
+    best = best_in_list(pool, own->heads[bin], granule_count, UINT32_MAX);
+    if (best != SENTINEL) return best;
+    return best_in_list(pool, other->heads[bin], granule_count, UINT32_MAX);
+}
+
+static uint64_t largest_in_bins(const struct pool *pool, const struct pool_bins *bins)
+{
+    if (bins->level_bitmap == 0) return 0;
+    uint32_t level = 63 - (uint32_t)__builtin_clzll(bins->level_bitmap);
+    uint32_t index = 31 - (uint32_t)__builtin_clz(bins->bin_bitmaps[level]);
+    uint64_t largest = 0;
+    uint32_t number = bins->heads[level * POOL_BINS_PER_LEVEL + index];
+    for (; number != SENTINEL; number = node_at(pool, number)->bin_next) {
+        uint64_t granule_count = granule_count_of(node_at(pool, number));
+        if (granule_count > largest) largest = granule_count;
+    }
+    return largest;
+}
+
+static uint64_t largest_free_granule_count(const struct pool *pool)
+{
+    uint64_t largest = granule_count_of(node_at(pool, MIDDLE));
+    for (enum side side = LOW; side <= HIGH; side++) {
+        uint64_t in_side = largest_in_bins(pool, &pool->bins[side]);
+        if (in_side > largest) largest = in_side;
+    }
+    return largest;
+}
+
+// ---- Index of live blocks by address
+
+static uint32_t *bucket_at(const struct pool *pool, uint64_t bucket)
+{
+    return (uint32_t *)(void *)pool->buckets.base + bucket;
+}
+
+// Linear hashing: the buckets beyond bucket_mask exist only up to bucket_count; what hashes
+// further is still in the bucket that has not been split yet.
+static uint64_t bucket_of(const struct pool *pool, uint64_t granule)
+{
+    uint64_t hash = (granule * HASH_MULTIPLIER) >> 32;
+    uint64_t bucket = hash & (2 * pool->bucket_mask + 1);
+    return bucket < pool->bucket_count ? bucket : bucket & pool->bucket_mask;
+}
+
+// Splits one bucket in two. Where the system refuses memory chains get longer, nothing else.
+static void add_bucket(struct pool *pool)
+{
+    uint64_t added = pool->bucket_count;
+    if (!metadata_array_ensure(&pool->buckets, (added + 1) * sizeof(uint32_t))) return;
+    if (added == 2 * pool->bucket_mask + 2) pool->bucket_mask = 2 * pool->bucket_mask + 1;
+    pool->bucket_count = added + 1;
+
+    uint32_t *kept_link = bucket_at(pool, added & pool->bucket_mask);
+    uint32_t *moved_link = bucket_at(pool, added);
+    for (uint32_t number = *kept_link; number != SENTINEL;) {
+        struct node *node = node_at(pool, number);
+        uint32_t **link = bucket_of(pool, node->granule) == added ? &moved_link : &kept_link;
+        **link = number;
+        *link = &node->bucket_next;
+        number = node->bucket_next;
+    }
+    *kept_link = SENTINEL;
+    *moved_link = SENTINEL;
+}
+
+static void index_insert(struct pool *pool, uint32_t number)
+{
+    if (pool->live_block_count > pool->bucket_count) add_bucket(pool);
+    struct node *node = node_at(pool, number);
+    uint32_t *head = bucket_at(pool, bucket_of(pool, node->granule));
+    node->bucket_next = *head;
+    *head = number;
+}
+
+// The live block that starts at the granule, no longer in the index; SENTINEL if there is none.
+static uint32_t index_remove(struct pool *pool, uint64_t granule)
+{
+    uint32_t *link = bucket_at(pool, bucket_of(pool, granule));
+    for (uint32_t number; (number = *link) != SENTINEL;) {
+        struct node *node = node_at(pool, number);
+        if (node->granule == granule) {
+            *link = node->bucket_next;
+            return number;
+        }
+        link = &node->bucket_next;
+    }
+    return SENTINEL;
+}
+
+// ---- Splitting and joining
+
+static void link_between(struct pool *pool, uint32_t previous, uint32_t number, uint32_t next)
+{
+    struct node *node = node_at(pool, number);
+    node->previous = previous;
+    node->next = next;
+    node_at(pool, previous)->next = number;
+    node_at(pool, next)->previous = number;
+}
+
+static void unlink_and_give_back(struct pool *pool, uint32_t number)
+{
+    struct node *node = node_at(pool, number);
+    node_at(pool, node->previous)->next = node->next;
+    node_at(pool, node->next)->previous = node->previous;
+    give_node_back(pool, number);
+}
+
+// Cuts a live block off a free one that is larger, or off the middle: at the end that is further
+// from the middle, or that touches the side. SENTINEL where the system refuses memory.
+static uint32_t split(struct pool *pool, enum side side, uint32_t rest_number,
+                      uint64_t granule_count)
+{
+    uint32_t number = take_node(pool);
+    if (number == SENTINEL) return SENTINEL;
+    struct node *rest = node_at(pool, rest_number);
+    struct node *node = node_at(pool, number);
+    uint64_t rest_granule_count = granule_count_of(rest) - granule_count;
+    node->extent = live_extent(granule_count);
+    if (side == LOW) {
+        node->granule = rest->granule;
+        rest->granule += granule_count;
+        link_between(pool, rest->previous, number, rest_number);
+    } else {
+        node->granule = rest->granule + rest_granule_count;
+        link_between(pool, rest_number, number, rest->next);
+    }
+    resize_free(pool, &pool->bins[side], rest_number, rest_granule_count);
+    return number;
+}
+
+// The free neighbours are joined to the block's node, which gets its place in a bin, or to the
+// middle. The block is no longer in the index.
+static void make_free(struct pool *pool, uint32_t number)
+{
+    struct node *node = node_at(pool, number);
+    struct pool_bins *bins = &pool->bins[side_of(pool, node)];
+    uint32_t previous_number = node->previous;
+    uint32_t next_number = node->next;
+    struct node *previous = node_at(pool, previous_number);
+    struct node *next = node_at(pool, next_number);
+    uint64_t granule_count = granule_count_of(node);
+    bool joins_previous = !is_live(previous);
+    bool joins_next = !is_live(next);
+
+    if (!joins_previous && !joins_next) {
+        node->extent = free_extent(granule_count);
+        bin_insert(pool, bins, number);
+        return;
+    }
+    unlink_and_give_back(pool, number);
+    if (joins_previous && joins_next) {
+        // One of the two free neighbours goes too, never the middle.
+        uint32_t kept_number = next_number == MIDDLE ? MIDDLE : previous_number;
+        uint32_t gone_number = next_number == MIDDLE ? previous_number : next_number;
+        struct node *kept = node_at(pool, kept_number);
+        uint64_t joined_count =
+            granule_count_of(previous) + granule_count + granule_count_of(next);
+        kept->granule = previous->granule;
+        bin_remove(pool, bins, gone_number);
+        unlink_and_give_back(pool, gone_number);
+        resize_free(pool, bins, kept_number, joined_count);
+    } else if (joins_previous) {
+        resize_free(pool, bins, previous_number, granule_count_of(previous) + granule_count);
+    } else {
+        next->granule = node->granule;
+        resize_free(pool, bins, next_number, granule_count_of(next) + granule_count);
+    }
+}
+
+// ---- Opening and closing
+
+static bool reserve_tables(struct pool *pool, uint64_t granule_count)
+{
+    // At worst every granule is a block of its own; and the sentinel.
+    uint64_t node_count = granule_count < NODE_COUNT_MAX ? granule_count + 1 : NODE_COUNT_MAX;
+    uint64_t bucket_count =
+        node_count > BUCKET_COUNT_AT_OPEN ? node_count : BUCKET_COUNT_AT_OPEN;
+    if (!metadata_array_reserve(&pool->nodes, node_count * sizeof(struct node))) return false;
+    if (metadata_array_reserve(&pool->buckets, bucket_count * sizeof(uint32_t)) &&
+        metadata_array_grow(&pool->nodes, 2 * sizeof(struct node)) &&
+        metadata_array_grow(&pool->buckets, BUCKET_COUNT_AT_OPEN * sizeof(uint32_t))) {
+        return true;
+    }
+    metadata_array_release(&pool->nodes);
+    metadata_array_release(&pool->buckets);
+    return false;
+}
+
+static uint64_t new_generation(void)
+{
+    static _Atomic uint64_t last_generation;
+    return atomic_fetch_add_explicit(&last_generation, 1, memory_order_relaxed) + 1;
+}
+
+static enum pool_status open_locked(struct pool *pool, uint64_t base, uint64_t granule_count)
+{
+    if (!reserve_tables(pool, granule_count)) return POOL_OUT_OF_METADATA;
+    memset(pool->bins, 0, sizeof pool->bins);
+    pool->spare_node = SENTINEL;
+    pool->node_count = MIDDLE + 1;
+    pool->base = base;
+    pool->granule_count = granule_count;
+    pool->used_granule_count = 0;
+    pool->peak_used_granule_count = 0;
+    pool->live_block_count = 0;
+    pool->failed_allocation_count = 0;
+    pool->bucket_count = BUCKET_COUNT_AT_OPEN;
+    pool->bucket_mask = BUCKET_COUNT_AT_OPEN - 1;
+    *node_at(pool, SENTINEL) = (struct node){.extent = live_extent(0), .previous = MIDDLE, .next = MIDDLE};
+    *node_at(pool, MIDDLE) = (struct node){.extent = free_extent(granule_count)};
+    pool->generation = new_generation();
+    return POOL_OK;
+}
+
+enum pool_status pool_open(struct pool *pool, uint64_t base, uint64_t byte_size)
+{
+    uint64_t granule_count = byte_size / POOL_GRANULE_BYTE_SIZE;
+    if (granule_count == 0 || granule_count > GRANULE_COUNT_MAX ||
+        byte_size % POOL_GRANULE_BYTE_SIZE != 0 || base % POOL_GRANULE_BYTE_SIZE != 0 ||
+        base == 0 || base + byte_size < base) {
+        return POOL_BAD_RANGE;
+    }
+    lock_acquire(&pool->lock);
+    enum pool_status status = pool->generation != 0
+                                  ? POOL_BAD_RANGE
+                                  : open_locked(pool, base, granule_count);
+    lock_release(&pool->lock);
+    return status;
+}
+
+void pool_close(struct pool *pool)
+{
+    lock_acquire(&pool->lock);
+    pool->generation = 0;
+    metadata_array_release(&pool->nodes);
+    metadata_array_release(&pool->buckets);
+    lock_release(&pool->lock);
+}
+
+// ---- Requests
+
+static void read_stats_locked(const struct pool *pool, struct pool_stats *stats)
+{
+    const uint64_t granule_byte_size = POOL_GRANULE_BYTE_SIZE;
+    uint64_t free_granule_count = pool->granule_count - pool->used_granule_count;
+    stats->capacity_byte_size = pool->granule_count * granule_byte_size;
+    stats->used_byte_size = pool->used_granule_count * granule_byte_size;
+    stats->peak_used_byte_size = pool->peak_used_granule_count * granule_byte_size;
+    stats->free_byte_size = free_granule_count * granule_byte_size;
+    stats->largest_free_byte_size = largest_free_granule_count(pool) * granule_byte_size;
+    stats->allocation_count = pool->live_block_count;
+    stats->failed_allocation_count = pool->failed_allocation_count;
+}
+
+static enum pool_status alloc_locked(struct pool *pool, uint64_t granule_count,
+                                     struct pool_block *block)
+{
+    if (pool->generation == 0) return POOL_CLOSED;
+    // A size that no pool can have has no bin either.
+    if (granule_count > pool->granule_count) return POOL_FULL;
+    uint32_t number = find_fit(pool, granule_count);
+    if (number == SENTINEL) return POOL_FULL;
+    struct node *node = node_at(pool, number);
+    enum side side = number == MIDDLE ? side_for(pool, granule_count) : side_of(pool, node);
+    if (number != MIDDLE && granule_count_of(node) == granule_count) {
+        bin_remove(pool, &pool->bins[side], number);
+        node->extent = live_extent(granule_count);
+    } else {
+        number = split(pool, side, number, granule_count);
+        if (number == SENTINEL) return POOL_OUT_OF_METADATA;
+        node = node_at(pool, number);
+    }
+    pool->live_block_count++;
+    index_insert(pool, number);
+    pool->used_granule_count += granule_count;
+    if (pool->used_granule_count > pool->peak_used_granule_count) {
+        pool->peak_used_granule_count = pool->used_granule_count;
+    }
+    block->address = pool->base + node->granule * POOL_GRANULE_BYTE_SIZE;
+    block->generation = pool->generation;
+    return POOL_OK;
+}
+
+enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_block *block,
+                            struct pool_stats *full)
+{
+    if (byte_size == 0) return POOL_BAD_RANGE;
+    uint64_t granule_count = (byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
+    lock_acquire(&pool->lock);
+    enum pool_status status = alloc_locked(pool, granule_count, block);
+    if (__builtin_expect(status == POOL_FULL || status == POOL_OUT_OF_METADATA, 0)) {
+        pool->failed_allocation_count++;
+        if (full != NULL) read_stats_locked(pool, full);
+    }
+    lock_release(&pool->lock);
+    return status;
+}
+
+static enum pool_status free_locked(struct pool *pool, uint64_t address, uint64_t generation)
+{
+    if (pool->generation == 0) return POOL_CLOSED;
+    if (generation != 0 && generation != pool->generation) return POOL_CLOSED;
+    uint64_t offset = address - pool->base; // wraps to a huge one below the base
+    uint64_t granule = offset / POOL_GRANULE_BYTE_SIZE;
+    if (granule >= pool->granule_count || offset % POOL_GRANULE_BYTE_SIZE != 0) {
+        return POOL_NOT_ALLOCATED;
+    }
+    uint32_t number = index_remove(pool, granule);
+    if (number == SENTINEL) return POOL_NOT_ALLOCATED;
+    pool->live_block_count--;
+    pool->used_granule_count -= granule_count_of(node_at(pool, number));
+    make_free(pool, number);
+    return POOL_OK;
+}
+
+enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation)
+{
+    lock_acquire(&pool->lock);
+    enum pool_status status = free_locked(pool, address, generation);
+    lock_release(&pool->lock);
+    return status;
+}
+
+// ---- Looking at a pool
+
+enum pool_status pool_read_stats(struct pool *pool, struct pool_stats *stats)
+{
+    lock_acquire(&pool->lock);
+    enum pool_status status = pool->generation == 0 ? POOL_CLOSED : POOL_OK;
+    if (status == POOL_OK) read_stats_locked(pool, stats);
+    lock_release(&pool->lock);
+    return status;
+}
+
+uint64_t pool_generation(struct pool *pool)
+{
+    lock_acquire(&pool->lock);
+    uint64_t generation = pool->generation;
+    lock_release(&pool->lock);
+    return generation;
+}
+
+bool pool_contains(struct pool *pool, uint64_t address)
+{
+    lock_acquire(&pool->lock);
+    bool contains = pool->generation != 0 &&
+                    address - pool->base < pool->granule_count * POOL_GRANULE_BYTE_SIZE;
+    lock_release(&pool->lock);
+    return contains;
+}
+
+static const char *broken_in_address_order(const struct pool *pool, uint64_t free_block_counts[2])
+{
+    bool has_middle = false;
+    uint64_t granule = 0, used_granule_count = 0, live_block_count = 0;
+    bool previous_is_live = true;
+    uint32_t previous = SENTINEL;
+    uint32_t number = node_at(pool, SENTINEL)->next;
+    for (; number != SENTINEL; number = node_at(pool, number)->next) {
+        const struct node *node = node_at(pool, number);
+        if (node->previous != previous) return "neighbours agree on each other";
+        if (node->granule != granule) return "blocks follow each other without gap or overlap";
+        if (granule_count_of(node) == 0 && number != MIDDLE) return "only the middle may be empty";
+        if (!is_live(node) && !previous_is_live) return "no two free blocks are neighbours";
+        if (is_live(node)) {
+            live_block_count++;
+            used_granule_count += granule_count_of(node);
+            uint32_t found = *bucket_at(pool, bucket_of(pool, granule));
+            while (found != number && found != SENTINEL) found = node_at(pool, found)->bucket_next;
+            if (found != number) return "every live block is in the index";
+        } else if (number == MIDDLE) {
+            has_middle = true;
+        } else {
+            ++free_block_counts[has_middle ? HIGH : LOW];
+        }
+        granule += granule_count_of(node);
+        previous_is_live = is_live(node);
+        previous = number;
+    }
+    if (!has_middle) return "the middle is between the sides";
+    if (granule != pool->granule_count) return "the blocks fill the pool";
+    if (used_granule_count != pool->used_granule_count) return "the used size is exact";
+    if (live_block_count != pool->live_block_count) return "the number of live blocks is exact";
+    return NULL;
+}
+
+static const char *broken_in_bins(const struct pool *pool, enum side side,
+                                  uint64_t free_block_count)
+{
+    const struct pool_bins *bins = &pool->bins[side];
+    uint64_t listed_count = 0;
+    for (uint32_t bin = 0; bin < POOL_BIN_LEVEL_COUNT * POOL_BINS_PER_LEVEL; bin++) {
+        uint32_t level = bin / POOL_BINS_PER_LEVEL;
+        bool is_marked = bins->bin_bitmaps[level] >> bin % POOL_BINS_PER_LEVEL & 1;
+        if (is_marked != (bins->heads[bin] != SENTINEL)) return "bitmaps mark the filled bins";
+        if ((bins->level_bitmap >> level & 1) != (bins->bin_bitmaps[level] != 0)) {
+            return "the level bitmap marks the filled levels";
+        }
+        uint32_t previous = SENTINEL;
+        for (uint32_t number = bins->heads[bin]; number != SENTINEL;) {
+            const struct node *node = node_at(pool, number);
+            if (is_live(node) || number == MIDDLE) return "bins list free blocks only";
+            if (side_of(pool, node) != side) return "a free block is listed on its side";
+            if (bin_of(granule_count_of(node)) != bin) return "a free block is in its size's bin";
+            if (node->bin_previous != previous) return "bin links agree in both directions";
+            if (++listed_count > free_block_count) return "every free block is listed once";
+            previous = number;
+            number = node->bin_next;
+        }
+    }
+    return listed_count == free_block_count ? NULL : "every free block is listed";
+}
+
+const char *pool_broken_invariant(struct pool *pool)
+{
+    lock_acquire(&pool->lock);
+    const char *broken = NULL;
+    if (pool->generation != 0) {
+        uint64_t free_block_counts[2] = {0, 0};
+        broken = broken_in_address_order(pool, free_block_counts);
+        for (enum side side = LOW; broken == NULL && side <= HIGH; side++) {
+            broken = broken_in_bins(pool, side, free_block_counts[side]);
+        }
+    }
+    lock_release(&pool->lock);
+    return broken;
+}

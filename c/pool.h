@@ -1,0 +1,116 @@
+// A pool: one contiguous range of addresses, handed out in blocks.
+//
+// The pool never touches the memory that it manages, which may be a GPU's: everything it knows is
+// in tables of its own, and it knows nothing of CUDA. Every call is thread-safe and takes a time
+// that does not depend on how many blocks live.
+//
+// Blocks.   The range is cut into granules of 512 bytes. A block is a run of granules, free or
+//           live; one 32-byte node describes it. Nodes are linked in address order, so a freed
+//           block finds both neighbours and joins the free ones at once: two free blocks are never
+//           neighbours.
+// Sides.    Small requests are served from the low end of the range and large ones from the high
+//           end, so that a small block that lives long does not split a large hole. Between the
+//           two sides lies the middle, which nothing has touched: a side takes from it only what
+//           its own free blocks cannot serve, and gives back what reaches it again. A side that is
+//           full borrows from the other.
+// Bins.     A side lists its free blocks by size: sizes below 32 granules have a bin each, and
+//           above that every power of two is divided into 32 bins. Bitmaps of the non-empty bins
+//           make "the next bin that fits" two bit scans. Inside a bin the best of the first few
+//           blocks is taken, which packs as exact best fit does at a bounded price.
+// Index.    A live block is found by its address in a chained hash table, whose links are in the
+//           nodes. The table grows by one bucket at a time (linear hashing), so that no single
+//           request pays for a rehash of all.
+// Lock.     One per pool, held for some tens of nanoseconds.
+#ifndef POOL_H
+#define POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "lock.h"
+#include "metadata_array.h"
+
+enum {
+    POOL_GRANULE_BYTE_SIZE = 512,
+    POOL_BIN_LEVEL_COUNT = 41, // sizes up to 2^44 granules, which are 2^53 bytes
+    POOL_BINS_PER_LEVEL = 32,
+};
+
+enum pool_status {
+    POOL_OK,
+    POOL_CLOSED,          // not open, or reopened since the generation that was asked for
+    POOL_FULL,            // no free block is large enough
+    POOL_OUT_OF_METADATA, // the system refuses memory for the pool's own tables
+    POOL_NOT_ALLOCATED,   // the address is not that of a live block
+    POOL_BAD_RANGE,       // misaligned, empty, or beyond the address space
+};
+
+struct pool_stats {
+    uint64_t capacity_byte_size;
+    uint64_t used_byte_size; // in whole granules
+    uint64_t peak_used_byte_size;
+    uint64_t free_byte_size;
+    uint64_t largest_free_byte_size;
+    uint64_t allocation_count; // live blocks
+    uint64_t failed_allocation_count;
+};
+
+struct pool_block {
+    uint64_t address;
+    uint64_t generation;
+};
+
+// The free blocks of one side, by size.
+struct pool_bins {
+    uint64_t level_bitmap;
+    uint32_t bin_bitmaps[POOL_BIN_LEVEL_COUNT];
+    uint32_t heads[POOL_BIN_LEVEL_COUNT * POOL_BINS_PER_LEVEL];
+};
+
+// All members are private to pool.c. A zeroed pool is a valid, closed one.
+struct pool {
+    struct lock lock;
+    uint32_t spare_node; // a stack of node numbers that were given back
+    uint32_t node_count; // numbers ever used, the sentinel's 0 among them
+    uint64_t base;
+    uint64_t generation; // 0 while closed; unique to each opening of any pool
+    uint64_t granule_count;
+    uint64_t used_granule_count;
+    uint64_t peak_used_granule_count;
+    uint64_t live_block_count;
+    uint64_t failed_allocation_count;
+
+    struct metadata_array nodes;
+
+    struct metadata_array buckets;
+    uint64_t bucket_count;
+    uint64_t bucket_mask; // 2^n - 1, where bucket_mask < bucket_count <= 2 * bucket_mask + 2
+
+    struct pool_bins bins[2]; // by side
+};
+
+// Opens a closed pool on `byte_size` bytes from `base`, both multiples of the granule.
+enum pool_status pool_open(struct pool *pool, uint64_t base, uint64_t byte_size);
+
+// Forgets all blocks and gives the tables back. The managed range is the caller's again.
+void pool_close(struct pool *pool);
+
+// `full`, if not null, receives the statistics of the very moment in which the pool was full.
+enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_block *block,
+                            struct pool_stats *full);
+
+// With a generation other than 0, frees only if the pool was not reopened since.
+enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation);
+
+enum pool_status pool_read_stats(struct pool *pool, struct pool_stats *stats);
+
+// The generation now open, or 0.
+uint64_t pool_generation(struct pool *pool);
+
+// Whether the address lies in the range of the open pool.
+bool pool_contains(struct pool *pool, uint64_t address);
+
+// The first invariant that does not hold, in words, or null. Walks the whole pool.
+const char *pool_broken_invariant(struct pool *pool);
+
+#endif
