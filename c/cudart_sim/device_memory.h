@@ -1,0 +1,39 @@
+// The memory of the devices. A device pointer lies in an address range that the host may not touch;
+// the bytes behind it are reached through an alias, a second range over the device's memory.
+// Every function may be called from any thread.
+#ifndef DEVICE_MEMORY_H
+#define DEVICE_MEMORY_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cudart_abi.h"
+
+// The device must exist. An empty block is a null pointer.
+cudaError_t device_memory_allocate(int device, size_t size, void **pointer);
+
+// Accepts a null pointer and the start of a live block, whatever its device.
+cudaError_t device_memory_free(void *pointer);
+
+// Number and sum of the sizes of the device's live blocks. The device must exist.
+void device_memory_usage(int device, uint64_t *block_count, uint64_t *byte_size);
+
+// Gives the device of the live block in which the pointer lies. False when it lies in none.
+bool device_memory_find(const void *pointer, int *device);
+
+enum device_range {
+    // Does not start in the address space of a device.
+    DEVICE_RANGE_OUTSIDE,
+    // Lies in one live block.
+    DEVICE_RANGE_LIVE,
+    // Starts in the address space of a device, but is not within one live block.
+    DEVICE_RANGE_INVALID,
+};
+
+// Classifies the range, and gives the alias of its start if it is live. The alias stays mapped as
+// long as the process runs: a caller that uses it after the block is freed reads and writes the
+// bytes of nobody or of the next owner, as on a real device.
+enum device_range device_memory_locate(const void *pointer, size_t size, char **alias);
+
+#endif

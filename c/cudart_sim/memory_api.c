@@ -1,0 +1,91 @@
+// The CUDA runtime's functions for memory.
+#include "config.h"
+#include "device_memory.h"
+#include "entry_point.h"
+#include "host_memory.h"
+#include "thread_state.h"
+#include "transfer.h"
+
+ENTRY_POINT(cudaMalloc, (void **device_pointer, size_t size), (device_pointer, size))
+{
+    if (device_pointer == NULL)
+        return cudaErrorInvalidValue;
+    return device_memory_allocate(thread_state.current_device, size, device_pointer);
+}
+
+ENTRY_POINT(cudaFree, (void *device_pointer), (device_pointer))
+{
+    return device_memory_free(device_pointer);
+}
+
+ENTRY_POINT(cudaMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes))
+{
+    if (free_bytes == NULL || total_bytes == NULL)
+        return cudaErrorInvalidValue;
+    int device = thread_state.current_device;
+    uint64_t block_count, used_bytes;
+    device_memory_usage(device, &block_count, &used_bytes);
+    *total_bytes = config_get()->devices[device].memory_bytes;
+    *free_bytes = *total_bytes - used_bytes;
+    return cudaSuccess;
+}
+
+ENTRY_POINT(cudaHostAlloc, (void **host_pointer, size_t size, unsigned int flags),
+            (host_pointer, size, flags))
+{
+    // All pinned memory is portable and mapped here, and none is write-combined: the flags change
+    // how real memory is reached, not what a program may do with it.
+    const unsigned int known =
+        cudaHostAllocPortable | cudaHostAllocMapped | cudaHostAllocWriteCombined;
+    if (host_pointer == NULL || (flags & ~known) != 0)
+        return cudaErrorInvalidValue;
+    return host_memory_allocate(thread_state.current_device, size, host_pointer);
+}
+
+ENTRY_POINT(cudaFreeHost, (void *host_pointer), (host_pointer))
+{
+    return host_memory_free(host_pointer);
+}
+
+ENTRY_POINT(cudaMemcpy,
+            (void *destination, const void *source, size_t count, enum cudaMemcpyKind kind),
+            (destination, source, count, kind))
+{
+    struct copy copy;
+    cudaError_t error = copy_prepare(destination, source, count, kind, &copy);
+    if (error == cudaSuccess)
+        copy_run(&copy);
+    return error;
+}
+
+ENTRY_POINT(cudaMemset, (void *device_pointer, int value, size_t count),
+            (device_pointer, value, count))
+{
+    struct fill fill;
+    cudaError_t error = fill_prepare(device_pointer, value, count, &fill);
+    if (error == cudaSuccess)
+        fill_run(&fill);
+    return error;
+}
+
+ENTRY_POINT(cudaPointerGetAttributes,
+            (struct cudaPointerAttributes *attributes, const void *pointer), (attributes, pointer))
+{
+    if (attributes == NULL)
+        return cudaErrorInvalidValue;
+    void *address = (void *)pointer;
+    int device;
+    if (device_memory_find(pointer, &device))
+        *attributes = (struct cudaPointerAttributes){
+            .type = cudaMemoryTypeDevice, .device = device, .devicePointer = address};
+    else if (host_memory_find(pointer, 1, &device))
+        *attributes = (struct cudaPointerAttributes){.type = cudaMemoryTypeHost,
+                                                     .device = device,
+                                                     .devicePointer = address,
+                                                     .hostPointer = address};
+    else
+        *attributes = (struct cudaPointerAttributes){.type = cudaMemoryTypeUnregistered,
+                                                     .device = cudaInvalidDeviceId,
+                                                     .hostPointer = address};
+    return cudaSuccess;
+}

@@ -1,0 +1,105 @@
+#include "transfer.h"
+
+#include <stdbool.h>
+#include <string.h>
+
+#include "device_memory.h"
+#include "host_memory.h"
+
+// One side of a copy.
+struct endpoint {
+    char *bytes;
+    bool on_device;
+    // Pinned host memory is mapped into the devices' address space, so they reach it too.
+    bool pinned;
+};
+
+static cudaError_t locate_endpoint(const void *pointer, size_t size, struct endpoint *endpoint)
+{
+    if (pointer == NULL)
+        return cudaErrorInvalidValue;
+    *endpoint = (struct endpoint){.bytes = (char *)pointer};
+    switch (device_memory_locate(pointer, size, &endpoint->bytes)) {
+    case DEVICE_RANGE_INVALID:
+        return cudaErrorInvalidValue;
+    case DEVICE_RANGE_LIVE:
+        endpoint->on_device = true;
+        break;
+    case DEVICE_RANGE_OUTSIDE: {
+        int device;
+        endpoint->pinned = host_memory_find(pointer, size, &device);
+        break;
+    }
+    }
+    return cudaSuccess;
+}
+
+static bool reached_by_host(const struct endpoint *endpoint)
+{
+    return !endpoint->on_device;
+}
+
+static bool reached_by_device(const struct endpoint *endpoint)
+{
+    return endpoint->on_device || endpoint->pinned;
+}
+
+static bool allows(enum cudaMemcpyKind kind, const struct endpoint *destination,
+                   const struct endpoint *source)
+{
+    switch (kind) {
+    case cudaMemcpyHostToHost:
+        return reached_by_host(destination) && reached_by_host(source);
+    case cudaMemcpyHostToDevice:
+        return reached_by_device(destination) && reached_by_host(source);
+    case cudaMemcpyDeviceToHost:
+        return reached_by_host(destination) && reached_by_device(source);
+    case cudaMemcpyDeviceToDevice:
+        return reached_by_device(destination) && reached_by_device(source);
+    case cudaMemcpyDefault:
+        return true;
+    }
+    return false;
+}
+
+cudaError_t copy_prepare(void *destination, const void *source, size_t size,
+                         enum cudaMemcpyKind kind, struct copy *copy)
+{
+    if ((unsigned int)kind > cudaMemcpyDefault)
+        return cudaErrorInvalidMemcpyDirection;
+    *copy = (struct copy){.size = size};
+    if (size == 0)
+        return cudaSuccess;
+    struct endpoint to, from;
+    if (locate_endpoint(destination, size, &to) != cudaSuccess ||
+        locate_endpoint(source, size, &from) != cudaSuccess || !allows(kind, &to, &from))
+        return cudaErrorInvalidValue;
+    copy->destination = to.bytes;
+    copy->source = from.bytes;
+    return cudaSuccess;
+}
+
+void copy_run(const struct copy *copy)
+{
+    // CUDA leaves overlapping ranges undefined; here they must not upset a memory checker.
+    if (copy->size != 0)
+        memmove(copy->destination, copy->source, copy->size);
+}
+
+cudaError_t fill_prepare(void *destination, int value, size_t size, struct fill *fill)
+{
+    *fill = (struct fill){.value = value, .size = size};
+    if (size == 0)
+        return cudaSuccess;
+    struct endpoint to;
+    if (locate_endpoint(destination, size, &to) != cudaSuccess || !reached_by_device(&to))
+        return cudaErrorInvalidValue;
+    fill->destination = to.bytes;
+    return cudaSuccess;
+}
+
+void fill_run(const struct fill *fill)
+{
+    if (fill->size != 0)
+        memset(fill->destination, fill->value, fill->size);
+}

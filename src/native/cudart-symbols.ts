@@ -1,0 +1,45 @@
+import type { FFIFunction } from "bun:ffi";
+
+/**
+ * Every function of the CUDA runtime that this package uses, as bun:ffi declares it. The build
+ * compares this table with `cuda_runtime_api.h` where the CUDA toolkit is installed.
+ *
+ * All of these exist, with these signatures, in CUDA 11, 12 and 13.
+ */
+export const cudartSymbols = {
+  cudaRuntimeGetVersion: { args: ["ptr"], returns: "i32" },
+  cudaDriverGetVersion: { args: ["ptr"], returns: "i32" },
+  cudaGetErrorName: { args: ["i32"], returns: "cstring" },
+  cudaGetErrorString: { args: ["i32"], returns: "cstring" },
+  cudaGetLastError: { args: [], returns: "i32" },
+  cudaGetDeviceCount: { args: ["ptr"], returns: "i32" },
+  cudaDeviceGetAttribute: { args: ["ptr", "i32", "i32"], returns: "i32" },
+  cudaGetDevice: { args: ["ptr"], returns: "i32" },
+  cudaSetDevice: { args: ["i32"], returns: "i32" },
+  cudaMalloc: { args: ["ptr", "u64"], returns: "i32" },
+  cudaFree: { args: ["ptr"], returns: "i32" },
+  cudaHostAlloc: { args: ["ptr", "u64", "u32"], returns: "i32" },
+  cudaFreeHost: { args: ["ptr"], returns: "i32" },
+  cudaStreamSynchronize: { args: ["ptr"], returns: "i32" },
+  cudaMemcpy: { args: ["ptr", "ptr", "u64", "i32"], returns: "i32" },
+  cudaPointerGetAttributes: { args: ["ptr", "ptr"], returns: "i32" },
+} as const satisfies Record<string, FFIFunction>;
+
+/** `cudaError_t` values that the package tells apart; any other is just an error. */
+export const cudaError = {
+  cudaSuccess: 0,
+  cudaErrorInsufficientDriver: 35,
+  cudaErrorNoDevice: 100,
+} as const;
+
+/** `enum cudaDeviceAttr` values that the package asks for. */
+export const cudaDeviceAttr = {
+  cudaDevAttrComputeCapabilityMajor: 75,
+  cudaDevAttrComputeCapabilityMinor: 76,
+} as const;
+
+/** `enum cudaMemoryType`, in the order of its values. */
+export const cudaMemoryTypes = ["unregistered", "host", "device", "managed"] as const;
+
+/** Byte offsets in `struct cudaPointerAttributes`, and room for its size in every CUDA version. */
+export const cudaPointerAttributes = { type: 0, device: 4, byteSize: 128 } as const;
