@@ -1,0 +1,162 @@
+import type { Pointer } from "bun:ffi";
+import {
+  checkComputeCapability,
+  checkDeviceId,
+  checkOptions,
+  checkPointer,
+  checkPoolByteSizes,
+  checkRequest,
+  isWholeNumber,
+} from "./arguments.ts";
+import { defaultMinComputeCapability, getSupportedGpus } from "./devices.ts";
+import { log } from "./logger.ts";
+import { checkStatus, memoryLibrary, nativeError, nativeMessage } from "./native/memory-library.ts";
+import { memoryStatus } from "./native/memory-symbols.ts";
+import { type PoolStats, readPoolStats } from "./pool-stats.ts";
+
+const {
+  cuda_memory_create,
+  cuda_memory_alloc,
+  cuda_memory_alloc_status,
+  cuda_memory_free,
+  cuda_memory_stats,
+  cuda_memory_reset,
+} = memoryLibrary;
+
+/** Options of {@link CudaMemoryManager.create}. */
+export interface CudaMemoryManagerOptions {
+  /** GPUs below this compute capability get no pool. Default 6.0. */
+  minSupportedComputeCapability?: number;
+  /** Bytes of each GPU's pool, by CUDA ordinal. A GPU that is not named, or has 0, gets none. */
+  memoryPoolByteSize?: Readonly<Record<number, number>>;
+}
+
+/** The supported ones of the GPUs that are to have a pool; the others are warned about. */
+function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: number) {
+  const wanted = [...byteSizes].filter(([, byteSize]) => byteSize > 0);
+  if (wanted.length === 0) return [];
+  const supported = new Set(getSupportedGpus(minComputeCapability));
+  for (const [deviceId, byteSize] of wanted) {
+    if (supported.has(deviceId)) continue;
+    log.warn(
+      `no CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}: it is absent, or its compute ` +
+        `capability is below ${minComputeCapability.toFixed(1)}; supported GPUs: ${[...supported].join(", ") || "none"}`,
+    );
+  }
+  return wanted.filter(([deviceId]) => supported.has(deviceId));
+}
+
+/**
+ * Memory of the GPUs, from one fixed pool per GPU that is reserved when the manager is created and
+ * never grows. There is one manager per process, and all Workers share it: every method may be
+ * called from any thread. After Triton's `CudaMemoryManager`.
+ *
+ * @example
+ * ```ts
+ * CudaMemoryManager.create({ memoryPoolByteSize: { 0: 64 * 1024 ** 2 } });
+ * const pointer = CudaMemoryManager.alloc(4096, 0);
+ * CudaMemoryManager.free(pointer, 0);
+ * ```
+ */
+export class CudaMemoryManager {
+  private constructor() {}
+
+  /**
+   * Reserves a pool on each supported GPU that the options name with a size above 0. Sizes are
+   * rounded up to 512 bytes. GPUs that are named but absent or unsupported are warned about. With
+   * no pool to make, the manager exists with pools disabled. A second call warns and changes
+   * nothing.
+   *
+   * All or nothing: where one reservation fails, none stays, and a later call may succeed.
+   *
+   * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be, before
+   * anything is touched; `INTERNAL` where a reservation fails.
+   */
+  static create(options?: CudaMemoryManagerOptions): void {
+    const operation = "CudaMemoryManager.create";
+    checkOptions(operation, options);
+    const minComputeCapability =
+      options?.minSupportedComputeCapability ?? defaultMinComputeCapability;
+    checkComputeCapability(operation, "minSupportedComputeCapability", minComputeCapability);
+    const byteSizes = checkPoolByteSizes(
+      operation,
+      "memoryPoolByteSize",
+      options?.memoryPoolByteSize,
+    );
+    const pools = poolsToMake(byteSizes, minComputeCapability);
+    const status = cuda_memory_create(
+      Float64Array.from([...pools.map(([deviceId]) => deviceId), 0]),
+      Float64Array.from([...pools.map(([, byteSize]) => byteSize), 0]),
+      pools.length,
+    );
+    if (status === memoryStatus.MEMORY_ALREADY_EXISTS) {
+      log.warn(nativeMessage());
+      return;
+    }
+    checkStatus(status);
+    for (const [deviceId, byteSize] of pools) {
+      log.info(`CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}`);
+    }
+    if (pools.length === 0) log.info("CUDA memory pools are disabled");
+  }
+
+  /**
+   * Takes `byteSize` bytes from a GPU's pool. The address is a multiple of 512 and must not be
+   * dereferenced on the host. The calling thread's current CUDA device stays as it is.
+   *
+   * @param byteSize From 1; rounded up to 512 inside.
+   * @param deviceId The GPU's CUDA ordinal.
+   * @throws {MemoryError} `INVALID_ARG` for a size or an ordinal that cannot be one; `UNAVAILABLE`
+   * before {@link create} and where this GPU has no pool; `INTERNAL` where the pool cannot serve
+   * the request, with its free bytes and its largest free block in the message.
+   */
+  static alloc(byteSize: number, deviceId: number): Pointer {
+    if (!isWholeNumber(byteSize) || byteSize === 0 || !isWholeNumber(deviceId)) {
+      checkRequest("CudaMemoryManager.alloc", byteSize);
+      checkDeviceId("CudaMemoryManager.alloc", deviceId);
+    }
+    const address = cuda_memory_alloc(byteSize, deviceId);
+    if (address === 0) throw nativeError(cuda_memory_alloc_status());
+    return address as Pointer;
+  }
+
+  /**
+   * Gives memory back to its GPU's pool.
+   *
+   * @throws {MemoryError} `INVALID_ARG` for a pointer that is not a live allocation of this GPU's
+   * pool: one that was freed already, lies inside a block, is another GPU's or was never
+   * allocated. Nothing is freed then. `UNAVAILABLE` before {@link create} and where this GPU has no
+   * pool.
+   */
+  static free(pointer: Pointer, deviceId: number): void {
+    if (!isWholeNumber(pointer) || !isWholeNumber(deviceId)) {
+      checkPointer("CudaMemoryManager.free", pointer);
+      checkDeviceId("CudaMemoryManager.free", deviceId);
+    }
+    const status = cuda_memory_free(pointer, deviceId);
+    if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
+  }
+
+  /**
+   * The statistics of a GPU's pool.
+   *
+   * @throws {MemoryError} `INVALID_ARG` for an ordinal that cannot be one; `UNAVAILABLE` before
+   * {@link create} and where this GPU has no pool.
+   */
+  static stats(deviceId: number): PoolStats {
+    checkDeviceId("CudaMemoryManager.stats", deviceId);
+    return readPoolStats((values) => checkStatus(cuda_memory_stats(deviceId, values)));
+  }
+
+  /**
+   * Gives all GPU memory back; {@link create} may follow. Whatever was allocated is gone: an
+   * {@link AllocatedMemory} that outlives the reset frees nothing, least of all a later pool's
+   * memory. Without a manager it does nothing.
+   *
+   * @throws {MemoryError} `INTERNAL` where CUDA refuses to take a reservation back. It is not lost:
+   * the next `reset` or {@link create} tries again.
+   */
+  static reset(): void {
+    checkStatus(cuda_memory_reset());
+  }
+}

@@ -1,0 +1,64 @@
+import type { FFIFunction } from "bun:ffi";
+
+/** `c/bun_cuda_memory.h`, as bun:ffi declares it. The tests have a compiler compare the two. */
+export const memorySymbols = {
+  memory_message: { args: [], returns: "cstring" },
+  library_path: { args: ["ptr"], returns: "cstring" },
+
+  cudart_claim: { args: ["ptr"], returns: "cstring" },
+  cudart_bind: { args: ["ptr", "ptr"], returns: "i32" },
+
+  cuda_memory_create: { args: ["ptr", "ptr", "i32"], returns: "i32" },
+  cuda_memory_alloc: { args: ["f64", "f64"], returns: "f64" },
+  cuda_memory_alloc_status: { args: [], returns: "i32" },
+  cuda_memory_free: { args: ["f64", "f64"], returns: "i32" },
+  cuda_memory_stats: { args: ["f64", "ptr"], returns: "i32" },
+  cuda_memory_reset: { args: [], returns: "i32" },
+
+  pinned_memory_create: { args: ["f64"], returns: "i32" },
+  pinned_memory_alloc: { args: ["buffer", "f64", "i32"], returns: "i32" },
+  pinned_memory_free: { args: ["f64"], returns: "i32" },
+  pinned_memory_stats: { args: ["ptr"], returns: "i32" },
+  pinned_memory_nonpinned_count: { args: [], returns: "f64" },
+  pinned_memory_reset: { args: [], returns: "i32" },
+
+  allocated_memory_alloc: { args: ["buffer", "f64", "f64", "f64"], returns: "i32" },
+  allocated_memory_free: { args: ["f64", "f64", "f64", "f64"], returns: "i32" },
+  allocated_memory_write: { args: ["ptr", "f64", "ptr", "f64"], returns: "i32" },
+  allocated_memory_read: { args: ["ptr", "f64", "ptr", "f64"], returns: "i32" },
+  allocated_memory_copy: { args: ["ptr", "f64", "ptr", "f64", "f64"], returns: "i32" },
+} as const satisfies Record<string, FFIFunction>;
+
+/** `enum memory_status`. */
+export const memoryStatus = {
+  MEMORY_OK: 0,
+  MEMORY_UNKNOWN: -1,
+  MEMORY_INTERNAL: -2,
+  MEMORY_NOT_FOUND: -3,
+  MEMORY_INVALID_ARG: -4,
+  MEMORY_UNAVAILABLE: -5,
+  MEMORY_UNSUPPORTED: -6,
+  MEMORY_ALREADY_EXISTS: -7,
+} as const;
+
+/** `enum memory_type`. */
+export const memoryTypeNumber = { MEMORY_CPU: 0, MEMORY_CPU_PINNED: 1, MEMORY_GPU: 2 } as const;
+
+/** Which double of `struct memory_location` is which. */
+export const memoryLocation = {
+  address: 0,
+  memory_type: 1,
+  device_id: 2,
+  generation: 3,
+} as const;
+
+/** Which double of `struct memory_pool_stats` is which. */
+export const memoryPoolStats = {
+  capacity_byte_size: 0,
+  used_byte_size: 1,
+  peak_used_byte_size: 2,
+  free_byte_size: 3,
+  largest_free_byte_size: 4,
+  allocation_count: 5,
+  failed_allocation_count: 6,
+} as const;

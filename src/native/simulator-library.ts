@@ -1,0 +1,95 @@
+import { dlopen } from "bun:ffi";
+import { fileURLToPath } from "node:url";
+import { simulatorSymbols } from "./simulator-symbols.ts";
+
+/** Absolute path of the simulator's library. */
+export const simulatorLibraryPath: string = fileURLToPath(
+  new URL("../../build/libcudart_sim.so", import.meta.url),
+);
+
+type SimulatorFunctions = ReturnType<typeof dlopen<typeof simulatorSymbols>>["symbols"];
+
+let functions: SimulatorFunctions | undefined;
+
+/** Loads the library at the first call. Never unloaded: its state is that of the process. */
+function simulatorFunctions(): SimulatorFunctions {
+  if (functions === undefined) {
+    try {
+      functions = dlopen(simulatorLibraryPath, simulatorSymbols).symbols;
+    } catch (cause) {
+      throw new Error(`cannot load the CUDA runtime simulator from ${simulatorLibraryPath}`, {
+        cause,
+      });
+    }
+  }
+  return functions;
+}
+
+const success = 0;
+const initializationError = 3;
+
+/**
+ * Whether the simulator did what was asked. False: it refuses the arguments, and did nothing.
+ *
+ * @throws {Error} What the environment says of the simulator is malformed.
+ */
+function accepted(result: number): boolean {
+  if (result === initializationError) {
+    throw new Error(
+      "the CUDA runtime simulator does not start: CUDART_SIM_DEVICES or CUDART_SIM_FAULTS is " +
+        "malformed, see stderr",
+    );
+  }
+  return result === success;
+}
+
+function cString(text: string): Uint8Array {
+  return new TextEncoder().encode(`${text}\0`);
+}
+
+export function failCall(functionName: string, nth: number, error: number): boolean {
+  return accepted(simulatorFunctions().cudartSimFailCall(cString(functionName), nth, error));
+}
+
+export function clearFaults(): void {
+  accepted(simulatorFunctions().cudartSimClearFaults());
+}
+
+/** Undefined when the simulator has no such function. */
+export function callCount(functionName: string): number | undefined {
+  const count = new BigUint64Array(new ArrayBuffer(8));
+  const result = simulatorFunctions().cudartSimGetCallCount(cString(functionName), count);
+  return accepted(result) ? Number(count[0]) : undefined;
+}
+
+/** Undefined when the simulator has no such error. */
+export function errorNumber(name: string): number | undefined {
+  const number = new Int32Array(new ArrayBuffer(4));
+  const result = simulatorFunctions().cudartSimGetErrorNumber(cString(name), number);
+  return accepted(result) ? number[0] : undefined;
+}
+
+export interface LiveMemory {
+  /** Number of allocations that are not freed. */
+  readonly blockCount: number;
+  /** Sum of their sizes in bytes, as they were asked for. */
+  readonly byteSize: number;
+}
+
+/** Undefined when there is no such device. */
+export function liveDeviceMemory(deviceId: number): LiveMemory | undefined {
+  const blockCount = new BigUint64Array(new ArrayBuffer(8));
+  const byteSize = new BigUint64Array(new ArrayBuffer(8));
+  const result = simulatorFunctions().cudartSimGetLiveDeviceMemory(deviceId, blockCount, byteSize);
+  if (!accepted(result)) {
+    return undefined;
+  }
+  return { blockCount: Number(blockCount[0]), byteSize: Number(byteSize[0]) };
+}
+
+export function liveHostMemory(): LiveMemory {
+  const blockCount = new BigUint64Array(new ArrayBuffer(8));
+  const byteSize = new BigUint64Array(new ArrayBuffer(8));
+  accepted(simulatorFunctions().cudartSimGetLiveHostMemory(blockCount, byteSize));
+  return { blockCount: Number(blockCount[0]), byteSize: Number(byteSize[0]) };
+}

@@ -1,0 +1,25 @@
+import type { FFIFunction } from "bun:ffi";
+
+/**
+ * The simulator's control functions, as bun:ffi declares them. The tests compare this table with
+ * `cudart_sim.h`.
+ */
+export const simulatorSymbols = {
+  cudartSimFailCall: { args: ["ptr", "u64", "i32"], returns: "i32" },
+  cudartSimClearFaults: { args: [], returns: "i32" },
+  cudartSimGetCallCount: { args: ["ptr", "ptr"], returns: "i32" },
+  cudartSimGetLiveDeviceMemory: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+  cudartSimGetLiveHostMemory: { args: ["ptr", "ptr"], returns: "i32" },
+  cudartSimGetErrorNumber: { args: ["ptr", "ptr"], returns: "i32" },
+} as const satisfies Record<string, FFIFunction>;
+
+/**
+ * The functions of the CUDA runtime that the simulator has beyond `cudartSymbols`: the package
+ * does not call them, its users' tests may.
+ */
+export const extraCudartSymbols = {
+  cudaPeekAtLastError: { args: [], returns: "i32" },
+  cudaDeviceSynchronize: { args: [], returns: "i32" },
+  cudaMemGetInfo: { args: ["ptr", "ptr"], returns: "i32" },
+  cudaMemset: { args: ["ptr", "i32", "u64"], returns: "i32" },
+} as const satisfies Record<string, FFIFunction>;

@@ -1,0 +1,162 @@
+import type { Pointer } from "bun:ffi";
+import {
+  checkByteSize,
+  checkOptions,
+  checkPointer,
+  checkRequest,
+  invalidArgument,
+} from "./arguments.ts";
+import { log } from "./logger.ts";
+import { memoryTypes } from "./memory-type.ts";
+import { cudart } from "./native/cudart.ts";
+import {
+  checkStatus,
+  memoryLibrary,
+  nativeMessage,
+  nativeMessages,
+  newLocation,
+} from "./native/memory-library.ts";
+import { memoryLocation as at, memoryStatus } from "./native/memory-symbols.ts";
+import { type PoolStats, readPoolStats } from "./pool-stats.ts";
+
+const {
+  pinned_memory_create,
+  pinned_memory_alloc,
+  pinned_memory_free,
+  pinned_memory_stats,
+  pinned_memory_reset,
+} = memoryLibrary;
+
+/** Bytes of the pinned memory pool by default: 256 MiB, as in Triton. */
+export const defaultPinnedMemoryPoolByteSize = 268435456;
+
+/** Options of {@link PinnedMemoryManager.create}. */
+export interface PinnedMemoryManagerOptions {
+  /** Bytes of the pool, rounded up to 512. 0 disables it. Default 268435456 (256 MiB). */
+  pinnedMemoryPoolByteSize?: number;
+}
+
+/** Options of {@link PinnedMemoryManager.alloc}. */
+export interface PinnedAllocOptions {
+  /** Whether memory that is not pinned will do where the pool cannot serve. Default `true`. */
+  allowNonpinnedFallback?: boolean;
+}
+
+/** What {@link PinnedMemoryManager.alloc} gives. */
+export interface PinnedAllocation {
+  /** A multiple of 512. */
+  pointer: Pointer;
+  /** `"CPU"` after a fallback to memory that is not pinned. */
+  memoryType: "CPU_PINNED" | "CPU";
+}
+
+/**
+ * Page-locked host memory, which a GPU copies to and from at full speed, from one pool that is
+ * reserved when the manager is created; and memory of the system heap where the pool cannot serve.
+ * There is one manager per process, and all Workers share it. After Triton's
+ * `PinnedMemoryManager`.
+ *
+ * @example
+ * ```ts
+ * PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 1024 ** 3 });
+ * const { pointer, memoryType } = PinnedMemoryManager.alloc(1 << 20);
+ * PinnedMemoryManager.free(pointer);
+ * ```
+ */
+export class PinnedMemoryManager {
+  private constructor() {}
+
+  /**
+   * Reserves the pool. Where there is no GPU, or no memory to be had, it warns, and the manager
+   * exists without a pool: every request falls back. A second call warns and changes nothing.
+   *
+   * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be.
+   */
+  static create(options?: PinnedMemoryManagerOptions): void {
+    const operation = "PinnedMemoryManager.create";
+    checkOptions(operation, options);
+    const byteSize = options?.pinnedMemoryPoolByteSize ?? defaultPinnedMemoryPoolByteSize;
+    checkByteSize(operation, "pinnedMemoryPoolByteSize", byteSize);
+    cudart(); // hands the native library what it reserves with
+    const status = pinned_memory_create(byteSize);
+    if (status !== memoryStatus.MEMORY_OK) log.warn(nativeMessage());
+    else
+      log.info(byteSize > 0 ? `pinned memory pool of ${byteSize} bytes` : "no pinned memory pool");
+  }
+
+  /**
+   * Takes `byteSize` bytes from the pool; where it cannot serve, from the system heap, unless the
+   * options forbid it. The first fallback of the process is warned about.
+   *
+   * @param byteSize From 1; rounded up to 512 inside.
+   * @throws {MemoryError} `INVALID_ARG` for a size that cannot be one; `UNAVAILABLE` before
+   * {@link create}; `INTERNAL` where nothing that is allowed can serve the request.
+   */
+  static alloc(byteSize: number, options?: PinnedAllocOptions): PinnedAllocation {
+    checkRequest("PinnedMemoryManager.alloc", byteSize);
+    checkOptions("PinnedMemoryManager.alloc", options);
+    const allowed = options?.allowNonpinnedFallback ?? true;
+    if (typeof allowed !== "boolean") {
+      throw invalidArgument(
+        "PinnedMemoryManager.alloc",
+        "allowNonpinnedFallback",
+        "a boolean",
+        allowed,
+      );
+    }
+    const location = newLocation();
+    const status = pinned_memory_alloc(location, byteSize, allowed ? 1 : 0);
+    checkStatus(status);
+    if (status > memoryStatus.MEMORY_OK) nativeMessages().forEach(log.warn);
+    return {
+      pointer: location[at.address] as Pointer,
+      memoryType: memoryTypes[location[at.memory_type]!] as "CPU_PINNED" | "CPU",
+    };
+  }
+
+  /**
+   * Gives memory back, to the pool or to the system heap, wherever it came from.
+   *
+   * @throws {MemoryError} `INVALID_ARG` for a pointer that is not a live allocation; nothing is
+   * freed then. `UNAVAILABLE` before {@link create}.
+   */
+  static free(pointer: Pointer): void {
+    checkPointer("PinnedMemoryManager.free", pointer);
+    checkStatus(pinned_memory_free(pointer));
+  }
+
+  /**
+   * The statistics of the pool; all zero where the manager has none. Fallbacks are not in it.
+   *
+   * @throws {MemoryError} `UNAVAILABLE` before {@link create}.
+   */
+  static stats(): PoolStats {
+    return readPoolStats((values) => checkStatus(pinned_memory_stats(values)));
+  }
+
+  /** Bytes that were really reserved; 0 where there is no pool. */
+  static get totalByteSize(): number {
+    return statsOrZeros().capacityByteSize;
+  }
+
+  /** Bytes of the pool in live allocations; 0 where there is no pool. */
+  static get usedByteSize(): number {
+    return statsOrZeros().usedByteSize;
+  }
+
+  /**
+   * Gives all memory back, the fallbacks among it; {@link create} may follow. Whatever was
+   * allocated is gone and must not be touched any more.
+   *
+   * @throws {MemoryError} `INTERNAL` where CUDA refuses to take the reservation back. It is not
+   * lost: the next `reset` or {@link create} tries again.
+   */
+  static reset(): void {
+    checkStatus(pinned_memory_reset());
+  }
+}
+
+/** For the getters, which answer before {@link PinnedMemoryManager.create} too. */
+function statsOrZeros(): PoolStats {
+  return readPoolStats((values) => void pinned_memory_stats(values));
+}

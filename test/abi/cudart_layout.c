@@ -1,0 +1,21 @@
+// Compiled against the simulator's cudart_abi.h and against CUDA's header, one of them given as
+// CUDART_HEADER: that all of it holds for both is how the two are known to agree.
+#include <stddef.h>
+
+#include CUDART_HEADER
+
+_Static_assert(sizeof(cudaError_t) == 4, "cudaError_t");
+_Static_assert(sizeof(enum cudaDeviceAttr) == 4, "cudaDeviceAttr");
+_Static_assert(sizeof(enum cudaMemcpyKind) == 4, "cudaMemcpyKind");
+_Static_assert(sizeof(enum cudaMemoryType) == 4, "cudaMemoryType");
+_Static_assert(sizeof(cudaStream_t) == sizeof(void *), "cudaStream_t");
+
+_Static_assert(sizeof(struct cudaPointerAttributes) == 88, "cudaPointerAttributes");
+_Static_assert(offsetof(struct cudaPointerAttributes, type) == 0, "type");
+_Static_assert(offsetof(struct cudaPointerAttributes, device) == 4, "device");
+_Static_assert(offsetof(struct cudaPointerAttributes, devicePointer) == 8, "devicePointer");
+_Static_assert(offsetof(struct cudaPointerAttributes, hostPointer) == 16, "hostPointer");
+_Static_assert(offsetof(struct cudaPointerAttributes, reserved) == 24, "reserved");
+
+_Static_assert((size_t)cudaStreamLegacy == 1, "cudaStreamLegacy");
+_Static_assert((size_t)cudaStreamPerThread == 2, "cudaStreamPerThread");

@@ -1,0 +1,118 @@
+// What the whole process shares, or what happens in it only once.
+
+import { expect, test } from "bun:test";
+import { simulatorLibraryPath } from "../src/native/simulator-library.ts";
+import { runWithPackage } from "./support/package.ts";
+
+const simulator = { BUN_CUDA_MEMORY_CUDART: simulatorLibraryPath };
+
+test("each kind of fallback warns once, with the reason", () => {
+  const warnings = runWithPackage(simulator, (memory) => {
+    const { AllocatedMemory, CudaMemoryManager, PinnedMemoryManager, messagesOf } = memory;
+    PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 1024 });
+    CudaMemoryManager.create({ memoryPoolByteSize: { 0: 1024 } });
+    const counts = [];
+    const memories = [];
+    for (let i = 0; i < 5; i++) {
+      memories.push(new AllocatedMemory(600, "GPU", 0));
+      counts.push(messagesOf("warn").length);
+    }
+    PinnedMemoryManager.alloc(5000);
+    return [counts, messagesOf("warn")] as const;
+  });
+  expect(warnings[0]).toEqual([0, 1, 2, 2, 2]);
+  const rest = "falling back to";
+  expect(warnings[1]).toEqual([
+    "failed to allocate 600 bytes of CUDA memory on GPU 0: no free block is large enough (0 of " +
+      `1024 bytes free, largest free block 0 bytes); ${rest} pinned system memory (this warning ` +
+      "is not repeated)",
+    "failed to allocate 600 bytes of pinned system memory: no free block is large enough (0 of " +
+      `1024 bytes free, largest free block 0 bytes); ${rest} non-pinned system memory (this ` +
+      "warning is not repeated)",
+  ]);
+});
+
+test("both kinds at once are two warnings", () => {
+  const warnings = runWithPackage(simulator, ({ AllocatedMemory, messagesOf }) => {
+    new AllocatedMemory(600, "GPU", 0).free();
+    return messagesOf("warn");
+  });
+  expect(warnings).toHaveLength(2);
+  expect(warnings[0]).toContain("the CUDA memory manager has not been created");
+  expect(warnings[1]).toContain("there is no pinned memory pool");
+});
+
+test("a request that nothing can serve says why everything failed", () => {
+  const [errors, warnings] = runWithPackage(simulator, (memory) => {
+    memory.createMemoryManagers({ pinnedMemoryPoolByteSize: 4096 });
+    new memory.AllocatedMemory(2 ** 52, "GPU", 0).free();
+    return [memory.messagesOf("error"), memory.messagesOf("warn")];
+  });
+  expect(warnings).toEqual([]);
+  expect(errors).toHaveLength(1);
+  expect(errors[0]).toContain("67108864 of 67108864 bytes free");
+  expect(errors[0]).toContain("4096 of 4096 bytes free");
+  expect(errors[0]).toContain("the system has no non-pinned memory either");
+});
+
+test("a logger that throws loses no memory", () => {
+  const counts = runWithPackage(simulator, (memory) => {
+    const { AllocatedMemory, CudaMemoryManager, nonpinnedCount, setLogger } = memory;
+    CudaMemoryManager.create();
+    const fail = () => {
+      throw new Error("the logger is broken");
+    };
+    setLogger({ info: fail, warn: fail, error: fail });
+    const outcomes: string[] = [];
+    for (let i = 0; i < 2; i++) {
+      try {
+        using fallenBack = new AllocatedMemory(600, "GPU", 0);
+        outcomes.push(fallenBack.memoryType);
+      } catch (error) {
+        outcomes.push((error as Error).message);
+      }
+    }
+    // The first is not in anybody's hands, so it is the garbage collector's.
+    return new Promise<unknown>((resolve) => {
+      setLogger({ info() {}, warn() {}, error() {} });
+      const poll = (left: number) => {
+        Bun.gc(true);
+        if (nonpinnedCount() === 0 || left === 0) resolve([outcomes, nonpinnedCount()]);
+        else setTimeout(() => poll(left - 1), 5);
+      };
+      poll(200);
+    });
+  });
+  expect(counts).toEqual([["the logger is broken", "CPU"], 0]);
+});
+
+test("memory that lives when the process ends does not keep it, nor crash it", () => {
+  const result = runWithPackage(simulator, (memory) => {
+    memory.createMemoryManagers();
+    const kept = [1, 2, 3].map(() => new memory.AllocatedMemory(30 * 1024 ** 2, "GPU", 0));
+    (globalThis as Record<string, unknown>)["kept"] = kept;
+    return kept.map(({ memoryType }) => memoryType);
+  });
+  expect(result).toEqual(["GPU", "GPU", "CPU_PINNED"]);
+});
+
+test("an 80 GiB pool costs no memory", () => {
+  const [capacity, residentMiB] = runWithPackage(
+    { ...simulator, CUDART_SIM_DEVICES: "9.0:85899345920" },
+    async ({ CudaMemoryManager }) => {
+      const resident = async () => {
+        const status = await Bun.file("/proc/self/status").text();
+        return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)![1]) / 1024;
+      };
+      Bun.gc(true);
+      const before = await resident();
+      CudaMemoryManager.create({ memoryPoolByteSize: { 0: 85899345920 } });
+      const pointer = CudaMemoryManager.alloc(70 * 1024 ** 3, 0);
+      CudaMemoryManager.alloc(10 * 1024 ** 3, 0);
+      CudaMemoryManager.free(pointer, 0);
+      return [CudaMemoryManager.stats(0).largestFreeByteSize, (await resident()) - before] as const;
+    },
+  );
+  expect(capacity).toBe(70 * 1024 ** 3);
+  expect(residentMiB).toBeLessThan(8);
+});

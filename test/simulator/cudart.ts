@@ -1,0 +1,106 @@
+import { dlopen, type Pointer, read } from "bun:ffi";
+import { join } from "node:path";
+import { cudartSymbols } from "../../src/native/cudart-symbols.ts";
+import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
+import { extraCudartSymbols } from "../../src/native/simulator-symbols.ts";
+import type { SimulatedFunction } from "../../src/simulator.ts";
+
+const table = { ...cudartSymbols, ...extraCudartSymbols };
+const symbols = dlopen(simulatorLibraryPath, table).symbols;
+
+/** What a call with one out-parameter returned, and what it stored: -1 if it stored nothing. */
+export interface Outcome {
+  readonly error: number;
+  readonly value: number;
+}
+
+function i32Outcome(call: (out: Int32Array) => number): Outcome {
+  const out = new Int32Array(new ArrayBuffer(4)).fill(-1);
+  const error = call(out);
+  return { error, value: Number(out[0]) };
+}
+
+function addressOutcome(call: (out: BigInt64Array) => number): Outcome {
+  const out = new BigInt64Array(new ArrayBuffer(8)).fill(-1n);
+  const error = call(out);
+  return { error, value: Number(out[0]) };
+}
+
+type Memory = number | Uint8Array | null;
+const memory = (place: Memory): Pointer | Uint8Array | null => place as Pointer | Uint8Array | null;
+
+/** The simulator's CUDA runtime as plain calls: addresses are numbers, results are error numbers. */
+export const cuda = {
+  runtimeVersion: () => i32Outcome(symbols.cudaRuntimeGetVersion),
+  driverVersion: () => i32Outcome(symbols.cudaDriverGetVersion),
+  errorName: (error: number) => String(symbols.cudaGetErrorName(error)),
+  errorText: (error: number) => String(symbols.cudaGetErrorString(error)),
+  lastError: () => symbols.cudaGetLastError(),
+  peekError: () => symbols.cudaPeekAtLastError(),
+
+  deviceCount: () => i32Outcome(symbols.cudaGetDeviceCount),
+  attribute: (attribute: number, device: number) =>
+    i32Outcome((out) => symbols.cudaDeviceGetAttribute(out, attribute, device)),
+  currentDevice: () => i32Outcome(symbols.cudaGetDevice),
+  setDevice: (device: number) => symbols.cudaSetDevice(device),
+  synchronizeDevice: () => symbols.cudaDeviceSynchronize(),
+  synchronizeStream: (stream: number | null) =>
+    symbols.cudaStreamSynchronize(stream as Pointer | null),
+
+  malloc: (size: number | bigint) => addressOutcome((out) => symbols.cudaMalloc(out, size)),
+  free: (address: number | null) => symbols.cudaFree(address as Pointer | null),
+  hostAlloc: (size: number | bigint, flags = 0) =>
+    addressOutcome((out) => symbols.cudaHostAlloc(out, size, flags)),
+  freeHost: (address: number | null) => symbols.cudaFreeHost(address as Pointer | null),
+  memoryInfo() {
+    const free = new BigUint64Array(new ArrayBuffer(8));
+    const total = new BigUint64Array(new ArrayBuffer(8));
+    const error = symbols.cudaMemGetInfo(free, total);
+    return { error, free: Number(free[0]), total: Number(total[0]) };
+  },
+
+  memcpy: (to: Memory, from: Memory, size: number | bigint, kind: number) =>
+    symbols.cudaMemcpy(memory(to), memory(from), size, kind),
+  memset: (to: Memory, value: number, size: number) => symbols.cudaMemset(memory(to), value, size),
+  /** Copies a device block's bytes out. */
+  bytesOf(address: number, size: number): number[] {
+    const bytes = new Uint8Array(new ArrayBuffer(size));
+    const error = symbols.cudaMemcpy(bytes, address as Pointer, size, 4);
+    if (error !== 0) {
+      throw new Error(`cudaMemcpy: ${error}`);
+    }
+    return [...bytes];
+  },
+  pointerAttributes(pointer: Memory) {
+    const bytes = new Uint8Array(new ArrayBuffer(128));
+    const error = symbols.cudaPointerGetAttributes(bytes, memory(pointer));
+    const out = new DataView(bytes.buffer);
+    return {
+      error,
+      type: out.getInt32(0, true),
+      device: out.getInt32(4, true),
+      devicePointer: Number(out.getBigUint64(8, true)),
+      hostPointer: Number(out.getBigUint64(16, true)),
+    };
+  },
+
+  /** The names of all functions whose calls the simulator counts. */
+  countedFunctions: Object.entries(table)
+    .filter(([, { returns }]) => returns === "i32")
+    .map(([name]) => name as SimulatedFunction),
+  /** Calls a function with zeros and null pointers. */
+  callWithZeros(name: SimulatedFunction): number {
+    const zeros = table[name].args.map((type) => (type === "ptr" ? null : 0));
+    return (symbols[name] as (...values: unknown[]) => number)(...zeros);
+  },
+
+  /** Reads a byte as the host does, with no CUDA. */
+  dereference: (address: number) => read.u8(address as Pointer),
+
+  /** A Worker's module: what a new thread sees of its state. */
+  otherThreadPath: join(import.meta.dir, "other-thread.ts"),
+};
+
+export type Cuda = typeof cuda;
+
+export { CudartSimulator } from "../../src/simulator.ts";

@@ -1,0 +1,31 @@
+import { join } from "node:path";
+import type { CudartSimulator } from "../../src/simulator.ts";
+import { type Exit, resultOf, spawnBody } from "../support/process.ts";
+import type { Cuda } from "./cudart.ts";
+
+/** The simulated machine of a process: its environment variables. */
+export interface Machine {
+  readonly devices?: string;
+  readonly faults?: string;
+}
+
+interface Exports {
+  cuda: Cuda;
+  CudartSimulator: typeof CudartSimulator;
+}
+
+/** Runs in another process, so it sees nothing but its parameters. */
+type Body<Result> = (exports: Exports) => Result | Promise<Result>;
+
+/** Runs the body in a process of its own with that machine. */
+export function spawnOn({ devices, faults }: Machine, body: Body<unknown>): Exit {
+  return spawnBody(join(import.meta.dir, "cudart.ts"), body, {
+    CUDART_SIM_DEVICES: devices,
+    CUDART_SIM_FAULTS: faults,
+  });
+}
+
+/** Runs the body in a process of its own with that machine, and gives what it returns. */
+export function runOn<Result>(machine: Machine, body: Body<Result>): Result {
+  return resultOf(spawnOn(machine, body));
+}
