@@ -22,9 +22,8 @@ static atomic_bool has_warned_of_fallback;
 static bool take_cuda(struct memory_location *location, double byte_size, double device_id,
                       enum pool_status *status, struct pool_stats *full)
 {
-    struct pool *pool = cuda_memory_pool(device_id);
     struct pool_block block;
-    *status = pool == NULL ? POOL_CLOSED : pool_alloc(pool, (uint64_t)byte_size, &block, full);
+    *status = pool_alloc(cuda_memory_pool(device_id), (uint64_t)byte_size, &block, full);
     if (__builtin_expect(*status != POOL_OK, 0)) return false;
     *location = (struct memory_location){(double)block.address, MEMORY_GPU, device_id,
                                          (double)block.generation};

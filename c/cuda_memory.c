@@ -28,7 +28,8 @@ static atomic_bool is_created;
 
 struct pool *cuda_memory_pool(double device_id)
 {
-    return device_id < DEVICE_COUNT_MAX ? &device_pools[(int)device_id].pool : NULL;
+    static struct pool never_open;
+    return device_id < DEVICE_COUNT_MAX ? &device_pools[(int)device_id].pool : &never_open;
 }
 
 // ---- Creating and resetting, under the exclusive lifecycle lock
@@ -218,11 +219,10 @@ int32_t cuda_memory_alloc_status(void)
 
 double cuda_memory_alloc(double byte_size, double device_id)
 {
-    struct pool *pool = cuda_memory_pool(device_id);
     struct pool_block block;
     struct pool_stats full;
     enum pool_status status =
-        pool == NULL ? POOL_CLOSED : pool_alloc(pool, (uint64_t)byte_size, &block, &full);
+        pool_alloc(cuda_memory_pool(device_id), (uint64_t)byte_size, &block, &full);
     if (__builtin_expect(status == POOL_OK, 1)) return (double)block.address;
     char reason[POOL_REPORT_BYTE_SIZE_MAX];
     cuda_memory_describe_refusal(reason, status, &full);
@@ -236,8 +236,7 @@ double cuda_memory_alloc(double byte_size, double device_id)
 int32_t cuda_memory_free(double address, double device_id)
 {
     struct pool *pool = cuda_memory_pool(device_id);
-    enum pool_status status =
-        pool == NULL ? POOL_CLOSED : pool_free(pool, (uint64_t)address, 0);
+    enum pool_status status = pool_free(pool, (uint64_t)address, 0);
     if (__builtin_expect(status == POOL_OK, 1)) return MEMORY_OK;
     if (status == POOL_CLOSED) {
         return report(MEMORY_UNAVAILABLE, "failed to free 0x%llx on GPU %.0f: %s",
@@ -254,9 +253,8 @@ int32_t cuda_memory_free(double address, double device_id)
 
 int32_t cuda_memory_stats(double device_id, struct memory_pool_stats *stats)
 {
-    struct pool *pool = cuda_memory_pool(device_id);
     struct pool_stats exact;
-    if (pool == NULL || pool_read_stats(pool, &exact) != POOL_OK) {
+    if (pool_read_stats(cuda_memory_pool(device_id), &exact) != POOL_OK) {
         return report(MEMORY_UNAVAILABLE, "failed to read the statistics of GPU %.0f: %s",
                       device_id, why_closed());
     }

@@ -5,7 +5,7 @@
 #include "pool.h"
 #include "pool_report.h"
 
-// The pool of a device, open or closed; null for an id that no device can have.
+// The pool of a device, open or closed; for an id that no device can have, one that never opens.
 struct pool *cuda_memory_pool(double device_id);
 
 // Why a pool did not give memory, in words.

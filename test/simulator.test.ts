@@ -513,28 +513,46 @@ describe("cudaMemcpy", () => {
     expect(result.target).toEqual(Array.from({ length: 16 }, (_, index) => index + 1));
   });
 
-  test("refuses kinds that do not fit the pointers, and changes nothing", () => {
+  // As an H100 with CUDA 13.0 answers.
+  test("refuses ordinary host memory where a kind says device, and nothing else", () => {
+    const result = runOn({}, ({ cuda }) => {
+      const places = {
+        device: cuda.malloc(16).value,
+        pinned: cuda.hostAlloc(16).value,
+        host: new Uint8Array(16),
+      };
+      const outcomes: string[] = [];
+      for (const [to, target] of Object.entries(places)) {
+        for (const [from, source] of Object.entries(places)) {
+          const errors = [0, 1, 2, 3, 4].map((kind) => cuda.memcpy(target, source, 16, kind));
+          outcomes.push(`${to} <- ${from}: ${errors.join(" ")}`);
+        }
+      }
+      return outcomes;
+    });
+    expect(result).toEqual([
+      "device <- device: 0 0 0 0 0",
+      "device <- pinned: 0 0 0 0 0",
+      "device <- host: 0 0 1 1 0",
+      "pinned <- device: 0 0 0 0 0",
+      "pinned <- pinned: 0 0 0 0 0",
+      "pinned <- host: 0 0 1 1 0",
+      "host <- device: 0 1 0 1 0",
+      "host <- pinned: 0 1 0 1 0",
+      "host <- host: 0 1 1 1 0",
+    ]);
+  });
+
+  test("refuses a kind that there is not, and changes nothing", () => {
     const result = runOn({}, ({ cuda }) => {
       const device = cuda.malloc(16).value;
       cuda.memset(device, 9, 16);
       const host = new Uint8Array(16).fill(5);
-      const errors = {
-        hostToHost: [cuda.memcpy(host, device, 16, 0), cuda.memcpy(device, host, 16, 0)],
-        hostToDevice: [cuda.memcpy(device, device, 16, 1), cuda.memcpy(host, host, 16, 1)],
-        deviceToHost: [cuda.memcpy(device, host, 16, 2), cuda.memcpy(host, host, 16, 2)],
-        deviceToDevice: [cuda.memcpy(device, host, 16, 3), cuda.memcpy(host, device, 16, 3)],
-        unknown: [cuda.memcpy(device, host, 16, 5), cuda.memcpy(device, host, 16, -1)],
-      };
+      const errors = [cuda.memcpy(device, host, 16, 5), cuda.memcpy(host, device, 16, -1)];
       return { errors, device: cuda.bytesOf(device, 16), host: [...host] };
     });
     expect(result).toEqual({
-      errors: {
-        hostToHost: [1, 1],
-        hostToDevice: [1, 1],
-        deviceToHost: [1, 1],
-        deviceToDevice: [1, 1],
-        unknown: [21, 21],
-      },
+      errors: [21, 21],
       device: Array(16).fill(9),
       host: Array(16).fill(5),
     });
@@ -574,12 +592,16 @@ describe("cudaMemcpy", () => {
       const device = cuda.malloc(16).value;
       const host = new Uint8Array(16);
       return {
-        nothing: [cuda.memcpy(null, null, 0, 4), cuda.memset(null, 0, 0)],
+        nothing: [
+          cuda.memcpy(null, null, 0, 4),
+          cuda.memcpy(null, null, 0, 5),
+          cuda.memset(null, 0, 0),
+        ],
         toNull: [cuda.memcpy(null, host, 1, 4), cuda.memset(null, 0, 1)],
         fromNull: [cuda.memcpy(device, null, 1, 4), cuda.memcpy(device, null, 1, 1)],
       };
     });
-    expect(result).toEqual({ nothing: [0, 0], toNull: [1, 1], fromNull: [1, 1] });
+    expect(result).toEqual({ nothing: [0, 0, 0], toNull: [1, 1], fromNull: [1, 1] });
   });
 
   test("and cudaMemset fill device and pinned memory, and no other", () => {

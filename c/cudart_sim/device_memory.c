@@ -99,6 +99,7 @@ cudaError_t device_memory_allocate(int device, size_t size, void **pointer)
     struct block block = {.start = 0, .size = size, .device = device};
     struct device_space *space = &spaces[device];
     bool allocated = true;
+    *pointer = NULL; // what CUDA leaves there when it runs out of memory
     if (size != 0) {
         pthread_mutex_lock(&spaces_lock);
         allocated = ensure_mapped(space) && place_block(space, size, &block.start) &&

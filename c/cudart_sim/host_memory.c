@@ -35,6 +35,7 @@ cudaError_t host_memory_allocate(int device, size_t size, void **pointer)
 {
     struct block block = {.start = 0, .size = size, .device = device};
     bool allocated = true;
+    *pointer = NULL; // what CUDA leaves there when it runs out of memory
     if (size != 0) {
         pthread_mutex_lock(&table_lock);
         allocated = allocate_block(&block);

@@ -34,42 +34,30 @@ static cudaError_t locate_endpoint(const void *pointer, size_t size, struct endp
     return cudaSuccess;
 }
 
-static bool reached_by_host(const struct endpoint *endpoint)
-{
-    return !endpoint->on_device;
-}
-
 static bool reached_by_device(const struct endpoint *endpoint)
 {
     return endpoint->on_device || endpoint->pinned;
 }
 
+// What a kind calls host may be any memory: measured, CUDA with unified addressing refuses only
+// ordinary host memory in the place of a device's.
 static bool allows(enum cudaMemcpyKind kind, const struct endpoint *destination,
                    const struct endpoint *source)
 {
-    switch (kind) {
-    case cudaMemcpyHostToHost:
-        return reached_by_host(destination) && reached_by_host(source);
-    case cudaMemcpyHostToDevice:
-        return reached_by_device(destination) && reached_by_host(source);
-    case cudaMemcpyDeviceToHost:
-        return reached_by_host(destination) && reached_by_device(source);
-    case cudaMemcpyDeviceToDevice:
-        return reached_by_device(destination) && reached_by_device(source);
-    case cudaMemcpyDefault:
-        return true;
-    }
-    return false;
+    bool to_device = kind == cudaMemcpyHostToDevice || kind == cudaMemcpyDeviceToDevice;
+    bool from_device = kind == cudaMemcpyDeviceToHost || kind == cudaMemcpyDeviceToDevice;
+    return (!to_device || reached_by_device(destination)) &&
+           (!from_device || reached_by_device(source));
 }
 
 cudaError_t copy_prepare(void *destination, const void *source, size_t size,
                          enum cudaMemcpyKind kind, struct copy *copy)
 {
-    if ((unsigned int)kind > cudaMemcpyDefault)
-        return cudaErrorInvalidMemcpyDirection;
     *copy = (struct copy){.size = size};
     if (size == 0)
-        return cudaSuccess;
+        return cudaSuccess; // as CUDA does, whatever the other arguments are
+    if ((unsigned int)kind > cudaMemcpyDefault)
+        return cudaErrorInvalidMemcpyDirection;
     struct endpoint to, from;
     if (locate_endpoint(destination, size, &to) != cudaSuccess ||
         locate_endpoint(source, size, &from) != cudaSuccess || !allows(kind, &to, &from))
