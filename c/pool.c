@@ -11,8 +11,8 @@ enum {
     BUCKET_COUNT_AT_OPEN = 1024,
     // Beyond this many blocks of a bin, looking for a better fit gains less than it costs.
     FIT_SCAN_COUNT_MAX = 16,
-    // A request is large from this share of the pool on.
-    LARGE_SHARE = 64,
+    // Below this share of the pool a block is small whatever the others are.
+    LARGE_SHARE_MAX = 48,
 };
 
 #define NODE_COUNT_MAX UINT32_MAX
@@ -89,10 +89,16 @@ static void give_node_back(struct pool *pool, uint32_t number)
 
 // ---- Bins of free blocks
 
+static uint32_t level_of(uint64_t granule_count)
+{
+    return granule_count < POOL_BINS_PER_LEVEL ? 0
+                                               : 59 - (uint32_t)__builtin_clzll(granule_count);
+}
+
 static uint32_t bin_of(uint64_t granule_count)
 {
     if (granule_count < POOL_BINS_PER_LEVEL) return (uint32_t)granule_count;
-    uint32_t level = 59 - (uint32_t)__builtin_clzll(granule_count);
+    uint32_t level = level_of(granule_count);
     return level * POOL_BINS_PER_LEVEL +
            (uint32_t)((granule_count >> (level - 1)) % POOL_BINS_PER_LEVEL);
 }
@@ -193,10 +199,37 @@ static uint32_t best_in_bins(const struct pool *pool, const struct pool_bins *bi
                        : best_in_list(pool, bins->heads[larger], granule_count, FIT_SCAN_COUNT_MAX);
 }
 
-// Where a request belongs.
+static bool may_be_large(const struct pool *pool, uint64_t granule_count)
+{
+    return granule_count * LARGE_SHARE_MAX >= pool->granule_count;
+}
+
+static void count_live(struct pool *pool, uint64_t granule_count)
+{
+    pool->used_granule_count += granule_count;
+    if (may_be_large(pool, granule_count)) {
+        pool->large_granule_counts[level_of(granule_count)] += granule_count;
+    }
+}
+
+static void uncount_live(struct pool *pool, uint64_t granule_count)
+{
+    pool->used_granule_count -= granule_count;
+    if (may_be_large(pool, granule_count)) {
+        pool->large_granule_counts[level_of(granule_count)] -= granule_count;
+    }
+}
+
+// Where a request belongs: to the high side unless blocks of larger levels hold half of what is in
+// use. So the sides come to share the live bytes evenly, whatever sizes a program asks for.
 static enum side side_for(const struct pool *pool, uint64_t granule_count)
 {
-    return granule_count * LARGE_SHARE >= pool->granule_count ? HIGH : LOW;
+    if (!may_be_large(pool, granule_count)) return LOW;
+    uint64_t larger_granule_count = 0;
+    for (uint32_t level = level_of(pool->granule_count); level > level_of(granule_count); level--) {
+        larger_granule_count += pool->large_granule_counts[level];
+    }
+    return 2 * larger_granule_count < pool->used_granule_count ? HIGH : LOW;
 }
 
 static uint32_t find_fit(const struct pool *pool, uint64_t granule_count)
@@ -411,6 +444,7 @@ static enum pool_status open_locked(struct pool *pool, uint64_t base, uint64_t g
 {
     if (!reserve_tables(pool, granule_count)) return POOL_OUT_OF_METADATA;
     memset(pool->bins, 0, sizeof pool->bins);
+    memset(pool->large_granule_counts, 0, sizeof pool->large_granule_counts);
     pool->spare_node = SENTINEL;
     pool->node_count = MIDDLE + 1;
     pool->base = base;
@@ -487,7 +521,7 @@ static enum pool_status alloc_locked(struct pool *pool, uint64_t granule_count,
     }
     pool->live_block_count++;
     index_insert(pool, number);
-    pool->used_granule_count += granule_count;
+    count_live(pool, granule_count);
     if (pool->used_granule_count > pool->peak_used_granule_count) {
         pool->peak_used_granule_count = pool->used_granule_count;
     }
@@ -523,7 +557,7 @@ static enum pool_status free_locked(struct pool *pool, uint64_t address, uint64_
     uint32_t number = index_remove(pool, granule);
     if (number == SENTINEL) return POOL_NOT_ALLOCATED;
     pool->live_block_count--;
-    pool->used_granule_count -= granule_count_of(node_at(pool, number));
+    uncount_live(pool, granule_count_of(node_at(pool, number)));
     make_free(pool, number);
     return POOL_OK;
 }

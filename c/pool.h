@@ -9,10 +9,11 @@
 //           block finds both neighbours and joins the free ones at once: two free blocks are never
 //           neighbours.
 // Sides.    Small requests are served from the low end of the range and large ones from the high
-//           end, so that a small block that lives long does not split a large hole. Between the
-//           two sides lies the middle, which nothing has touched: a side takes from it only what
-//           its own free blocks cannot serve, and gives back what reaches it again. A side that is
-//           full borrows from the other.
+//           end, so that a small block that lives long does not split a large hole. Large is what
+//           takes at least 1/48 of the pool and belongs to the larger half of the live bytes.
+//           Between the two sides lies the middle, which nothing has touched: a side takes from it
+//           only what its own free blocks cannot serve, and gives back what reaches it again. A
+//           side that is full borrows from the other.
 // Bins.     A side lists its free blocks by size: sizes below 32 granules have a bin each, and
 //           above that every power of two is divided into 32 bins. Bitmaps of the non-empty bins
 //           make "the next bin that fits" two bit scans. Inside a bin the best of the first few
@@ -79,6 +80,9 @@ struct pool {
     uint64_t peak_used_granule_count;
     uint64_t live_block_count;
     uint64_t failed_allocation_count;
+
+    // Live granules of the blocks that a side is chosen for, by level of size.
+    uint64_t large_granule_counts[POOL_BIN_LEVEL_COUNT];
 
     struct metadata_array nodes;
 
