@@ -10,7 +10,7 @@ enum {
     MIDDLE = 1,
     BUCKET_COUNT_AT_OPEN = 1024,
     // Beyond this many blocks of a bin, looking for a better fit gains less than it costs.
-    FIT_SCAN_COUNT_MAX = 16,
+    FIT_SCAN_COUNT_MAX = 4,
     // Below this share of the pool a block is small whatever the others are.
     LARGE_SHARE_MAX = 48,
 };
@@ -89,18 +89,32 @@ static void give_node_back(struct pool *pool, uint32_t number)
 
 // ---- Bins of free blocks
 
+// Level 0 has the sizes below POOL_BINS_PER_LEVEL, one a bin; level n > 0 those from
+// POOL_BINS_PER_LEVEL << (n - 1) to twice that.
 static uint32_t level_of(uint64_t granule_count)
 {
-    return granule_count < POOL_BINS_PER_LEVEL ? 0
-                                               : 59 - (uint32_t)__builtin_clzll(granule_count);
+    return 58 - (uint32_t)__builtin_clzll(granule_count | (POOL_BINS_PER_LEVEL - 1));
+}
+
+// The sizes of a bin differ in so many of their lowest bits.
+static uint32_t bin_width_bits(uint32_t level)
+{
+    return level - (level != 0);
 }
 
 static uint32_t bin_of(uint64_t granule_count)
 {
-    if (granule_count < POOL_BINS_PER_LEVEL) return (uint32_t)granule_count;
     uint32_t level = level_of(granule_count);
     return level * POOL_BINS_PER_LEVEL +
-           (uint32_t)((granule_count >> (level - 1)) % POOL_BINS_PER_LEVEL);
+           (uint32_t)((granule_count >> bin_width_bits(level)) % POOL_BINS_PER_LEVEL);
+}
+
+// By how much the size is above the smallest of its bin.
+static uint32_t excess_of(uint64_t granule_count)
+{
+    uint64_t excess =
+        granule_count & ((UINT64_C(1) << bin_width_bits(level_of(granule_count))) - 1);
+    return excess < UINT32_MAX ? (uint32_t)excess : UINT32_MAX;
 }
 
 static enum side side_of(const struct pool *pool, const struct node *node)
@@ -108,43 +122,48 @@ static enum side side_of(const struct pool *pool, const struct node *node)
     return node->granule < node_at(pool, MIDDLE)->granule ? LOW : HIGH;
 }
 
+// Which of its neighbours in a list a block has is as good as random, and a branch on it would be
+// mispredicted half of the time. So nothing here branches: the links of a neighbour that is not
+// there are written to the sentinel, where nobody reads them.
 static void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t number)
 {
     struct node *node = node_at(pool, number);
-    uint32_t bin = bin_of(granule_count_of(node));
-    uint32_t head = bins->heads[bin];
+    uint64_t granule_count = granule_count_of(node);
+    uint32_t bin = bin_of(granule_count);
+    uint32_t excess = excess_of(granule_count);
+    struct pool_bin *list = &bins->bins[bin];
     node->bin_previous = SENTINEL;
-    node->bin_next = head;
-    if (head != SENTINEL) node_at(pool, head)->bin_previous = number;
-    bins->heads[bin] = number;
-    bins->bin_bitmaps[bin / POOL_BINS_PER_LEVEL] |= 1u << bin % POOL_BINS_PER_LEVEL;
+    node->bin_next = list->first;
+    node_at(pool, list->first)->bin_previous = number;
+    list->first = number;
+    list->excess_max = list->excess_max > excess ? list->excess_max : excess;
+    bins->bin_bitmaps[bin / POOL_BINS_PER_LEVEL] |= UINT64_C(1) << bin % POOL_BINS_PER_LEVEL;
     bins->level_bitmap |= UINT64_C(1) << bin / POOL_BINS_PER_LEVEL;
 }
 
 static void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t number)
 {
     struct node *node = node_at(pool, number);
-    if (node->bin_next != SENTINEL) {
-        node_at(pool, node->bin_next)->bin_previous = node->bin_previous;
-    }
-    if (node->bin_previous != SENTINEL) {
-        node_at(pool, node->bin_previous)->bin_next = node->bin_next;
-        return;
-    }
     uint32_t bin = bin_of(granule_count_of(node));
-    bins->heads[bin] = node->bin_next;
-    if (node->bin_next != SENTINEL) return;
     uint32_t level = bin / POOL_BINS_PER_LEVEL;
-    bins->bin_bitmaps[level] &= ~(1u << bin % POOL_BINS_PER_LEVEL);
-    if (bins->bin_bitmaps[level] == 0) bins->level_bitmap &= ~(UINT64_C(1) << level);
+    struct pool_bin *list = &bins->bins[bin];
+    uint32_t *link = &node_at(pool, node->bin_previous)->bin_next;
+    link = node->bin_previous == SENTINEL ? &list->first : link;
+    *link = node->bin_next;
+    node_at(pool, node->bin_next)->bin_previous = node->bin_previous;
+    bool is_bin_empty = list->first == SENTINEL;
+    list->excess_max = is_bin_empty ? 0 : list->excess_max;
+    bins->bin_bitmaps[level] &= ~((uint64_t)is_bin_empty << bin % POOL_BINS_PER_LEVEL);
+    bool is_level_empty = bins->bin_bitmaps[level] == 0;
+    bins->level_bitmap &= ~((uint64_t)is_level_empty << level);
 }
 
-// The middle is in no bin, and a large block mostly stays in its bin: then nothing is relinked.
+// The middle is in no bin.
 static void resize_free(struct pool *pool, struct pool_bins *bins, uint32_t number,
                         uint64_t granule_count)
 {
     struct node *node = node_at(pool, number);
-    if (number == MIDDLE || bin_of(granule_count_of(node)) == bin_of(granule_count)) {
+    if (number == MIDDLE) {
         node->extent = free_extent(granule_count);
         return;
     }
@@ -153,28 +172,28 @@ static void resize_free(struct pool *pool, struct pool_bins *bins, uint32_t numb
     bin_insert(pool, bins, number);
 }
 
-// The first non-empty bin after this one, or 0, which is never in use: no block in it is empty.
-static uint32_t next_filled_bin(const struct pool_bins *bins, uint32_t bin)
+// The first non-empty bin from this one on, or 0, which is never in use: no block in it is empty.
+static uint32_t filled_bin_from(const struct pool_bins *bins, uint32_t bin)
 {
     uint32_t level = bin / POOL_BINS_PER_LEVEL;
-    uint32_t in_level = bins->bin_bitmaps[level] & (~1u << bin % POOL_BINS_PER_LEVEL);
+    uint64_t in_level = bins->bin_bitmaps[level] & (~UINT64_C(0) << bin % POOL_BINS_PER_LEVEL);
     if (in_level == 0) {
         uint64_t above = bins->level_bitmap & (~UINT64_C(1) << level);
         if (above == 0) return 0;
         level = (uint32_t)__builtin_ctzll(above);
         in_level = bins->bin_bitmaps[level];
     }
-    return level * POOL_BINS_PER_LEVEL + (uint32_t)__builtin_ctz(in_level);
+    return level * POOL_BINS_PER_LEVEL + (uint32_t)__builtin_ctzll(in_level);
 }
 
-// The smallest of the list's first blocks that holds `granule_count`, or SENTINEL.
-static uint32_t best_in_list(const struct pool *pool, uint32_t head, uint64_t granule_count,
-                             uint32_t scan_count_max)
+// The smallest of the bin's first blocks that holds `granule_count`, or SENTINEL.
+static uint32_t best_in_bin(const struct pool *pool, const struct pool_bin *bin,
+                            uint64_t granule_count)
 {
     uint32_t best = SENTINEL;
     uint64_t best_granule_count = UINT64_MAX;
-    uint32_t number = head;
-    for (uint32_t scanned = 0; number != SENTINEL && scanned < scan_count_max; scanned++) {
+    uint32_t number = bin->first;
+    for (uint32_t i = 0; number != SENTINEL && i < FIT_SCAN_COUNT_MAX; i++) {
         const struct node *node = node_at(pool, number);
         uint64_t found = granule_count_of(node);
         if (found >= granule_count && found < best_granule_count) {
@@ -191,12 +210,51 @@ static uint32_t best_in_bins(const struct pool *pool, const struct pool_bins *bi
                              uint64_t granule_count)
 {
     if (bins->level_bitmap == 0) return SENTINEL;
+    uint32_t own = bin_of(granule_count);
+    uint32_t bin = filled_bin_from(bins, own);
+    // The blocks of these bins are all of one size; and 0 stands for none.
+    if (bin < 2 * POOL_BINS_PER_LEVEL) return bins->bins[bin].first;
+    if (bin == own) {
+        if (bins->bins[own].excess_max >= excess_of(granule_count)) {
+            uint32_t best = best_in_bin(pool, &bins->bins[own], granule_count);
+            if (best != SENTINEL) return best;
+        }
+        bin = filled_bin_from(bins, own + 1);
+    }
+    return best_in_bin(pool, &bins->bins[bin], granule_count);
+}
+
+// The largest block of a bin, which this puts first in its list, so that the next search for it
+// is short.
+static uint32_t largest_in_bin(struct pool *pool, struct pool_bins *bins, uint32_t bin)
+{
+    struct pool_bin *list = &bins->bins[bin];
+    uint32_t largest = SENTINEL;
+    uint64_t largest_granule_count = 0;
+    for (uint32_t number = list->first; number != SENTINEL;
+         number = node_at(pool, number)->bin_next) {
+        uint64_t granule_count = granule_count_of(node_at(pool, number));
+        if (granule_count <= largest_granule_count) continue;
+        largest = number;
+        largest_granule_count = granule_count;
+        if (excess_of(granule_count) == list->excess_max && list->excess_max < UINT32_MAX) break;
+    }
+    if (largest == SENTINEL) return SENTINEL;
+    bin_remove(pool, bins, largest);
+    list->excess_max = excess_of(largest_granule_count);
+    bin_insert(pool, bins, largest);
+    return largest;
+}
+
+// For a request that nothing else serves: the largest block of its own bin, if that is enough.
+static uint32_t last_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t granule_count)
+{
     uint32_t bin = bin_of(granule_count);
-    uint32_t best = best_in_list(pool, bins->heads[bin], granule_count, FIT_SCAN_COUNT_MAX);
-    if (best != SENTINEL) return best;
-    uint32_t larger = next_filled_bin(bins, bin);
-    return larger == 0 ? SENTINEL
-                       : best_in_list(pool, bins->heads[larger], granule_count, FIT_SCAN_COUNT_MAX);
+    if (bins->bins[bin].excess_max < excess_of(granule_count)) return SENTINEL;
+    uint32_t largest = largest_in_bin(pool, bins, bin);
+    bool is_enough =
+        largest != SENTINEL && granule_count_of(node_at(pool, largest)) >= granule_count;
+    return is_enough ? largest : SENTINEL;
 }
 
 static bool may_be_large(const struct pool *pool, uint64_t granule_count)
@@ -229,41 +287,33 @@ static enum side side_for(const struct pool *pool, uint64_t granule_count)
     for (uint32_t level = level_of(pool->granule_count); level > level_of(granule_count); level--) {
         larger_granule_count += pool->large_granule_counts[level];
     }
-    return 2 * larger_granule_count < pool->used_granule_count ? HIGH : LOW;
+    return 2 * larger_granule_count <= pool->used_granule_count ? HIGH : LOW;
 }
 
-static uint32_t find_fit(const struct pool *pool, uint64_t granule_count)
+static uint32_t find_fit(struct pool *pool, uint64_t granule_count)
 {
     enum side side = side_for(pool, granule_count);
-    const struct pool_bins *own = &pool->bins[side];
-    uint32_t best = best_in_bins(pool, own, granule_count);
-    if (best != SENTINEL) return best;
+    struct pool_bins *own = &pool->bins[side];
+    struct pool_bins *other = &pool->bins[1 - side];
+    uint32_t found = best_in_bins(pool, own, granule_count);
+    if (found != SENTINEL) return found;
     if (granule_count_of(node_at(pool, MIDDLE)) >= granule_count) return MIDDLE;
-    const struct pool_bins *other = &pool->bins[1 - side];
-    best = best_in_bins(pool, other, granule_count);
-    if (best != SENTINEL) return best;
-    // Before a request is refused, no block that would serve it is left unseen.
-    uint32_t bin = bin_of(granule_count);
-    best = best_in_list(pool, own->heads[bin], granule_count, UINT32_MAX);
-    if (best != SENTINEL) return best;
-    return best_in_list(pool, other->heads[bin], granule_count, UINT32_MAX);
+    found = best_in_bins(pool, other, granule_count);
+    if (found != SENTINEL) return found;
+    found = last_in_bins(pool, own, granule_count);
+    return found != SENTINEL ? found : last_in_bins(pool, other, granule_count);
 }
 
-static uint64_t largest_in_bins(const struct pool *pool, const struct pool_bins *bins)
+static uint64_t largest_in_bins(struct pool *pool, struct pool_bins *bins)
 {
     if (bins->level_bitmap == 0) return 0;
     uint32_t level = 63 - (uint32_t)__builtin_clzll(bins->level_bitmap);
-    uint32_t index = 31 - (uint32_t)__builtin_clz(bins->bin_bitmaps[level]);
-    uint64_t largest = 0;
-    uint32_t number = bins->heads[level * POOL_BINS_PER_LEVEL + index];
-    for (; number != SENTINEL; number = node_at(pool, number)->bin_next) {
-        uint64_t granule_count = granule_count_of(node_at(pool, number));
-        if (granule_count > largest) largest = granule_count;
-    }
-    return largest;
+    uint32_t index = 63 - (uint32_t)__builtin_clzll(bins->bin_bitmaps[level]);
+    uint32_t largest = largest_in_bin(pool, bins, level * POOL_BINS_PER_LEVEL + index);
+    return granule_count_of(node_at(pool, largest));
 }
 
-static uint64_t largest_free_granule_count(const struct pool *pool)
+static uint64_t largest_free_granule_count(struct pool *pool)
 {
     uint64_t largest = granule_count_of(node_at(pool, MIDDLE));
     for (enum side side = LOW; side <= HIGH; side++) {
@@ -310,9 +360,13 @@ static void add_bucket(struct pool *pool)
     *moved_link = SENTINEL;
 }
 
+// At most one live block for two buckets: most chains have one link, and the walk no surprise.
 static void index_insert(struct pool *pool, uint32_t number)
 {
-    if (pool->live_block_count > pool->bucket_count) add_bucket(pool);
+    if (2 * pool->live_block_count > pool->bucket_count) {
+        add_bucket(pool);
+        add_bucket(pool);
+    }
     struct node *node = node_at(pool, number);
     uint32_t *head = bucket_at(pool, bucket_of(pool, node->granule));
     node->bucket_next = *head;
@@ -419,10 +473,10 @@ static void make_free(struct pool *pool, uint32_t number)
 
 static bool reserve_tables(struct pool *pool, uint64_t granule_count)
 {
-    // At worst every granule is a block of its own; and the sentinel.
-    uint64_t node_count = granule_count < NODE_COUNT_MAX ? granule_count + 1 : NODE_COUNT_MAX;
-    uint64_t bucket_count =
-        node_count > BUCKET_COUNT_AT_OPEN ? node_count : BUCKET_COUNT_AT_OPEN;
+    // At worst every granule is a block of its own; and there are the sentinel and the middle.
+    uint64_t node_count =
+        granule_count < NODE_COUNT_MAX - 2 ? granule_count + 2 : NODE_COUNT_MAX;
+    uint64_t bucket_count = 2 * node_count + BUCKET_COUNT_AT_OPEN;
     if (!metadata_array_reserve(&pool->nodes, node_count * sizeof(struct node))) return false;
     if (metadata_array_reserve(&pool->buckets, bucket_count * sizeof(uint32_t)) &&
         metadata_array_grow(&pool->nodes, 2 * sizeof(struct node)) &&
@@ -488,7 +542,7 @@ void pool_close(struct pool *pool)
 
 // ---- Requests
 
-static void read_stats_locked(const struct pool *pool, struct pool_stats *stats)
+static void read_stats_locked(struct pool *pool, struct pool_stats *stats)
 {
     const uint64_t granule_byte_size = POOL_GRANULE_BYTE_SIZE;
     uint64_t free_granule_count = pool->granule_count - pool->used_granule_count;
@@ -641,16 +695,19 @@ static const char *broken_in_bins(const struct pool *pool, enum side side,
     for (uint32_t bin = 0; bin < POOL_BIN_LEVEL_COUNT * POOL_BINS_PER_LEVEL; bin++) {
         uint32_t level = bin / POOL_BINS_PER_LEVEL;
         bool is_marked = bins->bin_bitmaps[level] >> bin % POOL_BINS_PER_LEVEL & 1;
-        if (is_marked != (bins->heads[bin] != SENTINEL)) return "bitmaps mark the filled bins";
+        if (is_marked != (bins->bins[bin].first != SENTINEL)) return "bitmaps mark the filled bins";
         if ((bins->level_bitmap >> level & 1) != (bins->bin_bitmaps[level] != 0)) {
             return "the level bitmap marks the filled levels";
         }
         uint32_t previous = SENTINEL;
-        for (uint32_t number = bins->heads[bin]; number != SENTINEL;) {
+        for (uint32_t number = bins->bins[bin].first; number != SENTINEL;) {
             const struct node *node = node_at(pool, number);
             if (is_live(node) || number == MIDDLE) return "bins list free blocks only";
             if (side_of(pool, node) != side) return "a free block is listed on its side";
             if (bin_of(granule_count_of(node)) != bin) return "a free block is in its size's bin";
+            if (excess_of(granule_count_of(node)) > bins->bins[bin].excess_max) {
+                return "a bin's bound holds for its blocks";
+            }
             if (node->bin_previous != previous) return "bin links agree in both directions";
             if (++listed_count > free_block_count) return "every free block is listed once";
             previous = number;

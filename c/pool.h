@@ -1,8 +1,10 @@
 // A pool: one contiguous range of addresses, handed out in blocks.
 //
 // The pool never touches the memory that it manages, which may be a GPU's: everything it knows is
-// in tables of its own, and it knows nothing of CUDA. Every call is thread-safe and takes a time
-// that does not depend on how many blocks live.
+// in tables of its own, and it knows nothing of CUDA. Every call is thread-safe. Allocating and
+// freeing take a time that does not depend on how many blocks live, with one exception: before a
+// request is refused that a block of its own bin might serve, that bin is searched to its end. What
+// the search learns is kept, so that the next such request is refused at once.
 //
 // Blocks.   The range is cut into granules of 512 bytes. A block is a run of granules, free or
 //           live; one 32-byte node describes it. Nodes are linked in address order, so a freed
@@ -14,10 +16,10 @@
 //           Between the two sides lies the middle, which nothing has touched: a side takes from it
 //           only what its own free blocks cannot serve, and gives back what reaches it again. A
 //           side that is full borrows from the other.
-// Bins.     A side lists its free blocks by size: sizes below 32 granules have a bin each, and
-//           above that every power of two is divided into 32 bins. Bitmaps of the non-empty bins
-//           make "the next bin that fits" two bit scans. Inside a bin the best of the first few
-//           blocks is taken, which packs as exact best fit does at a bounded price.
+// Bins.     A side lists its free blocks by size: sizes below 128 granules have a bin each, and
+//           above that every power of two is divided into 64 bins. Bitmaps of the non-empty bins
+//           make "the next bin that fits" two bit scans. Where the sizes of a bin differ, the best
+//           of its first few blocks is taken, which packs as exact best fit does.
 // Index.    A live block is found by its address in a chained hash table, whose links are in the
 //           nodes. The table grows by one bucket at a time (linear hashing), so that no single
 //           request pays for a rehash of all.
@@ -33,8 +35,8 @@
 
 enum {
     POOL_GRANULE_BYTE_SIZE = 512,
-    POOL_BIN_LEVEL_COUNT = 41, // sizes up to 2^44 granules, which are 2^53 bytes
-    POOL_BINS_PER_LEVEL = 32,
+    POOL_BIN_LEVEL_COUNT = 40, // sizes up to 2^44 granules, which are 2^53 bytes
+    POOL_BINS_PER_LEVEL = 64,
 };
 
 enum pool_status {
@@ -61,11 +63,18 @@ struct pool_block {
     uint64_t generation;
 };
 
+struct pool_bin {
+    uint32_t first;
+    // No block of the bin is larger than the bin's smallest size by more than this; it may have
+    // become too high by what was removed since. UINT32_MAX is no bound.
+    uint32_t excess_max;
+};
+
 // The free blocks of one side, by size.
 struct pool_bins {
     uint64_t level_bitmap;
-    uint32_t bin_bitmaps[POOL_BIN_LEVEL_COUNT];
-    uint32_t heads[POOL_BIN_LEVEL_COUNT * POOL_BINS_PER_LEVEL];
+    uint64_t bin_bitmaps[POOL_BIN_LEVEL_COUNT];
+    struct pool_bin bins[POOL_BIN_LEVEL_COUNT * POOL_BINS_PER_LEVEL];
 };
 
 // All members are private to pool.c. A zeroed pool is a valid, closed one.
