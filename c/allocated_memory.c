@@ -1,7 +1,6 @@
 // Allocated memory: CUDA memory where it was asked for, then pinned system memory, then non-pinned
 // system memory; and the bytes in any of them.
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
@@ -9,56 +8,42 @@
 #include "bun_cuda_memory.h"
 #include "cuda_memory.h"
 #include "cudart.h"
-#include "lifecycle.h"
+#include "fallback.h"
+#include "lifecycle_lock.h"
+#include "message.h"
 #include "pinned_memory.h"
-#include "status.h"
 
 enum { CUDA_MEMCPY_DEFAULT = 4 };
 
 // ---- Allocating and freeing
 
-static atomic_bool has_warned_of_fallback;
-
-static bool take_cuda(struct memory_location *location, double byte_size, double device_id,
-                      enum pool_status *status, struct pool_stats *full)
-{
-    struct pool_block block;
-    *status = pool_alloc(cuda_memory_pool(device_id), (uint64_t)byte_size, &block, full);
-    if (__builtin_expect(*status != POOL_OK, 0)) return false;
-    *location = (struct memory_location){(double)block.address, MEMORY_GPU, device_id,
-                                         (double)block.generation};
-    return true;
-}
-
-// Returns 1 where the message now holds a warning that this process has not seen yet.
-static int32_t warn_of_fallback(double byte_size, double device_id, enum pool_status status,
-                                const struct pool_stats *full)
-{
-    if (atomic_exchange(&has_warned_of_fallback, true)) return 0;
-    char reason[POOL_REPORT_BYTE_SIZE_MAX];
-    cuda_memory_describe_refusal(reason, status, full);
-    report_more("failed to allocate %.0f bytes of CUDA memory on GPU %.0f: %s; falling back to "
-                "pinned system memory (this warning is not repeated)",
-                byte_size, device_id, reason);
-    return 1;
-}
-
 int32_t allocated_memory_alloc(struct memory_location *location, double byte_size,
                                double memory_type, double device_id)
 {
-    enum pool_status cuda_status;
-    struct pool_stats full;
-    bool wants_cuda = memory_type == MEMORY_GPU;
-    // Looking for the largest free block takes time; after the first fallback nobody asks.
-    struct pool_stats *wanted_stats = has_warned_of_fallback ? NULL : &full;
-    if (wants_cuda && take_cuda(location, byte_size, device_id, &cuda_status, wanted_stats)) {
-        return MEMORY_OK;
+    struct refusal cuda;
+    cuda.status = POOL_OK;
+    if (memory_type == MEMORY_GPU) {
+        struct pool_block block;
+        cuda.status =
+            pool_alloc(cuda_memory_pool(device_id), (uint64_t)byte_size, &block, &cuda.full);
+        if (__builtin_expect(cuda.status == POOL_OK, 1)) {
+            *location = (struct memory_location){.address = (double)block.address,
+                                                 .byte_size = byte_size,
+                                                 .memory_type = MEMORY_GPU,
+                                                 .device_id = device_id,
+                                                 .generation = (double)block.generation};
+            return MEMORY_OK;
+        }
     }
-    report_clear();
-    int32_t warning =
-        wants_cuda ? warn_of_fallback(byte_size, device_id, cuda_status, &full) : 0;
-    int32_t status = pinned_memory_take(location, byte_size, true);
-    return status != MEMORY_OK ? status : warning;
+    struct refusal pinned;
+    bool is_served = pinned_memory_take(location, byte_size, true, &pinned);
+    if (cuda.status == POOL_OK && pinned.status == POOL_OK) return MEMORY_OK;
+    const struct fallback fallback = {.byte_size = byte_size,
+                                      .device_id = device_id,
+                                      .cuda = cuda.status == POOL_OK ? NULL : &cuda,
+                                      .pinned = pinned.status == POOL_OK ? NULL : &pinned,
+                                      .has_tried_nonpinned = true};
+    return is_served ? fallback_report_success(&fallback) : fallback_report_failure(&fallback);
 }
 
 int32_t allocated_memory_free(double address, double memory_type, double device_id,
@@ -68,7 +53,7 @@ int32_t allocated_memory_free(double address, double memory_type, double device_
     struct pool *pool = cuda_memory_pool(device_id);
     enum pool_status status = pool_free(pool, (uint64_t)address, (uint64_t)generation);
     if (__builtin_expect(status != POOL_NOT_ALLOCATED, 1)) return MEMORY_OK;
-    return report(MEMORY_INVALID_ARG,
+    return message_set(MEMORY_INVALID_ARG,
                   "failed to free 0x%llx on GPU %.0f: it was freed already, behind the back of "
                   "its AllocatedMemory",
                   (unsigned long long)address, device_id);
@@ -121,7 +106,7 @@ static int32_t copy(const struct memory_location *target_location, void *target,
 {
     if ((target_location != NULL && !is_current(target_location)) ||
         (source_location != NULL && !is_current(source_location))) {
-        return report(MEMORY_UNAVAILABLE,
+        return message_set(MEMORY_UNAVAILABLE,
                       "failed to copy %.0f bytes: the memory went when its manager was reset",
                       byte_size);
     }
@@ -142,7 +127,7 @@ int32_t allocated_memory_write(const struct memory_location *target, double targ
                                const void *source, double byte_size)
 {
     lifecycle_lock_shared();
-    report_clear();
+    message_clear();
     int32_t status = copy(target, at(target, target_offset), NULL, source, byte_size);
     lifecycle_unlock();
     return status;
@@ -152,7 +137,7 @@ int32_t allocated_memory_read(const struct memory_location *source, double sourc
                               void *target, double byte_size)
 {
     lifecycle_lock_shared();
-    report_clear();
+    message_clear();
     int32_t status = copy(NULL, target, source, at(source, source_offset), byte_size);
     lifecycle_unlock();
     return status;
@@ -163,7 +148,7 @@ int32_t allocated_memory_copy(const struct memory_location *target, double targe
                               double byte_size)
 {
     lifecycle_lock_shared();
-    report_clear();
+    message_clear();
     int32_t status = copy(target, at(target, target_offset), source, at(source, source_offset),
                           byte_size);
     lifecycle_unlock();

@@ -43,10 +43,11 @@ struct memory_pool_stats {
     double failed_allocation_count;
 };
 
-// Where an allocation lies. The generation tells this life of its manager from every other, so
+// An allocation. The generation tells this life of its manager from every other, so
 // that what outlives a reset is never mistaken for memory of a later pool.
 struct memory_location {
-    double address; // 0 where there is none
+    double address;   // 0 where there is none
+    double byte_size; // as it was asked for
     double memory_type;
     double device_id; // 0 for host memory
     double generation;
@@ -86,24 +87,26 @@ MEMORY_EXPORT int32_t cuda_memory_reset(void);
 // Without a pool the manager exists all the same: then the status is not MEMORY_OK, and the
 // message is a warning. MEMORY_ALREADY_EXISTS changes nothing.
 MEMORY_EXPORT int32_t pinned_memory_create(double byte_size);
-// Where it succeeds, a return above 0 says that the message is a warning about a fallback.
+// A return above 0 is success too, with a message: a fallback of a kind that this process has not
+// been warned of yet, a line for each kind.
 MEMORY_EXPORT int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
                                           int32_t allow_nonpinned_fallback);
 MEMORY_EXPORT int32_t pinned_memory_free(double address);
 MEMORY_EXPORT int32_t pinned_memory_stats(struct memory_pool_stats *stats);
-// How many non-pinned fallbacks live.
+// How many non-pinned fallbacks live, which no pool's statistics tell.
 MEMORY_EXPORT double pinned_memory_nonpinned_count(void);
 MEMORY_EXPORT int32_t pinned_memory_reset(void);
 
 // ---- Allocated memory: CUDA memory, then pinned, then non-pinned system memory
 
-// As pinned_memory_alloc(): a return above 0 says that the message is a warning.
+// As pinned_memory_alloc().
 MEMORY_EXPORT int32_t allocated_memory_alloc(struct memory_location *location, double byte_size,
                                              double memory_type, double device_id);
 // Memory whose manager was reset is gone already, and freeing it does nothing.
 MEMORY_EXPORT int32_t allocated_memory_free(double address, double memory_type, double device_id,
                                             double generation);
-// The bytes of all three are in place when the call returns. Offsets and sizes were checked.
+// The bytes of all three are in place when the call returns. The caller has checked that the ranges
+// lie inside the allocations, and that those of a copy do not overlap.
 MEMORY_EXPORT int32_t allocated_memory_write(const struct memory_location *target,
                                              double target_offset, const void *source,
                                              double byte_size);

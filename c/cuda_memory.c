@@ -3,13 +3,13 @@
 #include "cuda_memory.h"
 
 #include <stdatomic.h>
-#include <stdio.h>
 
 #include "bun_cuda_memory.h"
 #include "cudart.h"
-#include "lifecycle.h"
-#include "pool_report.h"
-#include "status.h"
+#include "fallback.h"
+#include "lifecycle_lock.h"
+#include "memory_pool_stats.h"
+#include "message.h"
 
 enum {
     DEVICE_COUNT_MAX = 128,
@@ -79,7 +79,7 @@ static int32_t open_device_pool(int device, double byte_size)
     uint64_t padding = is_aligned(device_pool->reservation) ? 0 : CUDA_MALLOC_ALIGNMENT;
     if (pool_open(&device_pool->pool, (uintptr_t)device_pool->reservation + padding, capacity) !=
         POOL_OK) {
-        report_more("failed to create the CUDA memory pool of GPU %d: no memory for the tables of "
+        message_add("failed to create the CUDA memory pool of GPU %d: no memory for the tables of "
                     "a pool of %.0f bytes",
                     device, (double)capacity);
         return MEMORY_INTERNAL;
@@ -148,11 +148,11 @@ static int32_t create_pools(const double *device_ids, const double *byte_sizes, 
 static int32_t create(const double *device_ids, const double *byte_sizes, int32_t pool_count)
 {
     if (is_created) {
-        return report(MEMORY_ALREADY_EXISTS, "the CUDA memory manager has been created already; "
+        return message_set(MEMORY_ALREADY_EXISTS, "the CUDA memory manager has been created already; "
                                              "it stays as it is");
     }
     if (pool_count > 0 && !cudart_is_bound()) {
-        return report(MEMORY_UNAVAILABLE,
+        return message_set(MEMORY_UNAVAILABLE,
                       "failed to create CUDA memory pools: there is no CUDA runtime");
     }
     int32_t status = MEMORY_OK;
@@ -164,7 +164,7 @@ static int32_t create(const double *device_ids, const double *byte_sizes, int32_
 int32_t cuda_memory_create(const double *device_ids, const double *byte_sizes, int32_t pool_count)
 {
     lifecycle_lock_exclusive();
-    report_clear();
+    message_clear();
     int32_t status = create(device_ids, byte_sizes, pool_count);
     lifecycle_unlock();
     return status;
@@ -186,7 +186,7 @@ static int32_t reset(void)
 int32_t cuda_memory_reset(void)
 {
     lifecycle_lock_exclusive();
-    report_clear();
+    message_clear();
     int32_t status = reset();
     lifecycle_unlock();
     return status;
@@ -194,20 +194,10 @@ int32_t cuda_memory_reset(void)
 
 // ---- Requests
 
-static const char *why_closed(void)
+const char *cuda_memory_why_closed(void)
 {
     return is_created ? "this GPU has no memory pool"
                       : "the CUDA memory manager has not been created";
-}
-
-void cuda_memory_describe_refusal(char text[POOL_REPORT_BYTE_SIZE_MAX], enum pool_status status,
-                                  const struct pool_stats *full)
-{
-    if (status == POOL_CLOSED) {
-        snprintf(text, POOL_REPORT_BYTE_SIZE_MAX, "%s", why_closed());
-    } else {
-        pool_describe_refusal(text, status, full);
-    }
 }
 
 static _Thread_local int32_t last_alloc_status;
@@ -220,16 +210,13 @@ int32_t cuda_memory_alloc_status(void)
 double cuda_memory_alloc(double byte_size, double device_id)
 {
     struct pool_block block;
-    struct pool_stats full;
-    enum pool_status status =
-        pool_alloc(cuda_memory_pool(device_id), (uint64_t)byte_size, &block, &full);
-    if (__builtin_expect(status == POOL_OK, 1)) return (double)block.address;
-    char reason[POOL_REPORT_BYTE_SIZE_MAX];
-    cuda_memory_describe_refusal(reason, status, &full);
-    last_alloc_status =
-        report(status == POOL_CLOSED ? MEMORY_UNAVAILABLE : MEMORY_INTERNAL,
-               "failed to allocate %.0f bytes of CUDA memory on GPU %.0f: %s", byte_size,
-               device_id, reason);
+    struct refusal refusal;
+    refusal.status =
+        pool_alloc(cuda_memory_pool(device_id), (uint64_t)byte_size, &block, &refusal.full);
+    if (__builtin_expect(refusal.status == POOL_OK, 1)) return (double)block.address;
+    const struct fallback nothing = {
+        .byte_size = byte_size, .device_id = device_id, .cuda = &refusal};
+    last_alloc_status = fallback_report_failure(&nothing);
     return 0;
 }
 
@@ -239,10 +226,10 @@ int32_t cuda_memory_free(double address, double device_id)
     enum pool_status status = pool_free(pool, (uint64_t)address, 0);
     if (__builtin_expect(status == POOL_OK, 1)) return MEMORY_OK;
     if (status == POOL_CLOSED) {
-        return report(MEMORY_UNAVAILABLE, "failed to free 0x%llx on GPU %.0f: %s",
-                      (unsigned long long)address, device_id, why_closed());
+        return message_set(MEMORY_UNAVAILABLE, "failed to free 0x%llx on GPU %.0f: %s",
+                      (unsigned long long)address, device_id, cuda_memory_why_closed());
     }
-    return report(MEMORY_INVALID_ARG,
+    return message_set(MEMORY_INVALID_ARG,
                   "failed to free 0x%llx on GPU %.0f: no live allocation of this GPU's pool starts "
                   "there (%s)",
                   (unsigned long long)address, device_id,
@@ -255,9 +242,9 @@ int32_t cuda_memory_stats(double device_id, struct memory_pool_stats *stats)
 {
     struct pool_stats exact;
     if (pool_read_stats(cuda_memory_pool(device_id), &exact) != POOL_OK) {
-        return report(MEMORY_UNAVAILABLE, "failed to read the statistics of GPU %.0f: %s",
-                      device_id, why_closed());
+        return message_set(MEMORY_UNAVAILABLE, "failed to read the statistics of GPU %.0f: %s",
+                      device_id, cuda_memory_why_closed());
     }
-    pool_stats_to_doubles(&exact, stats);
+    *stats = memory_pool_stats_of(&exact);
     return MEMORY_OK;
 }

@@ -1,11 +1,12 @@
 #include "cudart.h"
 
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
-#include "lifecycle.h"
-#include "status.h"
+#include "bun_cuda_memory.h"
+#include "message.h"
 
 enum { PATH_BYTE_SIZE_MAX = 4096 };
 
@@ -22,16 +23,20 @@ static const struct {
 
 enum { FUNCTION_COUNT = sizeof functions / sizeof functions[0] };
 
+// Guards the claim and the binding. Whoever calls the runtime has bound it, or found it bound, in
+// its own thread before, so the table is read without it.
+static pthread_mutex_t binding_lock = PTHREAD_MUTEX_INITIALIZER;
+
 const char *cudart_claim(const char *path)
 {
     static char claimed_path[PATH_BYTE_SIZE_MAX];
     static bool is_claimed;
-    lifecycle_lock_exclusive();
+    pthread_mutex_lock(&binding_lock);
     if (!is_claimed) {
         snprintf(claimed_path, sizeof claimed_path, "%s", path);
         is_claimed = true;
     }
-    lifecycle_unlock();
+    pthread_mutex_unlock(&binding_lock);
     return claimed_path; // never changes again
 }
 
@@ -39,21 +44,18 @@ int32_t cudart_bind(const char *name, void *address)
 {
     for (int i = 0; i < FUNCTION_COUNT; i++) {
         if (strcmp(functions[i].name, name) != 0) continue;
-        lifecycle_lock_exclusive();
-        memcpy((char *)&cudart + functions[i].offset, &address, sizeof address);
-        lifecycle_unlock();
+        void **slot = (void **)((char *)&cudart + functions[i].offset);
+        pthread_mutex_lock(&binding_lock);
+        // Later threads bind the same runtime, while earlier ones may be calling it.
+        if (*slot == NULL) *slot = address;
+        pthread_mutex_unlock(&binding_lock);
     }
     return MEMORY_OK;
 }
 
 bool cudart_is_bound(void)
 {
-    for (int i = 0; i < FUNCTION_COUNT; i++) {
-        void *address;
-        memcpy(&address, (const char *)&cudart + functions[i].offset, sizeof address);
-        if (address == NULL) return false;
-    }
-    return true;
+    return cudart.cudaMalloc != NULL; // all are bound or none is
 }
 
 int32_t cudart_check(int error, const char *function, const char *format, ...)
@@ -64,7 +66,7 @@ int32_t cudart_check(int error, const char *function, const char *format, ...)
     va_start(arguments, format);
     vsnprintf(doing, sizeof doing, format, arguments);
     va_end(arguments);
-    report_more("failed to %s: %s returned %s (%d): %s", doing, function,
+    message_add("failed to %s: %s returned %s (%d): %s", doing, function,
                 cudart.cudaGetErrorName(error), error, cudart.cudaGetErrorString(error));
     // The error has been taken note of: this thread's next user of CUDA must not find it.
     (void)cudart.cudaGetLastError();

@@ -1,7 +1,6 @@
 // The CUDA runtime as this library sees it: addresses that TypeScript hands over by name.
 //
-// Nothing here links to CUDA, so one library serves every CUDA version and none at all. All calls
-// are made while the lifecycle lock is held, which also guards the table.
+// Nothing here links to CUDA, so one library serves every CUDA version and none at all.
 #ifndef CUDART_H
 #define CUDART_H
 

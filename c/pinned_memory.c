@@ -5,14 +5,13 @@
 
 #include <stdatomic.h>
 #include <stddef.h>
-#include <stdio.h>
 
 #include "cudart.h"
-#include "lifecycle.h"
+#include "lifecycle_lock.h"
+#include "memory_pool_stats.h"
+#include "message.h"
 #include "nonpinned_memory.h"
 #include "pool.h"
-#include "pool_report.h"
-#include "status.h"
 
 enum { CUDA_HOST_ALLOC_PORTABLE = 1 };
 
@@ -22,7 +21,6 @@ static struct pool pool;
 static void *reservation;
 
 static atomic_bool is_created;
-static atomic_bool has_warned_of_fallback;
 
 // ---- Creating and resetting, under the exclusive lifecycle lock
 
@@ -48,7 +46,7 @@ static int32_t open_pool(uint64_t capacity)
     }
     enum pool_status opened = pool_open(&pool, (uintptr_t)reservation, capacity);
     if (opened == POOL_OK) return MEMORY_OK;
-    report_more("failed to create the pinned memory pool: %s",
+    message_add("failed to create the pinned memory pool: %s",
                 opened == POOL_BAD_RANGE ? "cudaHostAlloc gave memory that is not aligned"
                                          : "no memory for its tables");
     give_reservation_back();
@@ -58,13 +56,13 @@ static int32_t open_pool(uint64_t capacity)
 static int32_t create(double byte_size)
 {
     if (is_created) {
-        return report(MEMORY_ALREADY_EXISTS, "the pinned memory manager has been created already; "
+        return message_set(MEMORY_ALREADY_EXISTS, "the pinned memory manager has been created already; "
                                              "it stays as it is");
     }
     is_created = true;
     if (byte_size == 0) return MEMORY_OK;
     if (!cudart_is_bound()) {
-        return report(MEMORY_UNAVAILABLE,
+        return message_set(MEMORY_UNAVAILABLE,
                       "no pinned memory pool of %.0f bytes: there is no CUDA runtime", byte_size);
     }
     uint64_t granule_count = ((uint64_t)byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
@@ -74,7 +72,7 @@ static int32_t create(double byte_size)
 int32_t pinned_memory_create(double byte_size)
 {
     lifecycle_lock_exclusive();
-    report_clear();
+    message_clear();
     int32_t status = create(byte_size);
     lifecycle_unlock();
     return status;
@@ -83,7 +81,7 @@ int32_t pinned_memory_create(double byte_size)
 int32_t pinned_memory_reset(void)
 {
     lifecycle_lock_exclusive();
-    report_clear();
+    message_clear();
     is_created = false;
     pool_close(&pool);
     nonpinned_memory_reset();
@@ -94,67 +92,49 @@ int32_t pinned_memory_reset(void)
 
 // ---- Requests
 
-static void describe_refusal(char text[POOL_REPORT_BYTE_SIZE_MAX], enum pool_status status,
-                             const struct pool_stats *full)
-{
-    if (status == POOL_CLOSED) {
-        snprintf(text, POOL_REPORT_BYTE_SIZE_MAX, "there is no pinned memory pool");
-    } else {
-        pool_describe_refusal(text, status, full);
-    }
-}
-
 static bool take_nonpinned(struct memory_location *location, double byte_size)
 {
     uint64_t generation;
     void *pointer = nonpinned_memory_alloc((uint64_t)byte_size, &generation);
     if (pointer == NULL) return false;
-    *location = (struct memory_location){(double)(uintptr_t)pointer, MEMORY_CPU, 0,
-                                         (double)generation};
+    *location = (struct memory_location){.address = (double)(uintptr_t)pointer,
+                                         .byte_size = byte_size,
+                                         .memory_type = MEMORY_CPU,
+                                         .generation = (double)generation};
     return true;
 }
 
-int32_t pinned_memory_take(struct memory_location *location, double byte_size,
-                           bool allow_nonpinned_fallback)
+bool pinned_memory_take(struct memory_location *location, double byte_size,
+                        bool allow_nonpinned_fallback, struct refusal *pinned)
 {
     struct pool_block block;
-    struct pool_stats full;
-    // Looking for the largest free block takes time; after the first fallback nobody asks.
-    bool is_quiet = allow_nonpinned_fallback && has_warned_of_fallback;
-    enum pool_status status =
-        pool_alloc(&pool, (uint64_t)byte_size, &block, is_quiet ? NULL : &full);
-    if (__builtin_expect(status == POOL_OK, 1)) {
-        *location = (struct memory_location){(double)block.address, MEMORY_CPU_PINNED, 0,
-                                             (double)block.generation};
-        return MEMORY_OK;
+    pinned->status = pool_alloc(&pool, (uint64_t)byte_size, &block, &pinned->full);
+    if (__builtin_expect(pinned->status != POOL_OK, 0)) {
+        return allow_nonpinned_fallback && take_nonpinned(location, byte_size);
     }
-    bool has_fallback = allow_nonpinned_fallback && take_nonpinned(location, byte_size);
-    if (has_fallback && atomic_exchange(&has_warned_of_fallback, true)) return MEMORY_OK;
-    if (is_quiet) (void)pool_read_stats(&pool, &full);
-    char reason[POOL_REPORT_BYTE_SIZE_MAX];
-    describe_refusal(reason, status, &full);
-    if (has_fallback) {
-        report_more("failed to allocate %.0f bytes of pinned system memory: %s; falling back to "
-                    "non-pinned system memory (this warning is not repeated)",
-                    byte_size, reason);
-        return 1;
-    }
-    report_more("failed to allocate %.0f bytes of pinned system memory: %s%s", byte_size, reason,
-                allow_nonpinned_fallback ? "; the system has no non-pinned memory either" : "");
-    return MEMORY_INTERNAL;
+    *location = (struct memory_location){.address = (double)block.address,
+                                         .byte_size = byte_size,
+                                         .memory_type = MEMORY_CPU_PINNED,
+                                         .generation = (double)block.generation};
+    return true;
 }
 
 int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
                             int32_t allow_nonpinned_fallback)
 {
     if (!is_created) {
-        return report(MEMORY_UNAVAILABLE,
-                      "failed to allocate %.0f bytes of pinned system memory: the pinned memory "
-                      "manager has not been created",
-                      byte_size);
+        return message_set(MEMORY_UNAVAILABLE,
+                           "failed to allocate %.0f bytes of pinned system memory: the pinned "
+                           "memory manager has not been created",
+                           byte_size);
     }
-    report_clear();
-    return pinned_memory_take(location, byte_size, allow_nonpinned_fallback);
+    struct refusal pinned;
+    bool is_served = pinned_memory_take(location, byte_size, allow_nonpinned_fallback, &pinned);
+    if (__builtin_expect(pinned.status == POOL_OK, 1)) return MEMORY_OK;
+    const struct fallback fallback = {.byte_size = byte_size,
+                                      .pinned = &pinned,
+                                      .has_tried_nonpinned = allow_nonpinned_fallback};
+    return is_served ? fallback_report_success(&fallback) : fallback_report_failure(&fallback);
 }
 
 int32_t pinned_memory_give(double address, int32_t memory_type, double generation)
@@ -165,7 +145,7 @@ int32_t pinned_memory_give(double address, int32_t memory_type, double generatio
     } else if (nonpinned_memory_free((void *)(uintptr_t)address, (uint64_t)generation)) {
         return MEMORY_OK;
     }
-    return report(MEMORY_INVALID_ARG,
+    return message_set(MEMORY_INVALID_ARG,
                   "failed to free 0x%llx: no live allocation of system memory starts there (it "
                   "was freed already, lies inside a block, or was never allocated here)",
                   (unsigned long long)address);
@@ -174,7 +154,7 @@ int32_t pinned_memory_give(double address, int32_t memory_type, double generatio
 int32_t pinned_memory_free(double address)
 {
     if (!is_created) {
-        return report(MEMORY_UNAVAILABLE,
+        return message_set(MEMORY_UNAVAILABLE,
                       "failed to free 0x%llx: the pinned memory manager has not been created",
                       (unsigned long long)address);
     }
@@ -193,12 +173,12 @@ bool pinned_memory_is_current(int32_t memory_type, double generation)
 int32_t pinned_memory_stats(struct memory_pool_stats *stats)
 {
     if (!is_created) {
-        return report(MEMORY_UNAVAILABLE, "failed to read the statistics of the pinned memory "
+        return message_set(MEMORY_UNAVAILABLE, "failed to read the statistics of the pinned memory "
                                           "pool: the pinned memory manager has not been created");
     }
     struct pool_stats exact = {0}; // of a pool that does not exist
     (void)pool_read_stats(&pool, &exact);
-    pool_stats_to_doubles(&exact, stats);
+    *stats = memory_pool_stats_of(&exact);
     return MEMORY_OK;
 }
 

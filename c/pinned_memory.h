@@ -6,12 +6,13 @@
 #include <stdint.h>
 
 #include "bun_cuda_memory.h"
+#include "fallback.h"
 
 // Pinned memory, else non-pinned memory where that is allowed; with or without a pool, and before
-// the manager is created too. A return above 0 says that the message has one more line, the
-// warning about a fallback that this process has not seen yet.
-int32_t pinned_memory_take(struct memory_location *location, double byte_size,
-                           bool allow_nonpinned_fallback);
+// the manager is created too. False where neither can be had. Where it is not pinned memory,
+// `pinned` says why; otherwise its status is POOL_OK.
+bool pinned_memory_take(struct memory_location *location, double byte_size,
+                        bool allow_nonpinned_fallback, struct refusal *pinned);
 
 // Frees either kind. Memory of an earlier life of the manager is gone already: that succeeds. With
 // generation 0, whatever is live at the address now.

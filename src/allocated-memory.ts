@@ -1,4 +1,5 @@
 import type { Pointer } from "bun:ffi";
+import { types } from "node:util";
 import { checkByteSize, checkDeviceId, invalidArgument, isWholeNumber } from "./arguments.ts";
 import { LeakGuard } from "./leak-guard.ts";
 import { log } from "./logger.ts";
@@ -32,19 +33,10 @@ export interface MemoryBuffer {
 /** A `struct memory_location`, into which the native library puts an allocation. */
 const location = newLocation();
 
-/** What is left of a memory that was dropped without having been freed. */
-interface DroppedMemory {
-  location: Float64Array;
-  byteSize: number;
-}
-
-function freeDropped({ location, byteSize }: DroppedMemory): void {
+/** Frees a memory that was dropped without having been freed. */
+function freeDropped(location: Float64Array): void {
   const memoryType = location[at.memory_type]!;
   const memoryTypeId = location[at.device_id]!;
-  log.warn(
-    `an AllocatedMemory of ${byteSize} bytes (${memoryTypes[memoryType]} ${memoryTypeId}) was ` +
-      "never freed; it is freed now that it was garbage collected",
-  );
   const status = allocated_memory_free(
     location[at.address]!,
     memoryType,
@@ -52,13 +44,20 @@ function freeDropped({ location, byteSize }: DroppedMemory): void {
     location[at.generation]!,
   );
   if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
+  log.warn(
+    `an AllocatedMemory of ${location[at.byte_size]} bytes (${memoryTypes[memoryType]} ` +
+      `${memoryTypeId}) was never freed; it has been freed now that it was garbage collected`,
+  );
 }
 
-/** A memory's `struct memory_location`, for this package's own functions. */
-export let locationOf: (memory: AllocatedMemory) => Float64Array;
+/**
+ * A memory's `struct memory_location`, for this package's own functions; `null` for what is no
+ * memory. Does not go through the public properties, which a subclass may override.
+ */
+export let locationOf: (memory: AllocatedMemory) => Float64Array | null;
 
-const leakGuard = new LeakGuard<AllocatedMemory, DroppedMemory>(
-  (memory) => ({ location: locationOf(memory), byteSize: memory.totalByteSize }),
+const leakGuard = new LeakGuard<AllocatedMemory, Float64Array>(
+  (memory) => locationOf(memory)!,
   freeDropped,
 );
 
@@ -74,29 +73,33 @@ function checkArguments(byteSize: unknown, memoryType: unknown, memoryTypeId: un
 /** @throws {MemoryError} `INVALID_ARG` unless the range lies inside the memory. */
 export function checkRange(
   operation: string,
-  totalByteSize: number,
+  location: Float64Array,
   offset: unknown,
   byteSize: number,
 ): void {
-  if (!isWholeNumber(offset) || byteSize > totalByteSize - offset) {
+  if (!isWholeNumber(offset)) {
+    throw invalidArgument(operation, "the offset", "a whole number of bytes from 0", offset);
+  }
+  const totalByteSize = location[at.byte_size]!;
+  if (byteSize > totalByteSize - offset) {
     throw new MemoryError(
       "INVALID_ARG",
-      `${operation}: ${byteSize} bytes at offset ${String(offset)} are not inside a memory of ` +
+      `${operation}: ${byteSize} bytes at offset ${offset} are not inside a memory of ` +
         `${totalByteSize} bytes`,
     );
   }
 }
 
 /** The bytes of a buffer or a view, whatever its element type. */
-function bytesOf(
-  operation: string,
-  name: string,
-  value: ArrayBuffer | ArrayBufferView,
-): Uint8Array {
-  if (ArrayBuffer.isView(value)) {
-    return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+function bytesOf(operation: string, name: string, value: unknown): Uint8Array {
+  try {
+    if (ArrayBuffer.isView(value)) {
+      return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+    }
+    if (types.isAnyArrayBuffer(value)) return new Uint8Array(value);
+  } catch {
+    throw invalidArgument(operation, name, "a buffer that is not detached", value);
   }
-  if (value instanceof ArrayBuffer) return new Uint8Array(value);
   throw invalidArgument(operation, name, "an ArrayBuffer or a view of one", value);
 }
 
@@ -126,8 +129,10 @@ export class AllocatedMemory implements Disposable {
 
   static {
     locationOf = (memory) => {
+      if (!(#address in memory)) return null;
       const location = newLocation();
       location[at.address] = memory.#address;
+      location[at.byte_size] = memory.#byteSize;
       location[at.memory_type] = memory.#memoryType;
       location[at.device_id] = memory.#memoryTypeId;
       location[at.generation] = memory.#generation;
@@ -216,9 +221,10 @@ export class AllocatedMemory implements Disposable {
    */
   write(source: ArrayBuffer | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("write", "source", source);
-    checkRange("write", this.totalByteSize, byteOffset, bytes.byteLength);
+    const location = locationOf(this)!;
+    checkRange("write", location, byteOffset, bytes.byteLength);
     if (bytes.byteLength === 0) return;
-    checkStatus(allocated_memory_write(locationOf(this), byteOffset, bytes, bytes.byteLength));
+    checkStatus(allocated_memory_write(location, byteOffset, bytes, bytes.byteLength));
   }
 
   /**
@@ -229,9 +235,10 @@ export class AllocatedMemory implements Disposable {
    */
   read(target: ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("read", "target", target);
-    checkRange("read", this.totalByteSize, byteOffset, bytes.byteLength);
+    const location = locationOf(this)!;
+    checkRange("read", location, byteOffset, bytes.byteLength);
     if (bytes.byteLength === 0) return;
-    checkStatus(allocated_memory_read(locationOf(this), byteOffset, bytes, bytes.byteLength));
+    checkStatus(allocated_memory_read(location, byteOffset, bytes, bytes.byteLength));
   }
 
   /**

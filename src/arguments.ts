@@ -1,8 +1,17 @@
-import { inspect } from "node:util";
 import { MemoryError } from "./memory-error.ts";
 
 // The native boundary checks nothing: a NaN, a fraction or an object would arrive there as some
 // number. Whatever comes from outside passes through here first.
+
+/** A value in a message. Never runs code of the value's own, which might throw. */
+function describe(value: unknown): string {
+  if (typeof value === "string") return JSON.stringify(value.slice(0, 100));
+  if (typeof value === "bigint") return `${value}n`;
+  if (typeof value === "function") return "a function";
+  if (typeof value === "symbol") return "a symbol";
+  if (typeof value !== "object" || value === null) return String(value);
+  return Array.isArray(value) ? "an array" : "an object";
+}
 
 /** The error for an argument that is not what it has to be. */
 export function invalidArgument(
@@ -11,8 +20,10 @@ export function invalidArgument(
   expected: string,
   got: unknown,
 ): MemoryError {
-  const value = inspect(got, { depth: 0, maxStringLength: 100, breakLength: Infinity });
-  return new MemoryError("INVALID_ARG", `${operation}: ${name} must be ${expected}, got ${value}`);
+  return new MemoryError(
+    "INVALID_ARG",
+    `${operation}: ${name} must be ${expected}, got ${describe(got)}`,
+  );
 }
 
 /** Whether the value is a whole number from 0 to 2^53 - 1. */
@@ -67,6 +78,13 @@ export function checkOptions(operation: string, value: unknown): void {
   }
 }
 
+/** Whether the value is an object with nothing but its own properties: no Map, no array. */
+function isRecord(value: unknown): value is object {
+  if (typeof value !== "object" || value === null) return false;
+  const prototype = Object.getPrototypeOf(value);
+  return prototype === Object.prototype || prototype === null;
+}
+
 /**
  * The pool size of each GPU, from a record of sizes by ordinal.
  *
@@ -79,7 +97,7 @@ export function checkPoolByteSizes(
 ): Map<number, number> {
   const byteSizes = new Map<number, number>();
   if (record === undefined) return byteSizes;
-  if (typeof record !== "object" || record === null) {
+  if (!isRecord(record)) {
     throw invalidArgument(operation, name, "a record of byte sizes by GPU", record);
   }
   for (const [key, byteSize] of Object.entries(record)) {

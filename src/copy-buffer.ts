@@ -1,6 +1,8 @@
 import { AllocatedMemory, checkRange, locationOf } from "./allocated-memory.ts";
 import { checkByteSize, checkOptions, invalidArgument, isWholeNumber } from "./arguments.ts";
+import { MemoryError } from "./memory-error.ts";
 import { checkStatus, memoryLibrary } from "./native/memory-library.ts";
+import { memoryLocation as at } from "./native/memory-symbols.ts";
 
 const { allocated_memory_copy } = memoryLibrary;
 
@@ -19,8 +21,8 @@ export interface CopyBufferOptions {
  *
  * @returns Whether the copy was queued and the caller has to wait for it: `false`, the bytes are in
  * place when it returns.
- * @throws {MemoryError} `INVALID_ARG` where either memory has not that many bytes, before a byte
- * moves; `UNAVAILABLE` where a memory's manager was reset; `INTERNAL` where CUDA fails.
+ * @throws {MemoryError} `INVALID_ARG` where either memory has not that many bytes, or the two ranges
+ * overlap, before a byte moves; `UNAVAILABLE` where a memory's manager was reset; `INTERNAL` where CUDA fails.
  *
  * @example
  * ```ts
@@ -34,28 +36,30 @@ export function copyBuffer(
   source: AllocatedMemory,
   options?: CopyBufferOptions,
 ): boolean {
-  for (const [name, memory] of Object.entries({ target, source })) {
-    if (!(memory instanceof AllocatedMemory)) {
-      throw invalidArgument("copyBuffer", name, "an AllocatedMemory", memory);
-    }
-  }
+  const to = requireMemory("target", target);
+  const from = requireMemory("source", source);
   checkOptions("copyBuffer", options);
   const targetOffset = options?.targetOffset ?? 0;
   const sourceOffset = options?.sourceOffset ?? 0;
-  const rest = isWholeNumber(sourceOffset) ? Math.max(0, source.totalByteSize - sourceOffset) : 0;
-  const byteSize = options?.byteSize ?? rest;
+  const byteSize = options?.byteSize ?? restOf(from, sourceOffset);
   checkByteSize("copyBuffer", "byteSize", byteSize);
-  checkRange("copyBuffer: source", source.totalByteSize, sourceOffset, byteSize);
-  checkRange("copyBuffer: target", target.totalByteSize, targetOffset, byteSize);
+  checkRange("copyBuffer: source", from, sourceOffset, byteSize);
+  checkRange("copyBuffer: target", to, targetOffset, byteSize);
+  if (target === source && Math.abs(targetOffset - sourceOffset) < byteSize) {
+    throw new MemoryError("INVALID_ARG", "copyBuffer: the ranges of source and target overlap");
+  }
   if (byteSize === 0) return false;
-  checkStatus(
-    allocated_memory_copy(
-      locationOf(target),
-      targetOffset,
-      locationOf(source),
-      sourceOffset,
-      byteSize,
-    ),
-  );
+  checkStatus(allocated_memory_copy(to, targetOffset, from, sourceOffset, byteSize));
   return false;
+}
+
+function requireMemory(name: string, memory: AllocatedMemory): Float64Array {
+  const location = memory instanceof AllocatedMemory ? locationOf(memory) : null;
+  if (location === null) throw invalidArgument("copyBuffer", name, "an AllocatedMemory", memory);
+  return location;
+}
+
+/** Bytes from the offset to the end; 0 for an offset that is none, which is refused later. */
+function restOf(location: Float64Array, offset: unknown): number {
+  return isWholeNumber(offset) ? Math.max(0, location[at.byte_size]! - offset) : 0;
 }

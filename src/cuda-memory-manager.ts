@@ -46,6 +46,36 @@ function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: numbe
   return wanted.filter(([deviceId]) => supported.has(deviceId));
 }
 
+/** {@link CudaMemoryManager.create}. Returns whether there was no manager before. */
+export function createCudaMemoryManager(options?: CudaMemoryManagerOptions): boolean {
+  const operation = "CudaMemoryManager.create";
+  checkOptions(operation, options);
+  const minComputeCapability =
+    options?.minSupportedComputeCapability ?? defaultMinComputeCapability;
+  checkComputeCapability(operation, "minSupportedComputeCapability", minComputeCapability);
+  const byteSizes = checkPoolByteSizes(
+    operation,
+    "memoryPoolByteSize",
+    options?.memoryPoolByteSize,
+  );
+  const pools = poolsToMake(byteSizes, minComputeCapability);
+  const status = cuda_memory_create(
+    Float64Array.from([...pools.map(([deviceId]) => deviceId), 0]),
+    Float64Array.from([...pools.map(([, byteSize]) => byteSize), 0]),
+    pools.length,
+  );
+  if (status === memoryStatus.MEMORY_ALREADY_EXISTS) {
+    log.warn(nativeMessage());
+    return false;
+  }
+  checkStatus(status);
+  for (const [deviceId, byteSize] of pools) {
+    log.info(`CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}`);
+  }
+  if (pools.length === 0) log.info("CUDA memory pools are disabled");
+  return true;
+}
+
 /**
  * Memory of the GPUs, from one fixed pool per GPU that is reserved when the manager is created and
  * never grows. There is one manager per process, and all Workers share it: every method may be
@@ -73,31 +103,7 @@ export class CudaMemoryManager {
    * anything is touched; `INTERNAL` where a reservation fails.
    */
   static create(options?: CudaMemoryManagerOptions): void {
-    const operation = "CudaMemoryManager.create";
-    checkOptions(operation, options);
-    const minComputeCapability =
-      options?.minSupportedComputeCapability ?? defaultMinComputeCapability;
-    checkComputeCapability(operation, "minSupportedComputeCapability", minComputeCapability);
-    const byteSizes = checkPoolByteSizes(
-      operation,
-      "memoryPoolByteSize",
-      options?.memoryPoolByteSize,
-    );
-    const pools = poolsToMake(byteSizes, minComputeCapability);
-    const status = cuda_memory_create(
-      Float64Array.from([...pools.map(([deviceId]) => deviceId), 0]),
-      Float64Array.from([...pools.map(([, byteSize]) => byteSize), 0]),
-      pools.length,
-    );
-    if (status === memoryStatus.MEMORY_ALREADY_EXISTS) {
-      log.warn(nativeMessage());
-      return;
-    }
-    checkStatus(status);
-    for (const [deviceId, byteSize] of pools) {
-      log.info(`CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}`);
-    }
-    if (pools.length === 0) log.info("CUDA memory pools are disabled");
+    createCudaMemoryManager(options);
   }
 
   /**
@@ -129,7 +135,7 @@ export class CudaMemoryManager {
    * pool.
    */
   static free(pointer: Pointer, deviceId: number): void {
-    if (!isWholeNumber(pointer) || !isWholeNumber(deviceId)) {
+    if (!isWholeNumber(pointer) || (pointer as number) === 0 || !isWholeNumber(deviceId)) {
       checkPointer("CudaMemoryManager.free", pointer);
       checkDeviceId("CudaMemoryManager.free", deviceId);
     }

@@ -14,15 +14,20 @@ export const defaultMinComputeCapability = 6.0;
 /** CUDA's own number for "no device". */
 const cudaInvalidDeviceId = -2;
 
-/** Whether an error says that this machine just has no GPU that could be used. */
-function meansNoDevice(error: number): boolean {
-  return error === cudaError.cudaErrorNoDevice || error === cudaError.cudaErrorInsufficientDriver;
-}
+/**
+ * Errors that say no more than that this machine has no GPU that could be used: none is there, or
+ * its driver is missing (a build container has a stub in its place) or too old.
+ */
+const noDeviceErrors: readonly number[] = [
+  cudaError.cudaErrorNoDevice,
+  cudaError.cudaErrorInsufficientDriver,
+  cudaError.cudaErrorStubLibrary,
+];
 
 function deviceCount(runtime: Cudart): number {
   const count = new Int32Array(1);
   const error = runtime.cudaGetDeviceCount(count);
-  if (meansNoDevice(error)) {
+  if (noDeviceErrors.includes(error)) {
     runtime.cudaGetLastError(); // noted: this thread's next user of CUDA must not find it
     return 0;
   }

@@ -16,7 +16,8 @@ let current: Logger = {
 
 /**
  * Sends this package's messages to a logger of yours, in the calling thread: each Worker sets its
- * own. By default warnings and errors go to `console` and information nowhere.
+ * own. By default warnings and errors go to `console` and information nowhere. What the logger
+ * throws is caught.
  *
  * @throws {MemoryError} `INVALID_ARG` where `info`, `warn` or `error` is not a function.
  *
@@ -34,8 +35,17 @@ export function setLogger(logger: Logger): void {
   current = logger;
 }
 
+/** A logger that throws must not break what only wanted to say something. */
+function send(level: keyof Logger, message: string): void {
+  try {
+    current[level](message);
+  } catch (error) {
+    console.error(`the logger failed with ${String(error)} at: ${message}`);
+  }
+}
+
 export const log: Logger = {
-  info: (message) => current.info(message),
-  warn: (message) => current.warn(message),
-  error: (message) => current.error(message),
+  info: (message) => send("info", message),
+  warn: (message) => send("warn", message),
+  error: (message) => send("error", message),
 };

@@ -4,12 +4,16 @@ import {
   checkOptions,
   checkPoolByteSizes,
 } from "./arguments.ts";
-import { CudaMemoryManager } from "./cuda-memory-manager.ts";
+import { createCudaMemoryManager, CudaMemoryManager } from "./cuda-memory-manager.ts";
 import { defaultMinComputeCapability, getSupportedGpus } from "./devices.ts";
 import { log } from "./logger.ts";
 import { MemoryError } from "./memory-error.ts";
 import type { MemoryOptions } from "./memory-options.ts";
-import { defaultPinnedMemoryPoolByteSize, PinnedMemoryManager } from "./pinned-memory-manager.ts";
+import {
+  createPinnedMemoryManager,
+  defaultPinnedMemoryPoolByteSize,
+  PinnedMemoryManager,
+} from "./pinned-memory-manager.ts";
 
 /** Bytes of each supported GPU's pool by default: 64 MiB, as in Triton. */
 export const defaultCudaMemoryPoolByteSize = 67108864;
@@ -23,24 +27,38 @@ function withDefaults(named: Map<number, number>, minComputeCapability: number) 
   return { ...byteSizes, ...Object.fromEntries(named) };
 }
 
-function createCudaMemoryManager(named: Map<number, number>, minComputeCapability: number): void {
+/** Returns whether there was no manager before, also where none could be made. */
+function tryToCreateCudaPools(named: Map<number, number>, minComputeCapability: number): boolean {
   try {
-    CudaMemoryManager.create({
+    return createCudaMemoryManager({
       minSupportedComputeCapability: minComputeCapability,
       memoryPoolByteSize: withDefaults(named, minComputeCapability),
     });
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
     log.error(`the server starts without CUDA memory pools: ${error.message}`);
+    return true;
   }
 }
 
-/** Both, although the first may throw. */
-function resetMemoryManagers(): void {
-  try {
-    CudaMemoryManager.reset();
-  } finally {
-    PinnedMemoryManager.reset();
+/** Resets what was made, once. */
+class MemoryManagers implements Disposable {
+  #resets: (() => void)[];
+
+  constructor(resets: (() => void)[]) {
+    this.#resets = resets;
+  }
+
+  [Symbol.dispose](): void {
+    const errors: unknown[] = [];
+    for (const reset of this.#resets.splice(0)) {
+      try {
+        reset();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors[0];
   }
 }
 
@@ -50,13 +68,18 @@ function resetMemoryManagers(): void {
  * named but absent or unsupported is warned about. Where a CUDA pool cannot be made, an error is
  * logged and the server starts without CUDA pools: requests fall back to system memory.
  *
- * @returns A disposable that resets both managers.
+ * @returns A disposable that resets both managers, once; managers that existed before the call are
+ * left to whoever made them.
  * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be, before
  * anything is touched. Disposing throws as the managers' `reset` does.
  *
  * @example
  * ```ts
- * using managers = createMemoryManagers(parseMemoryOptions(process.argv.slice(2)));
+ * // In a server the managers live as long as the process.
+ * createMemoryManagers(parseMemoryOptions(process.argv.slice(2)));
+ *
+ * // In a program that ends, or a test, they can live as long as a scope.
+ * using managers = createMemoryManagers({ pinnedMemoryPoolByteSize: 1 << 20 });
  * ```
  */
 export function createMemoryManagers(options?: MemoryOptions): Disposable {
@@ -74,7 +97,12 @@ export function createMemoryManagers(options?: MemoryOptions): Disposable {
     options?.minSupportedComputeCapability ?? defaultMinComputeCapability;
   checkComputeCapability(operation, "minSupportedComputeCapability", minComputeCapability);
 
-  PinnedMemoryManager.create({ pinnedMemoryPoolByteSize });
-  createCudaMemoryManager(named, minComputeCapability);
-  return { [Symbol.dispose]: resetMemoryManagers };
+  const resets: (() => void)[] = [];
+  if (createPinnedMemoryManager({ pinnedMemoryPoolByteSize })) {
+    resets.push(() => PinnedMemoryManager.reset());
+  }
+  if (tryToCreateCudaPools(named, minComputeCapability)) {
+    resets.push(() => CudaMemoryManager.reset());
+  }
+  return new MemoryManagers(resets);
 }

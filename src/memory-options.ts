@@ -44,7 +44,7 @@ function parseSize(name: string, value: unknown): number {
 }
 
 function parseComputeCapability(name: string, value: unknown): number {
-  if (typeof value !== "string" || !/^\d+(\.\d+)?$/.test(value)) {
+  if (typeof value !== "string" || !/^\d{1,4}(\.\d{1,4})?$/.test(value)) {
     throw invalidValue(name, "a compute capability such as 6.0", value);
   }
   return Number(value);

@@ -50,6 +50,19 @@ export interface PinnedAllocation {
   memoryType: "CPU_PINNED" | "CPU";
 }
 
+/** {@link PinnedMemoryManager.create}. Returns whether there was no manager before. */
+export function createPinnedMemoryManager(options?: PinnedMemoryManagerOptions): boolean {
+  const operation = "PinnedMemoryManager.create";
+  checkOptions(operation, options);
+  const byteSize = options?.pinnedMemoryPoolByteSize ?? defaultPinnedMemoryPoolByteSize;
+  checkByteSize(operation, "pinnedMemoryPoolByteSize", byteSize);
+  cudart(); // hands the native library what it reserves with
+  const status = pinned_memory_create(byteSize);
+  if (status !== memoryStatus.MEMORY_OK) log.warn(nativeMessage());
+  else log.info(byteSize > 0 ? `pinned memory pool of ${byteSize} bytes` : "no pinned memory pool");
+  return status !== memoryStatus.MEMORY_ALREADY_EXISTS;
+}
+
 /**
  * Page-locked host memory, which a GPU copies to and from at full speed, from one pool that is
  * reserved when the manager is created; and memory of the system heap where the pool cannot serve.
@@ -73,15 +86,7 @@ export class PinnedMemoryManager {
    * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be.
    */
   static create(options?: PinnedMemoryManagerOptions): void {
-    const operation = "PinnedMemoryManager.create";
-    checkOptions(operation, options);
-    const byteSize = options?.pinnedMemoryPoolByteSize ?? defaultPinnedMemoryPoolByteSize;
-    checkByteSize(operation, "pinnedMemoryPoolByteSize", byteSize);
-    cudart(); // hands the native library what it reserves with
-    const status = pinned_memory_create(byteSize);
-    if (status !== memoryStatus.MEMORY_OK) log.warn(nativeMessage());
-    else
-      log.info(byteSize > 0 ? `pinned memory pool of ${byteSize} bytes` : "no pinned memory pool");
+    createPinnedMemoryManager(options);
   }
 
   /**

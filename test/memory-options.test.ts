@@ -73,7 +73,7 @@ describe("parseMemoryOptions", () => {
     ...badPools.map((value) => ["cuda-memory-pool-byte-size", value] as const),
     ...badSizes.map((size) => ["cuda-memory-pool-byte-size", `0:${size}`] as const),
     ...badSizes.map((size) => ["pinned-memory-pool-byte-size", size] as const),
-    ...["", "x", "-1", "7.", ".5", "7.5.1", "1e1", "Infinity"].map(
+    ...["", "x", "-1", "7.", ".5", "7.5.1", "1e1", "Infinity", "9".repeat(400)].map(
       (value) => ["min-supported-compute-capability", value] as const,
     ),
   ])("--%s %j is refused", (name, value) => {

@@ -1,8 +1,8 @@
 import type { FFIFunction } from "bun:ffi";
 
 /**
- * Every function of the CUDA runtime that this package uses, as bun:ffi declares it. The build
- * compares this table with `cuda_runtime_api.h` where the CUDA toolkit is installed.
+ * Every function of the CUDA runtime that this package uses, as bun:ffi declares it. The tests
+ * compare this table with `cuda_runtime_api.h` where the CUDA toolkit is installed.
  *
  * All of these exist, with these signatures, in CUDA 11, 12 and 13.
  */
@@ -28,6 +28,7 @@ export const cudartSymbols = {
 /** `cudaError_t` values that the package tells apart; any other is just an error. */
 export const cudaError = {
   cudaSuccess: 0,
+  cudaErrorStubLibrary: 34,
   cudaErrorInsufficientDriver: 35,
   cudaErrorNoDevice: 100,
 } as const;

@@ -47,9 +47,10 @@ export const memoryTypeNumber = { MEMORY_CPU: 0, MEMORY_CPU_PINNED: 1, MEMORY_GP
 /** Which double of `struct memory_location` is which. */
 export const memoryLocation = {
   address: 0,
-  memory_type: 1,
-  device_id: 2,
-  generation: 3,
+  byte_size: 1,
+  memory_type: 2,
+  device_id: 3,
+  generation: 4,
 } as const;
 
 /** Which double of `struct memory_pool_stats` is which. */

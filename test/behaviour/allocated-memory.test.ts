@@ -205,7 +205,9 @@ describe("release", () => {
     for (const memory of memories) {
       expectMemoryError("UNAVAILABLE", () => memory.write(new Uint8Array(600)));
       expectMemoryError("UNAVAILABLE", () => memory.read(new Uint8Array(600)));
-      expectMemoryError("UNAVAILABLE", () => copyBuffer(memory, memories[0]!));
+      const other = memories.find((each) => each !== memory)!;
+      expectMemoryError("UNAVAILABLE", () => copyBuffer(memory, other));
+      expectMemoryError("UNAVAILABLE", () => copyBuffer(other, memory));
     }
     for (const memory of memories) memory.free();
   });
@@ -316,7 +318,7 @@ describe("bytes", () => {
       "CPU",
     ]);
     for (const [index, source] of memories.entries()) {
-      for (const target of memories) {
+      for (const target of memories.filter((memory) => memory !== source)) {
         const written = patternBytes(byteSize, index + 1);
         source.write(written);
         expect(copyBuffer(target, source)).toBe(false);
@@ -354,8 +356,68 @@ describe("bytes", () => {
     ]) {
       expectMemoryError("INVALID_ARG", () => copyBuffer(target, source, untyped(options)));
     }
-    expectMemoryError("INVALID_ARG", () => copyBuffer(target, untyped({})));
-    expectMemoryError("INVALID_ARG", () => copyBuffer(untyped(null), source));
+    const noMemories = [{}, null, Object.create(AllocatedMemory.prototype)];
+    for (const noMemory of noMemories.map(untyped<AllocatedMemory>)) {
+      expectMemoryError("INVALID_ARG", () => copyBuffer(target, noMemory));
+      expectMemoryError("INVALID_ARG", () => copyBuffer(noMemory, source));
+    }
+  });
+
+  test("copies within a memory, but not between ranges that overlap", () => {
+    createManagers(4096);
+    using memory = new AllocatedMemory(1000, "GPU", gpu);
+    memory.write(Uint8Array.from({ length: 1000 }, (_, i) => i % 251));
+    copyBuffer(memory, memory, { targetOffset: 500, sourceOffset: 0, byteSize: 500 });
+    const back = new Uint8Array(1000);
+    memory.read(back);
+    expect(back.subarray(500)).toEqual(back.slice(0, 500));
+    for (const targetOffset of [0, 1, 499]) {
+      const options = { targetOffset, sourceOffset: 0, byteSize: 500 };
+      expectMemoryError("INVALID_ARG", () => copyBuffer(memory, memory, options));
+    }
+  });
+
+  test("a subclass that overrides the properties cannot get bytes that are not the memory's", () => {
+    createManagers(4096);
+    class Boastful extends AllocatedMemory {
+      override get totalByteSize(): number {
+        return 2 ** 30;
+      }
+    }
+    using memory = new Boastful(64, "CPU");
+    using other = new AllocatedMemory(64, "GPU", gpu);
+    expectMemoryError("INVALID_ARG", () => memory.read(new Uint8Array(65)));
+    expectMemoryError("INVALID_ARG", () => memory.write(new Uint8Array(65)));
+    expectMemoryError("INVALID_ARG", () => copyBuffer(other, memory, { byteSize: 65 }));
+    expectMemoryError("INVALID_ARG", () => copyBuffer(memory, other, { targetOffset: 1 }));
+    memory.free();
+    expectMemoryError("INVALID_ARG", () => memory.read(new Uint8Array(1)));
+  });
+
+  test("a detached buffer, and values that run code of their own, are refused", () => {
+    createManagers(4096);
+    using memory = new AllocatedMemory(64, "GPU", gpu);
+    const view = new Uint8Array(8);
+    structuredClone(view.buffer, { transfer: [view.buffer] });
+    expectMemoryError("INVALID_ARG", () => memory.write(view));
+    expectMemoryError("INVALID_ARG", () => memory.read(view));
+    const hostile = {
+      toString: () => expect.unreachable(),
+      valueOf: () => expect.unreachable(),
+      get [Symbol.toStringTag]() {
+        return expect.unreachable();
+      },
+    };
+    for (const value of [hostile, Object.create(null), Symbol("x"), () => 1]) {
+      expectMemoryError("INVALID_ARG", () => memory.write(new Uint8Array(1), untyped(value)));
+      expectMemoryError("INVALID_ARG", () => memory.write(untyped(value)));
+      expectMemoryError("INVALID_ARG", () => new AllocatedMemory(untyped(value), "GPU"));
+      expectMemoryError("INVALID_ARG", () => new AllocatedMemory(1, untyped(value)));
+    }
+    const shared = new Uint8Array(new SharedArrayBuffer(4)).fill(3);
+    memory.write(shared);
+    memory.read(new Uint8Array(shared.buffer));
+    expect([...shared]).toEqual([3, 3, 3, 3]);
   });
 
   test.skipIf(gpus.length < 2)("copies between two GPUs (skipped where there is one)", () => {
@@ -401,9 +463,26 @@ describe("createMemoryManagers", () => {
     expect(memory.memoryType).toBe("CPU_PINNED");
   });
 
+  test("what it returns resets only what it made, and only once", () => {
+    const first = createMemoryManagers({ cudaMemoryPoolByteSize: { [gpu]: 1024 } });
+    {
+      using _second = createMemoryManagers({ cudaMemoryPoolByteSize: { [gpu]: 4096 } });
+      expect(logged.warn).toHaveLength(2);
+    }
+    expect(CudaMemoryManager.stats(gpu).capacityByteSize).toBe(1024);
+    expect(PinnedMemoryManager.totalByteSize).toBe(268435456);
+    first[Symbol.dispose]();
+    expectMemoryError("UNAVAILABLE", () => CudaMemoryManager.stats(gpu));
+    createManagers(2048);
+    first[Symbol.dispose]();
+    expect(CudaMemoryManager.stats(gpu).capacityByteSize).toBe(2048);
+  });
+
   test("bad options are refused before anything is made", () => {
     for (const options of [
       5,
+      { cudaMemoryPoolByteSize: new Map([[0, 1024]]) },
+      { cudaMemoryPoolByteSize: [1024] },
       { cudaMemoryPoolByteSize: { x: 1 } },
       { cudaMemoryPoolByteSize: { 0: -1 } },
       { cudaMemoryPoolByteSize: "0:1" },

@@ -129,6 +129,19 @@ describe("alloc and free", () => {
     expectMemoryError("INTERNAL", () => CudaMemoryManager.alloc(Number.MAX_SAFE_INTEGER, gpu));
   });
 
+  // 2047 and its neighbours fill a step of the tables exactly.
+  test.each([1, 2, 3, 2046, 2047, 2048, 4095])("%d granules are as many allocations", (count) => {
+    createPool(count * 512);
+    const pointers = Array.from({ length: count }, () => CudaMemoryManager.alloc(1, gpu));
+    expect(new Set(pointers).size).toBe(count);
+    expectMemoryError("INTERNAL", () => CudaMemoryManager.alloc(1, gpu));
+    for (const pointer of pointers) CudaMemoryManager.free(pointer, gpu);
+    expect(CudaMemoryManager.stats(gpu)).toMatchObject({
+      usedByteSize: 0,
+      largestFreeByteSize: count * 512,
+    });
+  });
+
   test("what is freed can be had again", () => {
     createPool(1024);
     const first = CudaMemoryManager.alloc(600, gpu);
@@ -189,6 +202,7 @@ describe("alloc and free", () => {
     }
     expectMemoryError("INVALID_ARG", () => CudaMemoryManager.alloc(0, gpu));
     expectMemoryError("INVALID_ARG", () => CudaMemoryManager.free(untyped(0), gpu));
+    expectMemoryError("INVALID_ARG", () => CudaMemoryManager.free(untyped(0), 77));
     expect(CudaMemoryManager.stats(gpu)).toEqual(before);
   });
 

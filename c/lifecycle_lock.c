@@ -1,8 +1,12 @@
-#include "lifecycle.h"
+#include "lifecycle_lock.h"
 
 #include <pthread.h>
 
-static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER;
+#ifdef __GLIBC__
+static pthread_rwlock_t lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
+#else
+static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER; // musl's lets nobody starve
+#endif
 
 void lifecycle_lock_exclusive(void)
 {
