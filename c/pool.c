@@ -89,31 +89,29 @@ static void give_node_back(struct pool *pool, uint32_t number)
 
 // ---- Bins of free blocks
 
-// Level 0 has the sizes below POOL_BINS_PER_LEVEL, one a bin; level n > 0 those from
-// POOL_BINS_PER_LEVEL << (n - 1) to twice that.
-static uint32_t level_of(uint64_t granule_count)
+// The sizes of a bin differ in so many of their lowest bits: below 2 * POOL_BINS_PER_LEVEL in none,
+// and in one more for every power of two above.
+static uint32_t free_bits_of(uint64_t granule_count)
 {
-    return 58 - (uint32_t)__builtin_clzll(granule_count | (POOL_BINS_PER_LEVEL - 1));
-}
-
-// The sizes of a bin differ in so many of their lowest bits.
-static uint32_t bin_width_bits(uint32_t level)
-{
-    return level - (level != 0);
+    return 57 - (uint32_t)__builtin_clzll(granule_count | (2 * POOL_BINS_PER_LEVEL - 1));
 }
 
 static uint32_t bin_of(uint64_t granule_count)
 {
-    uint32_t level = level_of(granule_count);
-    return level * POOL_BINS_PER_LEVEL +
-           (uint32_t)((granule_count >> bin_width_bits(level)) % POOL_BINS_PER_LEVEL);
+    uint32_t free_bits = free_bits_of(granule_count);
+    return free_bits * POOL_BINS_PER_LEVEL + (uint32_t)(granule_count >> free_bits);
+}
+
+static uint32_t level_of(uint64_t granule_count)
+{
+    return bin_of(granule_count) / POOL_BINS_PER_LEVEL;
 }
 
 // By how much the size is above the smallest of its bin.
 static uint32_t excess_of(uint64_t granule_count)
 {
-    uint64_t excess =
-        granule_count & ((UINT64_C(1) << bin_width_bits(level_of(granule_count))) - 1);
+    uint32_t free_bits = free_bits_of(granule_count);
+    uint64_t excess = granule_count - (granule_count >> free_bits << free_bits);
     return excess < UINT32_MAX ? (uint32_t)excess : UINT32_MAX;
 }
 
@@ -143,19 +141,23 @@ static void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t numbe
 
 static void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t number)
 {
-    struct node *node = node_at(pool, number);
+    const struct node *node = node_at(pool, number);
+    uint32_t previous = node->bin_previous;
+    uint32_t next = node->bin_next;
     uint32_t bin = bin_of(granule_count_of(node));
     uint32_t level = bin / POOL_BINS_PER_LEVEL;
     struct pool_bin *list = &bins->bins[bin];
-    uint32_t *link = &node_at(pool, node->bin_previous)->bin_next;
-    link = node->bin_previous == SENTINEL ? &list->first : link;
-    *link = node->bin_next;
-    node_at(pool, node->bin_next)->bin_previous = node->bin_previous;
-    bool is_bin_empty = list->first == SENTINEL;
-    list->excess_max = is_bin_empty ? 0 : list->excess_max;
-    bins->bin_bitmaps[level] &= ~((uint64_t)is_bin_empty << bin % POOL_BINS_PER_LEVEL);
-    bool is_level_empty = bins->bin_bitmaps[level] == 0;
-    bins->level_bitmap &= ~((uint64_t)is_level_empty << level);
+    uint32_t first = list->first;
+    first = previous == SENTINEL ? next : first;
+    list->first = first;
+    node_at(pool, previous)->bin_next = next;
+    node_at(pool, next)->bin_previous = previous;
+    uint32_t is_bin_empty = first == SENTINEL;
+    list->excess_max &= is_bin_empty - 1; // 0 once it is empty
+    uint64_t bitmap = bins->bin_bitmaps[level];
+    bitmap &= ~((uint64_t)is_bin_empty << bin % POOL_BINS_PER_LEVEL);
+    bins->bin_bitmaps[level] = bitmap;
+    bins->level_bitmap &= ~((uint64_t)(bitmap == 0) << level);
 }
 
 // The middle is in no bin.
@@ -209,7 +211,6 @@ static uint32_t best_in_bin(const struct pool *pool, const struct pool_bin *bin,
 static uint32_t best_in_bins(const struct pool *pool, const struct pool_bins *bins,
                              uint64_t granule_count)
 {
-    if (bins->level_bitmap == 0) return SENTINEL;
     uint32_t own = bin_of(granule_count);
     uint32_t bin = filled_bin_from(bins, own);
     // The blocks of these bins are all of one size; and 0 stands for none.
@@ -259,7 +260,7 @@ static uint32_t last_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t
 
 static bool may_be_large(const struct pool *pool, uint64_t granule_count)
 {
-    return granule_count * LARGE_SHARE_MAX >= pool->granule_count;
+    return granule_count >= pool->large_granule_count_min;
 }
 
 static void count_live(struct pool *pool, uint64_t granule_count)
@@ -290,18 +291,22 @@ static enum side side_for(const struct pool *pool, uint64_t granule_count)
     return 2 * larger_granule_count <= pool->used_granule_count ? HIGH : LOW;
 }
 
-static uint32_t find_fit(struct pool *pool, uint64_t granule_count)
+// A free block that is large enough, and the side on which it lies, or to which what is cut off the
+// middle will belong. SENTINEL if there is none.
+static uint32_t find_fit(struct pool *pool, uint64_t granule_count, enum side *side)
 {
-    enum side side = side_for(pool, granule_count);
-    struct pool_bins *own = &pool->bins[side];
-    struct pool_bins *other = &pool->bins[1 - side];
-    uint32_t found = best_in_bins(pool, own, granule_count);
+    *side = side_for(pool, granule_count);
+    uint32_t found = best_in_bins(pool, &pool->bins[*side], granule_count);
     if (found != SENTINEL) return found;
     if (granule_count_of(node_at(pool, MIDDLE)) >= granule_count) return MIDDLE;
-    found = best_in_bins(pool, other, granule_count);
+    enum side own = *side;
+    *side = own == LOW ? HIGH : LOW;
+    found = best_in_bins(pool, &pool->bins[*side], granule_count);
     if (found != SENTINEL) return found;
-    found = last_in_bins(pool, own, granule_count);
-    return found != SENTINEL ? found : last_in_bins(pool, other, granule_count);
+    found = last_in_bins(pool, &pool->bins[*side], granule_count);
+    if (found != SENTINEL) return found;
+    *side = own;
+    return last_in_bins(pool, &pool->bins[*side], granule_count);
 }
 
 static uint64_t largest_in_bins(struct pool *pool, struct pool_bins *bins)
@@ -503,6 +508,7 @@ static enum pool_status open_locked(struct pool *pool, uint64_t base, uint64_t g
     pool->node_count = MIDDLE + 1;
     pool->base = base;
     pool->granule_count = granule_count;
+    pool->large_granule_count_min = (granule_count + LARGE_SHARE_MAX - 1) / LARGE_SHARE_MAX;
     pool->used_granule_count = 0;
     pool->peak_used_granule_count = 0;
     pool->live_block_count = 0;
@@ -561,10 +567,10 @@ static enum pool_status alloc_locked(struct pool *pool, uint64_t granule_count,
     if (pool->generation == 0) return POOL_CLOSED;
     // A size that no pool can have has no bin either.
     if (granule_count > pool->granule_count) return POOL_FULL;
-    uint32_t number = find_fit(pool, granule_count);
+    enum side side;
+    uint32_t number = find_fit(pool, granule_count, &side);
     if (number == SENTINEL) return POOL_FULL;
     struct node *node = node_at(pool, number);
-    enum side side = number == MIDDLE ? side_for(pool, granule_count) : side_of(pool, node);
     if (number != MIDDLE && granule_count_of(node) == granule_count) {
         bin_remove(pool, &pool->bins[side], number);
         node->extent = live_extent(granule_count);

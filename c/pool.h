@@ -90,7 +90,8 @@ struct pool {
     uint64_t live_block_count;
     uint64_t failed_allocation_count;
 
-    // Live granules of the blocks that a side is chosen for, by level of size.
+    uint64_t large_granule_count_min;
+    // Live granules of the blocks that may be large, by level of size (bins / POOL_BINS_PER_LEVEL).
     uint64_t large_granule_counts[POOL_BIN_LEVEL_COUNT];
 
     struct metadata_array nodes;
