@@ -4,7 +4,12 @@
 #   make             the native libraries, into build/
 #   make demo        the example service on real files; TRACE=FILE replays another trace
 #   make test        every test
+#   make bench       speed and packing beside other allocators; TRACES=FOLDER packs its RMM logs too
 #   make check       formatter, type check, linter, and stricter warnings for the C code
+#   make check-c     the C code's own tests under AddressSanitizer, UndefinedBehaviorSanitizer and
+#                    ThreadSanitizer, with gcc or clang
+#   make fuzz        random calls of the pool, steered by coverage (needs clang), for a minute;
+#                    FUZZ_SECONDS=0 until it is stopped
 #   make format      what the formatter can repair
 #   make clean
 #
@@ -44,7 +49,11 @@ SIMULATOR_LIBRARY := build/libcudart_sim.so
 POOL_SOURCES      := $(wildcard c/*.c)
 SIMULATOR_SOURCES := $(wildcard c/cudart_sim/*.c)
 
-.PHONY: all demo test check format clean
+# How long `make fuzz` takes, in seconds, and the clang that it takes.
+FUZZ_SECONDS := 60
+CLANG        := clang
+
+.PHONY: all demo test bench check check-c fuzz format clean
 all: $(POOL_LIBRARY) $(SIMULATOR_LIBRARY)
 
 $(POOL_LIBRARY): $(POOL_SOURCES) $(wildcard c/*.h) Makefile
@@ -70,11 +79,20 @@ demo: all node_modules/.installed
 test: all node_modules/.installed
 	$(BUN) test
 
+bench: all node_modules/.installed
+	$(BUN) bench/main.ts $(if $(TRACES),--traces $(TRACES))
+
 check: node_modules/.installed
 	$(BUN) fmt --check
 	$(BUN) check
 	$(BUN) x --bun oxlint --deny-warnings
 	$(CC) $(CFLAGS) $(STRICT_WARNINGS) -fsyntax-only $(POOL_SOURCES) $(SIMULATOR_SOURCES)
+
+check-c:
+	CC='$(CC)' test/c/check.sh
+
+fuzz:
+	FUZZ_SECONDS=$(FUZZ_SECONDS) CLANG='$(CLANG)' test/c/fuzz.sh
 
 format: node_modules/.installed
 	$(BUN) fmt

@@ -1,0 +1,35 @@
+import { cpus, release } from "node:os";
+import { fileURLToPath } from "node:url";
+import { compilerVersion } from "./compile.ts";
+
+/** Where and with what a benchmark ran. */
+export interface Machine {
+  cpu: string;
+  coreCount: number;
+  kernel: string;
+  bun: string;
+  compiler: string;
+  /** Of the sources, with a `+` where they were changed since; `""` outside a git repository. */
+  gitRevision: string;
+  date: string;
+}
+
+function git(...argv: string[]): string {
+  if (Bun.which("git") === null) return "";
+  const cwd = fileURLToPath(new URL("..", import.meta.url));
+  const { exitCode, stdout } = Bun.spawnSync(["git", ...argv], { cwd });
+  return exitCode === 0 ? stdout.toString().trim() : "";
+}
+
+export function describeMachine(): Machine {
+  const isChanged = git("status", "--porcelain", "--untracked-files=no") !== "";
+  return {
+    cpu: cpus()[0]?.model.trim() ?? "unknown",
+    coreCount: cpus().length,
+    kernel: release(),
+    bun: Bun.version,
+    compiler: compilerVersion("c"),
+    gitRevision: git("rev-parse", "--short", "HEAD") + (isChanged ? "+" : ""),
+    date: new Date().toISOString(),
+  };
+}

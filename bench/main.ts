@@ -1,0 +1,100 @@
+import { MemoryError } from "bun-cuda-memory";
+import { relative } from "node:path";
+import { fileURLToPath } from "node:url";
+import { RmmLogError } from "../examples/rmm-log.ts";
+import { describeMachine } from "./machine.ts";
+import { type BenchOptions, parseBenchOptions, UsageError } from "./options.ts";
+import { Progress } from "./progress.ts";
+import { type BenchReport, limitsTable, machineLines, writeReport } from "./report.ts";
+import type { Section } from "./section.ts";
+import { latency } from "./latency/latency.ts";
+import { metadata } from "./metadata/metadata.ts";
+import { packing } from "./packing/packing.ts";
+import { speed } from "./speed/speed.ts";
+import { workers } from "./workers/workers.ts";
+
+// `make bench`, or `bun bench/main.ts [OPTION]...`: how fast the pools are, and how tightly they
+// pack, beside others. `--help` is not needed: any unknown option prints the usage.
+//
+// It ends with 0 where it ran through, also where a limit is missed (unless --strict: 1), with 1
+// where something failed, and with 2 where it was not called properly.
+
+const sections: readonly Section[] = [speed, workers, latency, packing, metadata];
+
+const simulatorPath = fileURLToPath(new URL("../build/libcudart_sim.so", import.meta.url));
+
+/** Address space only: nothing ever touches this memory. */
+const simulatedDevices = `9.0:${2 ** 40}`;
+
+/**
+ * Starts the benchmark again in this process's place, with the simulator and GPUs that are large
+ * enough, unless the user chose a runtime. A process can choose only once. No GPU is needed, since
+ * a pool that has been created makes no CUDA call.
+ */
+function chooseRuntime(): void {
+  if (process.env["BUN_CUDA_MEMORY_CUDART"]) return;
+  const env = {
+    ...process.env,
+    BUN_CUDA_MEMORY_CUDART: simulatorPath,
+    CUDART_SIM_DEVICES: simulatedDevices,
+  };
+  const argv = [process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2)];
+  process.execve?.(process.execPath, argv, env);
+  throw new Error("this Bun cannot start again: it has no process.execve");
+}
+
+/** Runs a section and prints it. What the chosen CUDA runtime has no room for is left out. */
+async function runSection(section: Section, options: BenchOptions, report: BenchReport) {
+  const progress = new Progress();
+  console.log(`\n${section.title}\n`);
+  try {
+    const { text, limits, data } = await section.run({ ...options, progress });
+    progress.clear();
+    console.log(text);
+    report.sections[section.name] = data;
+    report.limits.push(...limits);
+  } catch (error) {
+    progress.clear();
+    if (!(error instanceof MemoryError)) throw error;
+    report.leftOut[section.name] = error.message;
+    console.log(`  left out: ${error.message}`);
+  }
+}
+
+async function main(argv: string[]): Promise<void> {
+  const options = parseBenchOptions(
+    argv,
+    sections.map(({ name }) => name),
+  );
+  chooseRuntime();
+  const report: BenchReport = {
+    formatVersion: 1,
+    machine: describeMachine(),
+    isQuick: options.isQuick,
+    sections: {},
+    leftOut: {},
+    limits: [],
+  };
+  console.log(`bun-cuda-memory's benchmark\n\n${machineLines(report.machine)}`);
+  for (const section of sections) {
+    if (options.only === undefined || options.only === section.name) {
+      await runSection(section, options, report);
+    }
+  }
+  console.log(`\nWhat the project promises\n\n${limitsTable(report.limits)}`);
+  await writeReport(options.jsonPath, report);
+  console.log(`\nEvery round is in ${relative(process.cwd(), options.jsonPath)}.`);
+  const isMissed = report.limits.some(({ value, isKept }) => value !== null && !isKept);
+  if (options.isStrict && isMissed) process.exitCode = 1;
+}
+
+function isExpected(error: unknown): error is Error {
+  return error instanceof UsageError || error instanceof RmmLogError;
+}
+
+try {
+  await main(process.argv.slice(2));
+} catch (error) {
+  console.error("bench failed:", isExpected(error) ? error.message : error);
+  process.exitCode = isExpected(error) ? 2 : 1;
+}

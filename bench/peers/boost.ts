@@ -1,0 +1,26 @@
+import { dlopen } from "bun:ffi";
+import { compileLibrary } from "../compile.ts";
+import type { BlockSource } from "../speed/pairs.ts";
+import { allocSymbol, freeSymbol } from "./symbols.ts";
+
+const { boost_create, boost_alloc, boost_free } = dlopen(
+  compileLibrary("boost", ["peers/boost.cpp"]),
+  {
+    boost_create: { args: ["f64"], returns: "i32" },
+    boost_alloc: allocSymbol,
+    boost_free: freeSymbol,
+  },
+).symbols;
+
+const source: BlockSource = {
+  alloc: (byteSize) => boost_alloc(byteSize, 0),
+  free(address) {
+    boost_free(address, 0);
+  },
+};
+
+/** The only pool of this process. */
+export function openBoost(poolByteSize: number): BlockSource {
+  if (boost_create(poolByteSize) === 0) throw new Error("no address space for Boost's buffer");
+  return source;
+}

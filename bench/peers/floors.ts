@@ -1,0 +1,30 @@
+import { dlopen } from "bun:ffi";
+import { compileLibrary } from "../compile.ts";
+import type { BlockSource } from "../speed/pairs.ts";
+import { allocSymbol, freeSymbol } from "./symbols.ts";
+
+const { empty_alloc, empty_free, locked_alloc, locked_free } = dlopen(
+  compileLibrary("floors", ["peers/floors.c"]),
+  {
+    empty_alloc: allocSymbol,
+    empty_free: freeSymbol,
+    locked_alloc: allocSymbol,
+    locked_free: freeSymbol,
+  },
+).symbols;
+
+/** Does nothing. */
+export const empty: BlockSource = {
+  alloc: (byteSize) => empty_alloc(byteSize, 0),
+  free(address) {
+    empty_free(address, 0);
+  },
+};
+
+/** Takes and releases a lock in each call. */
+export const locked: BlockSource = {
+  alloc: (byteSize) => locked_alloc(byteSize, 0),
+  free(address) {
+    locked_free(address, 0);
+  },
+};

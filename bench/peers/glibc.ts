@@ -1,0 +1,27 @@
+import { dlopen } from "bun:ffi";
+import { compileLibrary } from "../compile.ts";
+import type { BlockSource } from "../speed/pairs.ts";
+import { allocSymbol, freeSymbol } from "./symbols.ts";
+
+const { glibc_open, glibc_alloc, glibc_free } = dlopen(compileLibrary("glibc", ["peers/glibc.c"]), {
+  glibc_open: { args: [], returns: "i32" },
+  glibc_alloc: allocSymbol,
+  glibc_free: freeSymbol,
+}).symbols;
+
+const source: BlockSource = {
+  alloc: (byteSize) => glibc_alloc(byteSize, 0),
+  free(address) {
+    glibc_free(address, 0);
+  },
+};
+
+/**
+ * The process's own heap.
+ *
+ * @throws {Error} where the C library is another.
+ */
+export function openGlibc(): BlockSource {
+  if (glibc_open() === 0) throw new Error("the C library is not glibc");
+  return source;
+}
