@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# Builds the C tests beside it with sanitizers and runs them: a line for each program, and a last
+# one that adds up.
+#
+#   CC=gcc         tried first; then clang, then gcc
+#   CHECK_SEED=n   other random numbers
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+
+build=build/check-c
+results=$build/results
+
+# Those with threads run under both; a race detector has nothing to see in the others.
+threaded='lock_contention manager_threads pool_threads'
+single='manager_faults metadata_faults metadata_growth pool_sequences'
+
+flags='-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra -Werror
+  -Ic -Ic/cudart_sim -Itest/c/support'
+# What failing_calls.c takes the place of.
+failing_calls='-Wl,--wrap=mmap,--wrap=munmap,--wrap=mprotect,--wrap=posix_memalign,--wrap=tsearch'
+
+export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1
+export UBSAN_OPTIONS=print_stacktrace=1
+export TSAN_OPTIONS=halt_on_error=1
+
+# choose_tools SANITIZERS DIRECTORY: sets `compiler` to the first that builds programs that run, and
+# `launcher` to what they are run by. Older sanitizers do not know the address spaces of newer
+# kernels, unless these are not randomized.
+choose_tools() {
+  local trial=$2/trial
+  echo 'int main(void) { return 0; }' >"$trial.c"
+  for compiler in "${CC:-cc}" clang gcc; do
+    command -v "$compiler" >/dev/null || continue
+    "$compiler" -fsanitize="$1" "$trial.c" -o "$trial" 2>/dev/null || continue
+    for launcher in '' 'setarch --addr-no-randomize'; do
+      { $launcher "$trial"; } >/dev/null 2>&1 && return
+    done
+  done
+  cat >&2 <<MESSAGE
+No compiler here builds programs with -fsanitize=$1 that run.
+Install gcc with its sanitizers (libasan, libubsan and libtsan: Debian's gcc brings them, Fedora has
+them in packages of these names), or clang and its runtime (Debian: clang and libclang-rt-dev, or
+libclang-rt-14-dev for clang 14; Fedora: clang and compiler-rt).
+MESSAGE
+  return 1
+}
+
+# compile KIND SOURCES_OF: the objects of a folder's sources, into a folder of their own.
+compile() {
+  local source
+  mkdir -p "$directory/$1"
+  for source in "$2"/*.c; do
+    "${command[@]}" -c "$source" -o "$directory/$1/$(basename "$source" .c).o" || return 1
+  done
+}
+
+# link PROGRAM: with the simulator and with failing calls only where they are meant.
+link() {
+  local objects=("$directory"/library/*.o) extra=() object
+  for object in "$directory"/support/*.o; do
+    case $(basename "$object" .o) in
+    failing_calls)
+      [[ $1 == *_faults ]] || continue
+      extra+=("$failing_calls")
+      ;;
+    simulated_cuda)
+      [[ $1 == manager_* ]] || continue
+      objects+=("$directory"/simulator/*.o)
+      ;;
+    esac
+    objects+=("$object")
+  done
+  "${command[@]}" "test/c/$1.c" "${objects[@]}" "${extra[@]}" -ldl -lpthread -o "$directory/$1"
+}
+
+# run PROGRAM: prints its line and adds it to the results.
+run() {
+  local name="$1 ($sanitizers)" log=$directory/$1.log start=$SECONDS passed status
+  { timeout 300 $launcher "$directory/$1" >"$log" 2>&1 </dev/null; } 2>/dev/null
+  status=$?
+  if [ "$status" -eq 0 ]; then
+    passed=$(sed -n 's/^\([0-9]*\) passed$/\1/p' "$log")
+    printf '%-40s %2d passed in %d s\n' "$name" "${passed:-0}" $((SECONDS - start))
+    echo "${passed:-0} 0" >>"$results"
+  else
+    printf '%-40s FAILED with status %d in %d s, %s:\n%s\n' "$name" "$status" \
+      $((SECONDS - start)) "$log" "$(tail -n 60 "$log")"
+    echo '0 1' >>"$results"
+  fi
+}
+
+# check SANITIZERS PROGRAM...: builds and runs them.
+check() {
+  local sanitizers=$1 directory=$build/$1 compiler launcher program
+  shift
+  mkdir -p "$directory"
+  choose_tools "$sanitizers" "$directory" || {
+    echo '0 1' >>"$results"
+    return
+  }
+  local command=("$compiler" $flags "-fsanitize=$sanitizers" -fno-sanitize-recover=all)
+  compile library c && compile simulator c/cudart_sim && compile support test/c/support || {
+    echo '0 1' >>"$results"
+    return
+  }
+  for program; do
+    if link "$program"; then run "$program"; else echo '0 1' >>"$results"; fi
+  done
+}
+
+rm -rf "$build"
+mkdir -p "$build"
+: >"$results"
+
+# Side by side: two processors are the least that a machine has today.
+check address,undefined $single $threaded &
+check thread $threaded &
+wait
+
+awk '{ passed += $1; failed += $2 } END {
+  printf "%d passed, %d failed\n", passed, failed
+  exit failed > 0 || passed == 0
+}' "$results"

@@ -1,0 +1,160 @@
+// The input's bytes as calls of a pool, each of which is compared with the model.
+
+#include <stddef.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "checked_pool.h"
+
+static const uint64_t GRANULE = POOL_GRANULE_BYTE_SIZE;
+
+// What is left of the input. Behind its end everything is 0.
+struct input {
+    const uint8_t *bytes;
+    size_t byte_count;
+};
+
+static uint64_t take(struct input *input, size_t byte_count)
+{
+    uint64_t number = 0;
+    for (size_t i = 0; i < byte_count && input->byte_count > 0; i++) {
+        number = number << 8 | *input->bytes++;
+        input->byte_count--;
+    }
+    return number;
+}
+
+// Any size in two bytes: six leading bits, how many bits follow, and whether those are 0 or 1.
+static uint64_t take_scaled(struct input *input)
+{
+    uint64_t leading = take(input, 1), exponent = take(input, 1) % 40;
+    uint64_t below = (UINT64_C(1) << exponent) - 1;
+    return (leading >> 1 | 64) << exponent | ((leading & 1) != 0 ? below : 0);
+}
+
+static uint64_t take_granule_count(struct input *input)
+{
+    switch (take(input, 1) % 4) {
+    case 0:
+        return 1 + take(input, 1) % 64;
+    case 1:
+        return 1 + take(input, 2) % 8192;
+    default: {
+        uint64_t granule_count = take_scaled(input);
+        return granule_count > UINT64_C(1) << 44 ? UINT64_C(1) << 44 : granule_count;
+    }
+    }
+}
+
+static void open_some(struct checked_pool *checked, struct input *input)
+{
+    uint64_t base = (1 + take(input, 1)) * GRANULE;
+    checked_open(checked, base, take_granule_count(input) * GRANULE);
+}
+
+static uint64_t live_address(const struct checked_pool *checked, struct input *input)
+{
+    const struct pool_model *model = &checked->model;
+    uint64_t choice = take(input, 1);
+    if (model->block_count == 0) return model->base + choice * GRANULE;
+    // From both ends: what was taken last is mostly at one of them.
+    size_t index = (choice >> 1) % model->block_count;
+    return pool_model_address(model, (choice & 1) != 0 ? model->block_count - 1 - index : index);
+}
+
+static void free_wrong(struct checked_pool *checked, struct input *input)
+{
+    uint64_t address = live_address(checked, input);
+    uint64_t end = checked->model.base + checked->model.granule_count * GRANULE;
+    switch (take(input, 1) % 8) {
+    case 0:
+        checked_free(checked, address + GRANULE * take(input, 1), 0);
+        break;
+    case 1:
+        checked_free(checked, address + 1 + take(input, 2), 0);
+        break;
+    case 2:
+        checked_free(checked, checked->model.base - GRANULE, 0);
+        break;
+    case 3:
+        checked_free(checked, end, 0);
+        break;
+    case 4:
+        checked_free(checked, end - GRANULE, 0);
+        break;
+    case 5:
+        checked_free(checked, address, checked->generation + 1);
+        break;
+    case 6:
+        checked_free(checked, address, checked->generation - 1);
+        break;
+    default:
+        checked_free(checked, take(input, 8), take(input, 1));
+    }
+}
+
+static void run_call(struct checked_pool *checked, struct input *input)
+{
+    uint64_t gap = pool_model_largest_gap(&checked->model) * GRANULE;
+    switch (take(input, 1) % 16) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+        checked_alloc(checked, (1 + take(input, 1)) * GRANULE);
+        break;
+    case 4:
+        checked_alloc(checked, take(input, 2));
+        break;
+    case 5:
+    case 6:
+        checked_alloc(checked, take_scaled(input) * GRANULE);
+        break;
+    case 7:
+        checked_alloc(checked, gap);
+        break;
+    case 8:
+        checked_alloc(checked, gap + 1);
+        break;
+    case 9:
+        checked_alloc(checked, take(input, 8));
+        break;
+    case 10:
+    case 11:
+    case 12:
+        checked_free(checked, live_address(checked, input), checked->generation);
+        break;
+    case 13:
+        free_wrong(checked, input);
+        break;
+    case 14:
+        open_some(checked, input); // refused while it is open
+        break;
+    default:
+        // Rarely: with the pool everything goes that the input has built.
+        if (take(input, 1) % 8 == 0) checked_close(checked);
+        else checked_free_all(checked);
+    }
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t byte_count);
+
+int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t byte_count)
+{
+    static struct checked_pool checked;
+    struct input input = {bytes, byte_count};
+    // The invariants of a long input are looked at now and then: a walk takes as long as a hundred
+    // calls. Whoever wants to know of a failing input where it broke has CHECK_TRACE set.
+    int verified_every = byte_count <= 64 || getenv("CHECK_TRACE") != NULL ? 1 : 8;
+    open_some(&checked, &input);
+    for (int call = 0; input.byte_count > 0; call++) {
+        run_call(&checked, &input);
+        if (call % verified_every == 0) checked_verify(&checked);
+        else checked_verify_stats(&checked);
+    }
+    checked_verify(&checked);
+    checked_free_all(&checked);
+    checked_verify(&checked);
+    checked_close(&checked);
+    return 0;
+}

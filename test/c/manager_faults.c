@@ -1,0 +1,155 @@
+// Every memory that the managers ask of the system is refused in turn: for the tables of their
+// pools, for the pools themselves (the simulator's mmap), and on the system heap. What is refused
+// falls back or is an error, what was there keeps its bytes, and nothing is lost.
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "bun_cuda_memory.h"
+#include "check.h"
+#include "failing_calls.h"
+#include "simulated_cuda.h"
+
+enum {
+    DEVICE_COUNT = 2,
+    GPU_POOL_BYTE_SIZE = 4 * 1024 * 1024, // more blocks than the first step of its tables holds
+    PINNED_POOL_BYTE_SIZE = 16 * 1024,
+    MEMORY_COUNT_MAX = 6000,
+    GPU_FILL_COUNT = 5000,
+    STEP_COUNT = 600,
+};
+
+struct memory {
+    struct memory_location location;
+    unsigned char content;
+};
+
+static struct memory memories[MEMORY_COUNT_MAX];
+static int memory_count;
+
+static void take(double byte_size, double memory_type, struct random *random)
+{
+    CHECK(memory_count < MEMORY_COUNT_MAX, "the test has too few places");
+    uint64_t failures_before = failed_call_count;
+    struct memory *memory = &memories[memory_count];
+    int32_t status = allocated_memory_alloc(&memory->location, byte_size, memory_type,
+                                            (double)random_below(random, DEVICE_COUNT));
+    if (status < MEMORY_OK) {
+        CHECK(failed_call_count != failures_before, "a request was refused for nothing: %s",
+              memory_message());
+        CHECK(strlen(memory_message()) > 0, "a refusal has a message");
+        return;
+    }
+    memory->content = (unsigned char)random_below(random, 256);
+    status = allocated_memory_write(&memory->location, 0, &memory->content, 1);
+    CHECK(status == MEMORY_OK, "allocated_memory_write: %d, %s", status, memory_message());
+    memory_count++;
+}
+
+static void give(int index)
+{
+    const struct memory *memory = &memories[index];
+    unsigned char content;
+    int32_t status = allocated_memory_read(&memory->location, 0, &content, 1);
+    CHECK(status == MEMORY_OK, "allocated_memory_read: %d, %s", status, memory_message());
+    CHECK(content == memory->content, "%d was written, %d is read", memory->content, content);
+    status = allocated_memory_free(memory->location.address, memory->location.memory_type,
+                                   memory->location.device_id, memory->location.generation);
+    CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
+    memories[index] = memories[--memory_count];
+}
+
+static void create(void)
+{
+    uint64_t failures_before = failed_call_count;
+    int32_t cuda_status = cuda_memory_create(
+        (const double[]){0, 1}, (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE},
+        DEVICE_COUNT);
+    bool was_refused = failed_call_count != failures_before;
+    CHECK((cuda_status == MEMORY_OK) == !was_refused, "cuda_memory_create: %d, %s", cuda_status,
+          memory_message());
+    struct memory_pool_stats stats;
+    for (int device = 0; device < DEVICE_COUNT; device++) {
+        CHECK((cuda_memory_stats(device, &stats) == MEMORY_OK) == !was_refused,
+              "where one reservation fails none stays: GPU %d", device);
+    }
+    failures_before = failed_call_count;
+    int32_t pinned_status = pinned_memory_create(PINNED_POOL_BYTE_SIZE);
+    was_refused = failed_call_count != failures_before;
+    CHECK((pinned_status == MEMORY_OK) == !was_refused, "pinned_memory_create: %d, %s",
+          pinned_status, memory_message());
+    CHECK(pinned_memory_stats(&stats) == MEMORY_OK &&
+              stats.capacity_byte_size == (was_refused ? 0 : PINNED_POOL_BYTE_SIZE),
+          "the manager exists without a pool too");
+}
+
+static void reset(void)
+{
+    CHECK(cuda_memory_reset() == MEMORY_OK, "cuda_memory_reset: %s", memory_message());
+    CHECK(pinned_memory_reset() == MEMORY_OK, "pinned_memory_reset: %s", memory_message());
+    simulated_cuda_expect_nothing_live(DEVICE_COUNT);
+}
+
+static void run(bool fills_gpus)
+{
+    struct random random = random_stream(1);
+    create();
+    for (int i = 0; fills_gpus && i < GPU_FILL_COUNT; i++) take(512, MEMORY_GPU, &random);
+    for (int step = 0; step < STEP_COUNT; step++) {
+        if (random_below(&random, 3) == 0) {
+            if (memory_count > 0) give((int)random_below(&random, (uint64_t)memory_count));
+        } else {
+            // Mostly more than the pinned pool has left, which leads to the system heap.
+            double byte_size = (double)(1 + random_below(&random, 2000));
+            take(byte_size, (double)random_below(&random, 12) == 0 ? MEMORY_CPU : MEMORY_GPU,
+                 &random);
+        }
+    }
+    // Half is given back, the rest is left to the reset.
+    for (int i = memory_count / 2; i > 0; i--) give(i);
+    memory_count = 0;
+    reset();
+}
+
+static uint64_t refuse_each_in_turn(bool fills_gpus, bool for_good)
+{
+    fail_call(0, false);
+    run(fills_gpus); // the simulator maps its devices at their first use, and keeps the maps
+    int64_t steady_map_count = live_map_count;
+    for (uint64_t nth = 1;; nth++) {
+        uint64_t before = failed_call_count;
+        fail_call(nth, for_good);
+        run(fills_gpus);
+        fail_call(0, false);
+        CHECK(live_map_count == steady_map_count, "%" PRId64 " maps are left",
+              live_map_count - steady_map_count);
+        if (failed_call_count == before) return nth - 1;
+    }
+}
+
+static void expect_enough(uint64_t refused_count)
+{
+    // Four tables of two GPUs in two calls each, the pinned pool and its tables, and the heap.
+    CHECK(refused_count >= 20, "only %" PRIu64 " calls could be refused", refused_count);
+}
+
+static void memory_that_is_refused_once(void)
+{
+    expect_enough(refuse_each_in_turn(false, false));
+    expect_enough(refuse_each_in_turn(true, false));
+}
+
+static void memory_that_is_refused_from_then_on(void)
+{
+    expect_enough(refuse_each_in_turn(false, true));
+    expect_enough(refuse_each_in_turn(true, true));
+}
+
+int main(void)
+{
+    simulated_cuda_bind("9.0:8388608,8.0:8388608");
+    check_case("memory that is refused once", memory_that_is_refused_once);
+    check_case("memory that is refused from then on", memory_that_is_refused_from_then_on);
+    return check_report();
+}

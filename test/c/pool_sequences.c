@@ -1,0 +1,304 @@
+// Random and exhaustive sequences of calls in one thread, each compared with the model.
+
+#include <inttypes.h>
+#include <stddef.h>
+
+#include "check.h"
+#include "checked_pool.h"
+
+static const uint64_t BASE = UINT64_C(0x7f0000000000);
+
+static uint64_t bytes_of(uint64_t granule_count)
+{
+    return granule_count * POOL_GRANULE_BYTE_SIZE;
+}
+
+// ---- Sequences
+
+// A bin's lowest or highest size: six leading bits, and then all zeros or all ones.
+static uint64_t bin_edge(struct random *random, uint64_t granule_count)
+{
+    uint64_t bit_count = 64 - (uint64_t)__builtin_clzll(granule_count);
+    uint64_t width = bit_count <= 6 ? 1 : UINT64_C(1) << (bit_count - 6);
+    return granule_count / width * width + (random_next(random) & 1) * (width - 1);
+}
+
+// Sizes where something changes: at granules, where bins meet, and at what is left. Most are small,
+// or a pool would never hold more than a few blocks.
+static uint64_t random_byte_size(struct random *random, const struct checked_pool *checked)
+{
+    uint64_t granule_count = checked->model.granule_count;
+    uint64_t percent = random_below(random, 100);
+    if (percent < 2) return bytes_of(pool_model_largest_gap(&checked->model));
+    if (percent < 4) return bytes_of(pool_model_largest_gap(&checked->model)) + 1;
+    if (percent < 5) return bytes_of(granule_count) + random_below(random, bytes_of(granule_count));
+    if (percent < 8) return random_log_uniform(random, bytes_of(granule_count));
+    uint64_t small = random_log_uniform(random, 1 + granule_count / 256);
+    if (percent < 40) return bytes_of(bin_edge(random, small));
+    return bytes_of(small) - random_below(random, POOL_GRANULE_BYTE_SIZE);
+}
+
+static void free_some_live(struct checked_pool *checked, struct random *random)
+{
+    if (checked->model.block_count == 0) return;
+    size_t index = random_below(random, checked->model.block_count);
+    uint64_t generation = random_below(random, 2) == 0 ? 0 : checked->generation;
+    uint64_t address = pool_model_address(&checked->model, index);
+    CHECK(checked_free(checked, address, generation) == POOL_OK, "a live block is freed");
+    // Nothing else starts there before the next request.
+    CHECK(checked_free(checked, address, 0) == POOL_NOT_ALLOCATED, "and freed only once");
+}
+
+static void free_wrong(struct checked_pool *checked, struct random *random)
+{
+    uint64_t capacity = bytes_of(checked->model.granule_count);
+    uint64_t base = checked->model.base;
+    checked_free(checked, base - POOL_GRANULE_BYTE_SIZE, 0);
+    checked_free(checked, base + capacity, 0);
+    checked_free(checked, 0, 0);
+    checked_free(checked, random_next(random), 0);
+    // Mostly inside a block or in a gap; where a block starts there, it is a right one.
+    checked_free(checked, base + bytes_of(random_below(random, checked->model.granule_count)), 0);
+    if (checked->model.block_count == 0) return;
+    size_t index = random_below(random, checked->model.block_count);
+    uint64_t address = pool_model_address(&checked->model, index);
+    checked_free(checked, address + 1 + random_below(random, POOL_GRANULE_BYTE_SIZE - 1), 0);
+    CHECK(checked_free(checked, address, checked->generation - 1) == POOL_CLOSED,
+          "a block of another generation is not this pool's");
+    CHECK(checked_free(checked, address, checked->generation + 1) == POOL_CLOSED,
+          "a block of another generation is not this pool's");
+}
+
+// `verified_every` steps the whole pool is looked at.
+static void run_sequence(struct checked_pool *checked, struct random *random, int step_count,
+                         int verified_every)
+{
+    // Pools get full in one phase and nearly empty in the next.
+    int phase_step_count = step_count / 8 + 1;
+    uint64_t free_share = 0;
+    for (int step = 0; step < step_count; step++) {
+        if (step % phase_step_count == 0) {
+            bool grows = step / phase_step_count % 2 == 0;
+            free_share = (grows ? 15 : 50) + random_below(random, 30);
+        }
+        uint64_t choice = random_below(random, 100);
+        if (choice < 4) free_wrong(checked, random);
+        else if (choice < free_share) free_some_live(checked, random);
+        else checked_alloc(checked, random_byte_size(random, checked));
+        if (step % verified_every == 0) checked_verify(checked);
+    }
+    checked_free_all(checked);
+    checked_verify(checked);
+    CHECK(pool_model_largest_gap(&checked->model) == checked->model.granule_count,
+          "an empty pool is one gap");
+}
+
+static void run_in_new_pool(uint64_t granule_count, uint64_t stream, int step_count,
+                            int verified_every)
+{
+    static struct checked_pool checked;
+    struct random random = random_stream(stream);
+    CHECK(checked_open(&checked, BASE, bytes_of(granule_count)) == POOL_OK, "the pool opens");
+    run_sequence(&checked, &random, step_count, verified_every);
+    checked_close(&checked);
+    checked_verify(&checked);
+}
+
+static void tiny_pools(void)
+{
+    for (uint64_t granule_count = 1; granule_count <= 66; granule_count++) {
+        run_in_new_pool(granule_count, granule_count, 250, 1);
+    }
+}
+
+static void small_pools(void)
+{
+    struct random random = random_stream(1000);
+    for (uint64_t stream = 1001; stream < 1033; stream++) {
+        run_in_new_pool(1 + random_log_uniform(&random, 8192), stream, 2000, 1);
+    }
+}
+
+static void large_pools(void)
+{
+    for (uint64_t stream = 2001; stream < 2005; stream++) {
+        run_in_new_pool(64 * 1024 + stream, stream, 20000, 200);
+    }
+}
+
+// Nothing is behind these pools but address space, and not even that is real.
+static void huge_pools(void)
+{
+    for (uint64_t exponent = 20; exponent <= 44; exponent += 4) {
+        run_in_new_pool(UINT64_C(1) << exponent, 3000 + exponent, 2000, 1);
+        run_in_new_pool((UINT64_C(1) << exponent) - 1, 3100 + exponent, 500, 1);
+    }
+}
+
+// ---- Every block that fits is served
+
+static void fill_with_single_granules(uint64_t granule_count)
+{
+    static struct checked_pool checked;
+    CHECK(checked_open(&checked, BASE, bytes_of(granule_count)) == POOL_OK, "the pool opens");
+    for (uint64_t i = 0; i < granule_count; i++) {
+        enum pool_status status = checked_alloc(&checked, 1 + i % POOL_GRANULE_BYTE_SIZE);
+        CHECK(status == POOL_OK, "block %" PRIu64 " of %" PRIu64 " is served", i + 1,
+              granule_count);
+    }
+    CHECK(checked_alloc(&checked, 1) == POOL_FULL, "and no block more");
+    checked_verify(&checked);
+    // Every second one: nothing can join, and as many free blocks live as there can be.
+    for (size_t i = checked.model.block_count; i > 0; i--) {
+        if (i % 2 == 1) checked_free(&checked, pool_model_address(&checked.model, i - 1), 0);
+    }
+    checked_verify(&checked);
+    checked_free_all(&checked);
+    checked_verify(&checked);
+    checked_close(&checked);
+}
+
+// At the sizes where the tables are cut to the granule count, and where they grow by a step.
+static void every_granule_can_be_a_block(void)
+{
+    for (uint64_t granule_count = 1; granule_count <= 8; granule_count++) {
+        fill_with_single_granules(granule_count);
+    }
+    for (uint64_t around = 1024; around <= 8192; around *= 2) {
+        for (int beside = -4; beside <= 4; beside++) {
+            fill_with_single_granules(around + (uint64_t)beside);
+        }
+    }
+    // Where a node takes no power of two.
+    for (uint64_t node_byte_size = 20; node_byte_size <= 48; node_byte_size += 4) {
+        uint64_t node_count = 64 * 1024 / node_byte_size;
+        for (int beside = -4; beside <= 4; beside++) {
+            fill_with_single_granules(node_count + (uint64_t)beside);
+        }
+    }
+}
+
+// ---- All sequences of a tiny pool
+
+enum { EXHAUSTIVE_GRANULE_COUNT = 4, EXHAUSTIVE_DEPTH = 6 };
+
+// The choices at a step: a size of 1 to 4 granules, or a granule to free, right or wrong. The
+// sequence is a number whose digits are the choices.
+static void run_numbered_sequence(struct checked_pool *checked, uint64_t number)
+{
+    for (int step = 0; step < EXHAUSTIVE_DEPTH; step++) {
+        uint64_t choice = number % (2 * EXHAUSTIVE_GRANULE_COUNT);
+        number /= 2 * EXHAUSTIVE_GRANULE_COUNT;
+        if (choice < EXHAUSTIVE_GRANULE_COUNT) checked_alloc(checked, bytes_of(choice + 1));
+        else checked_free(checked, BASE + bytes_of(choice - EXHAUSTIVE_GRANULE_COUNT), 0);
+    }
+    checked_verify(checked);
+    checked_free_all(checked);
+}
+
+static void all_sequences_of_a_tiny_pool(void)
+{
+    static struct checked_pool checked;
+    checked_open(&checked, BASE, bytes_of(EXHAUSTIVE_GRANULE_COUNT));
+    uint64_t sequence_count = 1;
+    for (int i = 0; i < EXHAUSTIVE_DEPTH; i++) sequence_count *= 2 * EXHAUSTIVE_GRANULE_COUNT;
+    // A block has to be before another choice means anything: the first is never a free.
+    for (uint64_t number = 0; number < sequence_count; number++) {
+        uint64_t first_choice = number % (2 * EXHAUSTIVE_GRANULE_COUNT);
+        if (first_choice < EXHAUSTIVE_GRANULE_COUNT) run_numbered_sequence(&checked, number);
+    }
+    checked_verify(&checked);
+    checked_close(&checked);
+}
+
+// ---- Opening, closing, generations
+
+static void reopened_pools_start_anew(void)
+{
+    static struct checked_pool checked;
+    struct random random = random_stream(4000);
+    uint64_t stale_address = 0, stale_generation = 0;
+    for (int cycle = 0; cycle < 300; cycle++) {
+        uint64_t base = BASE + bytes_of(random_below(&random, 4));
+        uint64_t granule_count = random_log_uniform(&random, 4096);
+        CHECK(checked_open(&checked, base, bytes_of(granule_count)) == POOL_OK, "the pool opens");
+        CHECK(checked_open(&checked, base, bytes_of(granule_count)) == POOL_BAD_RANGE,
+              "an open pool is not opened again");
+        checked_verify(&checked);
+        CHECK(checked_alloc(&checked, 1) == POOL_OK, "an empty pool serves one byte");
+        if (stale_generation != 0) {
+            CHECK(checked_free(&checked, stale_address, stale_generation) == POOL_CLOSED,
+                  "a block of an earlier life is not freed in a later one");
+        }
+        for (int step = 0; step < 30; step++) {
+            checked_alloc(&checked, random_byte_size(&random, &checked));
+        }
+        checked_verify(&checked);
+        stale_address = pool_model_address(&checked.model, 0);
+        stale_generation = checked.generation;
+        checked_close(&checked);
+        checked_verify(&checked);
+        CHECK(checked_alloc(&checked, 1) == POOL_CLOSED, "a closed pool serves nothing");
+        CHECK(checked_free(&checked, stale_address, 0) == POOL_CLOSED, "and frees nothing");
+        checked_close(&checked); // once more changes nothing
+        checked_verify(&checked);
+    }
+}
+
+static void bad_ranges_are_refused(void)
+{
+    static struct checked_pool checked;
+    const uint64_t granule = POOL_GRANULE_BYTE_SIZE;
+    const struct {
+        uint64_t base, byte_size;
+    } bad[] = {
+        {0, granule},
+        {BASE, 0},
+        {BASE, granule - 1},
+        {BASE, granule + 1},
+        {BASE + 1, granule},
+        {BASE + granule / 2, granule},
+        {BASE, bytes_of((UINT64_C(1) << 44) + 1)},
+        {UINT64_MAX - granule + 1, granule},
+        {UINT64_MAX - bytes_of(2) + 1, bytes_of(2)},
+        {BASE, UINT64_MAX - granule + 1},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        enum pool_status status = checked_open(&checked, bad[i].base, bad[i].byte_size);
+        CHECK(status == POOL_BAD_RANGE, "range %zu is refused", i);
+        checked_verify(&checked);
+    }
+    CHECK(checked_open(&checked, UINT64_MAX - bytes_of(2) + 1, granule) == POOL_OK,
+          "a pool may end just before the last granule of the address space");
+    CHECK(checked_alloc(&checked, granule) == POOL_OK, "and serves it all");
+    checked_verify(&checked);
+    checked_close(&checked);
+}
+
+static void refused_requests_change_nothing(void)
+{
+    static struct checked_pool checked;
+    checked_open(&checked, BASE, bytes_of(100));
+    CHECK(checked_alloc(&checked, 0) == POOL_BAD_RANGE, "nothing is not a size");
+    CHECK(checked_alloc(&checked, bytes_of(100) + 1) == POOL_FULL, "a byte too many");
+    CHECK(checked_alloc(&checked, UINT64_MAX) == POOL_FULL, "the largest number");
+    CHECK(checked_alloc(&checked, UINT64_C(1) << 53) == POOL_FULL, "a size above all bins");
+    checked_verify(&checked);
+    CHECK(checked_alloc(&checked, bytes_of(100)) == POOL_OK, "the pool is still whole");
+    checked_verify(&checked);
+    checked_close(&checked);
+}
+
+int main(void)
+{
+    check_case("tiny pools", tiny_pools);
+    check_case("small pools", small_pools);
+    check_case("large pools", large_pools);
+    check_case("huge pools", huge_pools);
+    check_case("every granule can be a block", every_granule_can_be_a_block);
+    check_case("all sequences of a tiny pool", all_sequences_of_a_tiny_pool);
+    check_case("reopened pools start anew", reopened_pools_start_anew);
+    check_case("bad ranges are refused", bad_ranges_are_refused);
+    check_case("refused requests change nothing", refused_requests_change_nothing);
+    return check_report();
+}

@@ -1,0 +1,43 @@
+#include "simulated_cuda.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "bun_cuda_memory.h"
+#include "check.h"
+#include "cudart.h"
+#include "cudart_abi.h"
+#include "cudart_sim.h"
+
+// A pointer to a function has no conversion to one to an object in C, but POSIX has both alike.
+#define BIND(result, function, parameters)                                                         \
+    {                                                                                              \
+        __typeof__(&function) address_of_function = function;                                      \
+        void *address;                                                                             \
+        memcpy(&address, &address_of_function, sizeof address);                                    \
+        cudart_bind(#function, address);                                                           \
+    }
+
+void simulated_cuda_bind(const char *devices)
+{
+    setenv("CUDART_SIM_DEVICES", devices, 1);
+    unsetenv("CUDART_SIM_FAULTS");
+    CUDART_FUNCTIONS(BIND)
+    CHECK(cudart_is_bound(), "the library has all that it needs of CUDA");
+}
+
+void simulated_cuda_expect_nothing_live(int device_count)
+{
+    uint64_t block_count = 0, byte_size = 0;
+    for (int device = 0; device < device_count; device++) {
+        int error = cudartSimGetLiveDeviceMemory(device, &block_count, &byte_size);
+        CHECK(error == 0 && block_count == 0, "GPU %d: error %d, %" PRIu64 " blocks are left",
+              device, error, block_count);
+    }
+    int error = cudartSimGetLiveHostMemory(&block_count, &byte_size);
+    CHECK(error == 0 && block_count == 0, "pinned memory: error %d, %" PRIu64 " blocks are left",
+          error, block_count);
+    CHECK(pinned_memory_nonpinned_count() == 0, "%.0f non-pinned blocks are left",
+          pinned_memory_nonpinned_count());
+}

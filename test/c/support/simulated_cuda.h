@@ -1,0 +1,11 @@
+// The CUDA runtime simulator, linked in and bound as the library's CUDA runtime.
+#ifndef SIMULATED_CUDA_H
+#define SIMULATED_CUDA_H
+
+// The devices are as CUDART_SIM_DEVICES has them. Before any thread is started.
+void simulated_cuda_bind(const char *devices);
+
+// No device and no pinned memory is allocated, and no non-pinned memory lives.
+void simulated_cuda_expect_nothing_live(int device_count);
+
+#endif

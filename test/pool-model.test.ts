@@ -1,0 +1,172 @@
+// Random calls of both managers' pools, held against a model after each. A failure prints its seed
+// and its path; to run exactly that one again:
+//
+//   POOL_MODEL_SEED=... POOL_MODEL_PATH=... bun test test/pool-model.test.ts
+//
+// POOL_MODEL_RUNS=100000 searches for longer, with a new seed.
+
+import { describe, expect, test } from "bun:test";
+import fc from "fast-check";
+import { CudaMemoryManager, PinnedMemoryManager } from "../src/index.ts";
+import { gpus, resetAfterEach } from "./support/memory.ts";
+import {
+  CheckedPool,
+  granuleByteSize,
+  type PoolCalls,
+  type Step,
+  type WrongFree,
+  wrongFrees,
+} from "./support/pool-model.ts";
+
+resetAfterEach();
+
+const [gpu = 0] = gpus;
+
+const cudaPool: PoolCalls = {
+  name: "CudaMemoryManager",
+  create(byteSize) {
+    CudaMemoryManager.reset();
+    CudaMemoryManager.create({ memoryPoolByteSize: { [gpu]: byteSize } });
+  },
+  alloc: (byteSize) => CudaMemoryManager.alloc(byteSize, gpu),
+  free: (pointer) => CudaMemoryManager.free(pointer, gpu),
+  stats: () => CudaMemoryManager.stats(gpu),
+};
+
+const pinnedPool: PoolCalls = {
+  name: "PinnedMemoryManager",
+  create(byteSize) {
+    PinnedMemoryManager.reset();
+    PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: byteSize });
+  },
+  alloc: (byteSize) =>
+    PinnedMemoryManager.alloc(byteSize, { allowNonpinnedFallback: false }).pointer,
+  free: (pointer) => PinnedMemoryManager.free(pointer),
+  stats: () => PinnedMemoryManager.stats(),
+};
+
+// ---- What sequences are made of
+
+/** Small numbers are as likely as large ones. */
+function logUniform(max: number): fc.Arbitrary<number> {
+  return fc
+    .integer({ min: 0, max: Math.floor(Math.log2(max)) })
+    .chain((bits) => fc.integer({ min: 2 ** bits, max: Math.min(max, 2 ** (bits + 1) - 1) }));
+}
+
+/** Capacities in granules, from one that is a single block to some thousands. */
+const granuleCounts = fc.oneof(
+  fc.integer({ min: 1, max: 40 }),
+  fc.integer({ min: 41, max: 400 }),
+  logUniform(4096),
+);
+
+/** A power of two, or 64ths of it more, and its neighbours: where size classes of any kind meet. */
+const classEdges = fc
+  .tuple(
+    fc.integer({ min: 4, max: 10 }),
+    fc.integer({ min: 0, max: 63 }),
+    fc.integer({ min: -1, max: 1 }),
+  )
+  .map(
+    ([exponent, part, beside]) => 2 ** exponent + Math.floor((part * 2 ** exponent) / 64) + beside,
+  );
+
+/** Mostly small, or a pool would never hold more than a few blocks. */
+const sizesInGranules = fc.oneof(
+  { weight: 16, arbitrary: fc.integer({ min: 1, max: 8 }) },
+  { weight: 3, arbitrary: logUniform(1024) },
+  { weight: 1, arbitrary: classEdges },
+);
+
+const byteSizes = fc.oneof(
+  {
+    weight: 30,
+    arbitrary: fc
+      .tuple(sizesInGranules, fc.constantFrom(0, 0, 1, -1, 1 - granuleByteSize))
+      .map(([count, beside]) => count * granuleByteSize + beside),
+  },
+  { weight: 1, arbitrary: fc.constantFrom(1, 2 ** 31, 2 ** 32, 2 ** 40, Number.MAX_SAFE_INTEGER) },
+);
+
+const picks = fc.nat(2 ** 30);
+
+const steps: fc.Arbitrary<Step> = fc.oneof(
+  { weight: 60, arbitrary: byteSizes.map((byteSize): Step => ({ call: "alloc", byteSize })) },
+  { weight: 1, arbitrary: fc.constant<Step>({ call: "allocLargest" }) },
+  { weight: 30, arbitrary: picks.map((pick): Step => ({ call: "free", pick })) },
+  {
+    weight: 9,
+    arbitrary: fc
+      .tuple(fc.constantFrom<WrongFree[]>(...wrongFrees), picks)
+      .map(([wrong, pick]): Step => ({ call: "freeWrong", wrong, pick })),
+  },
+);
+
+const sequences = fc.record({
+  granuleCount: granuleCounts,
+  // Whether every step is followed by requests of the largest gap and of a granule more.
+  isProbed: fc.boolean(),
+  steps: fc.array(steps, { maxLength: 200, size: "max" }),
+});
+
+function runSequence(
+  pool: PoolCalls,
+  granuleCount: number,
+  isProbed: boolean,
+  sequence: readonly Step[],
+): void {
+  const checked = new CheckedPool(pool, granuleCount);
+  for (const step of sequence) {
+    checked.run(step);
+    if (isProbed) checked.probe();
+  }
+  checked.probe();
+  checked.freeAll();
+  checked.probe();
+}
+
+// ---- The tests
+
+const environment = process.env;
+const runCount = Number(environment["POOL_MODEL_RUNS"] ?? 800);
+
+function parameters(): fc.Parameters<unknown> {
+  const seed = environment["POOL_MODEL_SEED"];
+  const path = environment["POOL_MODEL_PATH"];
+  return {
+    numRuns: runCount,
+    verbose: fc.VerbosityLevel.Verbose,
+    ...(seed === undefined ? {} : { seed: Number(seed) }),
+    ...(path === undefined ? {} : { path }),
+  };
+}
+
+describe.each([cudaPool, pinnedPool])("the pool of $name", (pool) => {
+  test("agrees with the model after every step of random sequences", () => {
+    fc.assert(
+      fc.property(sequences, ({ granuleCount, isProbed, steps: sequence }) =>
+        runSequence(pool, granuleCount, isProbed, sequence),
+      ),
+      parameters(),
+    );
+  }, 3_600_000);
+
+  test("agrees with the model after every step of one long sequence", () => {
+    const [sequence] = fc.sample(
+      fc.array(steps, { minLength: 20_000, maxLength: 20_000, size: "max" }),
+      {
+        seed: 42,
+        numRuns: 1,
+      },
+    );
+    expect(sequence).toHaveLength(20_000);
+    const checked = new CheckedPool(pool, 3000);
+    for (const [index, step] of sequence!.entries()) {
+      checked.run(step);
+      if (index % 100 === 0) checked.probe();
+    }
+    checked.freeAll();
+    checked.probe();
+  }, 60_000);
+});
