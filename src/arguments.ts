@@ -26,9 +26,14 @@ export function invalidArgument(
   );
 }
 
-/** Whether the value is a whole number from 0 to 2^53 - 1. */
+/** Whether the value is a whole number from 0 to 2^53 - 1. Cheaper than `Number.isSafeInteger`. */
 export function isWholeNumber(value: unknown): value is number {
-  return Number.isSafeInteger(value) && (value as number) >= 0;
+  return (
+    typeof value === "number" &&
+    value >= 0 &&
+    value <= Number.MAX_SAFE_INTEGER &&
+    Math.floor(value) === value
+  );
 }
 
 /** @throws {MemoryError} `INVALID_ARG` unless the value is a whole number of bytes. */
