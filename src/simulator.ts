@@ -8,7 +8,10 @@
  *   `build/libcudart_sim.so` in this package.
  * - `CUDART_SIM_DEVICES`: the devices in order, each as compute capability and memory in bytes, or
  *   `none`. Without it there is one device, `9.0:17179869184`.
- * - `CUDART_SIM_FAULTS`: calls that fail, each as function, call counted from 1, and error.
+ * - `CUDART_SIM_FAULTS`: calls that fail, each as function, call counted from 1, and error. In place
+ *   of a function, `operation` is what {@link CudartSimulator.failOperation} makes fail.
+ * - `CUDART_SIM_NS_PER_BYTE` and `CUDART_SIM_OPERATION_NS`: how long copies and memsets take, as
+ *   {@link CudartSimulator.setDelay} has it, each a decimal number. Without them, no time.
  *
  * ```sh
  * export BUN_CUDA_MEMORY_CUDART=$PWD/node_modules/bun-cuda-memory/build/libcudart_sim.so
@@ -16,6 +19,11 @@
  * export CUDART_SIM_FAULTS=cudaMalloc:2:cudaErrorMemoryAllocation
  * bun test
  * ```
+ *
+ * Work is asynchronous as on a GPU: each stream is a queue, and a thread of its own performs what is
+ * in it, in order and later than the call. Give the operations a delay, and a copy that nobody waited
+ * for, or a block that is used again too early, corrupts data in a test as it would on a GPU.
+ * `c/cudart_sim/cudart_sim.h` in this package says which calls return before their work is done.
  *
  * The simulator reads its variables with `getenv` at the first call, so they must be there when the
  * process starts: assigning to `process.env` is too late.
@@ -28,7 +36,7 @@ import * as library from "./native/simulator-library.ts";
 import type { extraCudartSymbols } from "./native/simulator-symbols.ts";
 
 export { simulatorLibraryPath } from "./native/simulator-library.ts";
-export type { LiveMemory } from "./native/simulator-library.ts";
+export type { Delay, LiveHandles, LiveMemory } from "./native/simulator-library.ts";
 
 type CudartTable = typeof cudartSymbols & typeof extraCudartSymbols;
 
@@ -44,6 +52,17 @@ export interface CallFailure {
   /** Which call of it, by any thread, counted from now: 1, the default, is the next one. */
   readonly nth?: number;
   /** The error that the call returns: a number, such as 2, or a name of CUDA's. */
+  readonly error: number | `cudaError${string}`;
+}
+
+/** One operation of a stream that is to fail when it runs. */
+export interface OperationFailure {
+  /**
+   * Which copy or memset that a function whose name ends in `Async` puts on a stream, by any thread,
+   * counted from now: 1, the default, is the next one. Those of no bytes do not count.
+   */
+  readonly nth?: number;
+  /** The error: a number, such as 999, or a name of CUDA's. */
   readonly error: number | `cudaError${string}`;
 }
 
@@ -86,7 +105,38 @@ export const CudartSimulator = {
     }
   },
 
-  /** Forgets all failures that have not happened yet, those of the environment included. */
+  /**
+   * Makes one asynchronous copy or memset fail late: when it runs, after the call that queued it has
+   * returned. It moves no bytes.
+   *
+   * An error that leaves CUDA in an inconsistent state, such as `cudaErrorIllegalAddress` or
+   * `cudaErrorLaunchFailure`, ends all work on the stream's device: every later call that works on
+   * the device returns it. Any other is returned once, by the next call that finds the operation
+   * done: one that waits for its stream, its device or an event recorded after it, or that asks
+   * whether they are done.
+   *
+   * @example
+   * ```ts
+   * CudartSimulator.failOperation({ error: "cudaErrorUnknown" });
+   * // cudaMemcpyAsync returns 0, and the next cudaStreamSynchronize of its stream 999.
+   * ```
+   * @throws {TypeError} An argument is of the wrong type.
+   * @throws {RangeError} The simulator does not have the error, the error is 0, or `nth` is not an
+   *   integer from 1 to `Number.MAX_SAFE_INTEGER`. Nothing has changed then.
+   */
+  failOperation({ nth = 1, error }: OperationFailure): void {
+    requireInteger("nth", nth, 1, Number.MAX_SAFE_INTEGER);
+    const number = requireError(error);
+    if (!library.failOperation(nth, number)) {
+      throw new RangeError(`the simulator has no error ${number}`);
+    }
+  },
+
+  /**
+   * Forgets all failures that have not happened yet, those of the environment included, and all
+   * errors of operations that no call has returned yet. A device on which such an error has ended
+   * all work is whole again.
+   */
   clearFaults(): void {
     library.clearFaults();
   },
@@ -121,6 +171,35 @@ export const CudartSimulator = {
   liveHostMemory(): library.LiveMemory {
     return library.liveHostMemory();
   },
+
+  /** How many streams and events were created and not destroyed. */
+  liveHandles(): library.LiveHandles {
+    return library.liveHandles();
+  },
+
+  /**
+   * Sets how long a copy or memset takes, beyond what moving the bytes takes. It holds for those
+   * that are queued from now on, on all devices; what is not given is 0. The operations of one stream
+   * take their times one after the other, those of several streams at the same time.
+   *
+   * @example
+   * ```ts
+   * // 20 GB/s, and 5 microseconds for each operation.
+   * CudartSimulator.setDelay({ nsPerByte: 0.05, operationNs: 5000 });
+   * ```
+   * @throws {TypeError} An argument is of the wrong type.
+   * @throws {RangeError} An argument is not from 0 to 1e9. Nothing has changed then.
+   */
+  setDelay({ nsPerByte = 0, operationNs = 0 }: Partial<library.Delay>): void {
+    requireDelay("nsPerByte", nsPerByte);
+    requireDelay("operationNs", operationNs);
+    library.setDelay({ nsPerByte, operationNs });
+  },
+
+  /** What {@link CudartSimulator.setDelay} or the environment has set. */
+  delay(): library.Delay {
+    return library.delay();
+  },
 } as const;
 
 const maxInt32 = 2 ** 31 - 1;
@@ -143,6 +222,18 @@ function requireInteger(name: string, value: unknown, min: number, max: number):
   }
   if (!Number.isInteger(value) || value < min || value > max) {
     throw new RangeError(`${name} must be an integer from ${min} to ${max}, not ${value}`);
+  }
+}
+
+/** A second, in nanoseconds. */
+const maxDelay = 1e9;
+
+function requireDelay(name: string, value: unknown): void {
+  if (typeof value !== "number") {
+    throw new TypeError(`${name} must be a number, not ${typeof value}`);
+  }
+  if (!(value >= 0 && value <= maxDelay)) {
+    throw new RangeError(`${name} must be a number from 0 to ${maxDelay}, not ${value}`);
   }
 }
 

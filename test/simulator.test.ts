@@ -90,7 +90,7 @@ describe("devices", () => {
     });
   });
 
-  test("are all idle, and so are the default streams, which are the only ones", () => {
+  test("are all idle at first, and so are the default streams, which are the only ones", () => {
     const result = runOn({}, ({ cuda }) => ({
       device: cuda.synchronizeDevice(),
       streams: [null, 1, 2, 3].map((stream) => cuda.synchronizeStream(stream)),
@@ -835,10 +835,14 @@ describe("CudartSimulator", () => {
     const messages = runOn({ devices: "?" }, ({ CudartSimulator: simulator }) => {
       const attempts = [
         () => simulator.failCall({ function: "cudaMalloc", error: 2 }),
+        () => simulator.failOperation({ error: 2 }),
         () => simulator.clearFaults(),
         () => simulator.callCount("cudaMalloc"),
         () => simulator.liveDeviceMemory(0),
         () => simulator.liveHostMemory(),
+        () => simulator.liveHandles(),
+        () => simulator.setDelay({}),
+        () => simulator.delay(),
       ];
       return attempts.map((attempt) => {
         try {
@@ -848,9 +852,9 @@ describe("CudartSimulator", () => {
         }
       });
     });
-    expect(messages).toHaveLength(5);
+    expect(messages).toHaveLength(9);
     for (const message of messages) {
-      expect(message).toContain("CUDART_SIM_DEVICES or CUDART_SIM_FAULTS is malformed");
+      expect(message).toContain("one of its CUDART_SIM_ variables is malformed");
     }
   });
 

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "delay.h"
 #include "errors.h"
 #include "faults.h"
 
@@ -43,6 +44,22 @@ static bool scan_number(const char **text, uint64_t max, uint64_t *number)
             return false;
         *number = *number * 10 + digit;
     }
+    return true;
+}
+
+// Digits, and if there is a point, digits behind it.
+static bool scan_decimal(const char **text, uint64_t max, double *number)
+{
+    uint64_t whole;
+    if (!scan_number(text, max, &whole))
+        return false;
+    *number = (double)whole;
+    if (!scan_character(text, '.'))
+        return true;
+    if (**text < '0' || **text > '9')
+        return false;
+    for (double weight = 0.1; **text >= '0' && **text <= '9'; ++*text, weight /= 10)
+        *number += weight * (**text - '0');
     return true;
 }
 
@@ -92,6 +109,15 @@ static bool scan_error(const char **text, cudaError_t *error)
     return scan_name(text, name) && error_by_name(name, error);
 }
 
+// SITE_COUNT when there is none of that name.
+static int site_by_name(const char *name)
+{
+    if (strcmp(name, "operation") == 0)
+        return SITE_OPERATION;
+    enum function function = function_by_name(name);
+    return function == FUNCTION_COUNT ? SITE_COUNT : (int)function;
+}
+
 static bool scan_fault(const char **text)
 {
     char name[MAX_NAME_LENGTH + 1];
@@ -101,9 +127,8 @@ static bool scan_fault(const char **text)
         !scan_number(text, INT64_MAX, &nth) || !scan_character(text, ':') ||
         !scan_error(text, &error))
         return false;
-    enum function function = function_by_name(name);
-    return function != FUNCTION_COUNT && nth != 0 && error != cudaSuccess &&
-           faults_add(function, nth, error);
+    int site = site_by_name(name);
+    return site != SITE_COUNT && nth != 0 && error != cudaSuccess && faults_add(site, nth, error);
 }
 
 static bool parse_faults(const char *text)
@@ -115,6 +140,20 @@ static bool parse_faults(const char *text)
             return false;
     } while (scan_character(&text, ','));
     return *text == '\0';
+}
+
+static bool parse_ns_per_byte(const char *text)
+{
+    struct delay delay = delay_get();
+    return scan_decimal(&text, (uint64_t)MAX_DELAY_NS, &delay.ns_per_byte) && *text == '\0' &&
+           delay_set(delay);
+}
+
+static bool parse_operation_ns(const char *text)
+{
+    struct delay delay = delay_get();
+    return scan_decimal(&text, (uint64_t)MAX_DELAY_NS, &delay.operation_ns) && *text == '\0' &&
+           delay_set(delay);
 }
 
 static bool read_variable(const char *name, const char *fallback, bool (*parse)(const char *),
@@ -129,15 +168,21 @@ static bool read_variable(const char *name, const char *fallback, bool (*parse)(
     return false;
 }
 
+#define EXPECTED_DELAY "a decimal number of nanoseconds up to 1000000000, such as \"0.05\""
+
 static void read_environment(void)
 {
     well_formed = read_variable("CUDART_SIM_DEVICES", DEFAULT_DEVICES, parse_devices,
                                 "\"none\" or up to 64 devices as <major>.<minor>:<memory in bytes>,"
                                 " such as \"8.0:1073741824,9.0:85899345920\"") &&
                   read_variable("CUDART_SIM_FAULTS", "", parse_faults,
-                                "<function>:<nth call>:<error number or name> of functions and"
-                                " errors that the simulator has, such as"
-                                " \"cudaMalloc:2:cudaErrorMemoryAllocation,cudaSetDevice:1:101\"");
+                                "<function>:<nth call>:<error number or name>, or operation:..., of"
+                                " functions and errors that the simulator has, such as"
+                                " \"cudaMalloc:2:cudaErrorMemoryAllocation,cudaFree:1:101\"") &&
+                  read_variable("CUDART_SIM_NS_PER_BYTE", "0", parse_ns_per_byte,
+                                EXPECTED_DELAY) &&
+                  read_variable("CUDART_SIM_OPERATION_NS", "0", parse_operation_ns,
+                                EXPECTED_DELAY);
 }
 
 const struct config *config_get(void)

@@ -17,8 +17,8 @@ struct config {
     struct device_config devices[MAX_DEVICE_COUNT];
 };
 
-// Reads the environment at the first call, and has the faults noted that it asks for. NULL when a
-// variable is malformed, after saying so on stderr once.
+// Reads the environment at the first call, and has the faults and the delay noted that it asks for.
+// NULL when a variable is malformed, after saying so on stderr once.
 const struct config *config_get(void);
 
 #endif

@@ -2,11 +2,15 @@
 #include "cudart_sim.h"
 
 #include "config.h"
+#include "delay.h"
 #include "device_memory.h"
 #include "errors.h"
+#include "event.h"
 #include "faults.h"
 #include "functions.h"
 #include "host_memory.h"
+#include "late_error.h"
+#include "stream.h"
 
 int cudartSimFailCall(const char *function_name, uint64_t nth, int error)
 {
@@ -18,11 +22,24 @@ int cudartSimFailCall(const char *function_name, uint64_t nth, int error)
     return faults_add(function, nth, (cudaError_t)error) ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 
+int cudartSimFailOperation(uint64_t nth, int error)
+{
+    if (config_get() == NULL)
+        return cudaErrorInitializationError;
+    if (nth == 0 || error == cudaSuccess || !error_is_known(error))
+        return cudaErrorInvalidValue;
+    return faults_add(SITE_OPERATION, nth, (cudaError_t)error) ? cudaSuccess
+                                                               : cudaErrorMemoryAllocation;
+}
+
 int cudartSimClearFaults(void)
 {
     if (config_get() == NULL)
         return cudaErrorInitializationError;
     faults_clear();
+    streams_lock();
+    late_errors_clear();
+    streams_unlock();
     return cudaSuccess;
 }
 
@@ -33,7 +50,7 @@ int cudartSimGetCallCount(const char *function_name, uint64_t *count)
     enum function function = function_by_name(function_name);
     if (function == FUNCTION_COUNT || count == NULL)
         return cudaErrorInvalidValue;
-    *count = faults_call_count(function);
+    *count = faults_count_of(function);
     return cudaSuccess;
 }
 
@@ -57,6 +74,39 @@ int cudartSimGetLiveHostMemory(uint64_t *block_count, uint64_t *byte_size)
     if (block_count == NULL || byte_size == NULL)
         return cudaErrorInvalidValue;
     host_memory_usage(block_count, byte_size);
+    return cudaSuccess;
+}
+
+int cudartSimGetLiveHandles(uint64_t *stream_handles, uint64_t *event_handles)
+{
+    if (config_get() == NULL)
+        return cudaErrorInitializationError;
+    if (stream_handles == NULL || event_handles == NULL)
+        return cudaErrorInvalidValue;
+    streams_lock();
+    *stream_handles = stream_count();
+    *event_handles = event_count();
+    streams_unlock();
+    return cudaSuccess;
+}
+
+int cudartSimSetDelay(double ns_per_byte, double operation_ns)
+{
+    if (config_get() == NULL)
+        return cudaErrorInitializationError;
+    bool accepted = delay_set((struct delay){ns_per_byte, operation_ns});
+    return accepted ? cudaSuccess : cudaErrorInvalidValue;
+}
+
+int cudartSimGetDelay(double *ns_per_byte, double *operation_ns)
+{
+    if (config_get() == NULL)
+        return cudaErrorInitializationError;
+    if (ns_per_byte == NULL || operation_ns == NULL)
+        return cudaErrorInvalidValue;
+    struct delay delay = delay_get();
+    *ns_per_byte = delay.ns_per_byte;
+    *operation_ns = delay.operation_ns;
     return cudaSuccess;
 }
 

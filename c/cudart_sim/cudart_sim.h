@@ -10,10 +10,34 @@
 //                       bytes: 8.0:1073741824,9.0:85899345920. Not set or empty: 9.0:17179869184.
 //   CUDART_SIM_FAULTS   calls that fail, each as function, call and error: cudaMalloc:2:2 is the
 //                       process's second cudaMalloc failing with error 2. The error may also be
-//                       a name: cudaMalloc:2:cudaErrorMemoryAllocation.
+//                       a name: cudaMalloc:2:cudaErrorMemoryAllocation. In place of a function,
+//                       "operation" is what cudartSimFailOperation makes fail.
+//   CUDART_SIM_NS_PER_BYTE, CUDART_SIM_OPERATION_NS
+//                       how long copies and memsets take, as cudartSimSetDelay has it: decimal
+//                       numbers such as 0.05. Not set or empty: 0.
 //
-// If either is malformed, one line on stderr says why, and every call of both kinds returns
+// If one of them is malformed, one line on stderr says why, and every call of both kinds returns
 // cudaErrorInitializationError.
+//
+// Work is asynchronous as on a GPU. Each stream is a queue, and a thread of the simulator performs
+// what is in it, one operation after the other: the bytes of a copy are read and written when its
+// turn comes, after its delay, and not when it is queued. The functions return when CUDA's do:
+//
+//   - cudaMemcpyAsync and cudaMemsetAsync at once. But a copy from host memory to host memory,
+//     pinned or not, and one to ordinary host memory return when they are done; and one from
+//     ordinary host memory when its bytes are taken, which is at once while there is room for them
+//     and otherwise when it is done.
+//   - cudaMemcpy when it is done, except from device to device, and cudaMemset at once, except of
+//     pinned memory. Both are work of the legacy default stream.
+//   - A copy on a legacy default stream from one device to another when it is done.
+//   - cudaFree when the device whose memory it frees is idle, cudaFreeHost when all devices are.
+//     Destroying a stream or an event does not wait, and what is queued is still done.
+//
+// The legacy default stream of a device, blocking and non-blocking streams, a thread's own default
+// streams and events order work as CUDA documents. cudaErrorNotReady does not become the last
+// error. A host function that calls a function that works on a device gets cudaErrorNotPermitted.
+// A process ends without waiting for what is queued. One that uses the simulator must not fork and
+// go on using it in the child.
 #ifndef CUDART_SIM_H
 #define CUDART_SIM_H
 
@@ -33,7 +57,26 @@ extern "C" {
 // error is unknown or 0. cudaErrorMemoryAllocation: no memory to note the fault.
 int cudartSimFailCall(const char *function, uint64_t nth, int error);
 
-// Forgets all faults that have not happened yet, those of the environment included.
+// Makes the nth copy or memset from now fail that a function whose name ends in Async puts on a
+// stream, by whatever thread; nth is 1 for the next. It takes as long as otherwise, and moves no
+// bytes. One of no bytes does not count.
+//
+// The call that queued it has returned by then, unless it waits for it. As CUDA documents, the
+// errors cudaErrorIllegalAddress, cudaErrorLaunchTimeout, cudaErrorAssert,
+// cudaErrorHardwareStackError, cudaErrorIllegalInstruction, cudaErrorMisalignedAddress and
+// cudaErrorLaunchFailure end all work on the stream's device: what is queued there has no effect
+// any more, and every later call that works on the device returns the error. Any other error is
+// returned once, by the next call that finds the operation done: one that waits for, or asks about,
+// its stream or an event recorded on the stream after it, or that waits for the device. Everything
+// else goes on.
+//
+// cudaErrorInvalidValue: nth is 0, or the error is unknown or 0. cudaErrorMemoryAllocation: no
+// memory to note the fault.
+int cudartSimFailOperation(uint64_t nth, int error);
+
+// Forgets all faults that have not happened yet, those of the environment included, and all errors
+// of operations that no call has returned yet. Devices on which an error has ended all work are
+// whole again.
 int cudartSimClearFaults(void);
 
 // Gives the number of calls of `function` since the process started, failed ones included.
@@ -47,6 +90,22 @@ int cudartSimGetLiveDeviceMemory(int device, uint64_t *block_count, uint64_t *by
 
 // The same of pinned host memory.
 int cudartSimGetLiveHostMemory(uint64_t *block_count, uint64_t *byte_size);
+
+// Gives the number of streams and of events that were created and not destroyed.
+//
+// cudaErrorInvalidValue: a null pointer.
+int cudartSimGetLiveHandles(uint64_t *streams, uint64_t *events);
+
+// Sets how long a copy or memset takes, beyond what moving the bytes takes: operation_ns
+// nanoseconds, and ns_per_byte for each byte. It holds for what is queued from now on, on all
+// devices. Operations of one stream take their times one after the other, those of several streams
+// at the same time.
+//
+// cudaErrorInvalidValue: a number is not from 0 to 1e9.
+int cudartSimSetDelay(double ns_per_byte, double operation_ns);
+
+// Gives what cudartSimSetDelay or the environment has set. cudaErrorInvalidValue: a null pointer.
+int cudartSimGetDelay(double *ns_per_byte, double *operation_ns);
 
 // Gives the number of the error with that name, such as cudaErrorMemoryAllocation.
 //

@@ -1,11 +1,18 @@
 // The CUDA runtime's functions for versions, errors and devices.
+#include <stdatomic.h>
 #include <stdbool.h>
 
 #include "config.h"
 #include "entry_point.h"
+#include "late_error.h"
+#include "stream.h"
+#include "synchronize.h"
 #include "thread_state.h"
 
 #define CUDA_VERSION_NUMBER 13000
+
+// Whether the first device may access the second.
+static atomic_bool peer_access[MAX_DEVICE_COUNT][MAX_DEVICE_COUNT];
 
 static cudaError_t give(int *out, int value)
 {
@@ -86,15 +93,44 @@ ENTRY_POINT(cudaSetDevice, (int device), (device))
     return cudaSuccess;
 }
 
-// Every operation is complete when its call returns, so neither function has to wait.
-
 ENTRY_POINT(cudaDeviceSynchronize, (void), ())
 {
-    return cudaSuccess;
+    int device = thread_state.current_device;
+    streams_lock();
+    cudaError_t error = device_wait(device);
+    if (error == cudaSuccess)
+        error = late_error_take_all(device);
+    streams_unlock();
+    return error;
 }
 
-ENTRY_POINT(cudaStreamSynchronize, (cudaStream_t stream), (stream))
+ENTRY_POINT(cudaDeviceCanAccessPeer, (int *can_access, int device, int peer),
+            (can_access, device, peer))
 {
-    bool is_default = stream == NULL || stream == cudaStreamLegacy || stream == cudaStreamPerThread;
-    return is_default ? cudaSuccess : cudaErrorInvalidResourceHandle;
+    if (!device_exists(device) || !device_exists(peer))
+        return cudaErrorInvalidDevice;
+    return give(can_access, device != peer);
+}
+
+// Copies between devices need no access: enabling it is only noted.
+
+ENTRY_POINT(cudaDeviceEnablePeerAccess, (int peer, unsigned int flags), (peer, flags))
+{
+    int device = thread_state.current_device;
+    if (!device_exists(peer))
+        return cudaErrorInvalidDevice;
+    if (flags != 0)
+        return cudaErrorInvalidValue;
+    if (peer == device)
+        return cudaErrorPeerAccessUnsupported;
+    bool was_enabled = atomic_exchange(&peer_access[device][peer], true);
+    return was_enabled ? cudaErrorPeerAccessAlreadyEnabled : cudaSuccess;
+}
+
+ENTRY_POINT(cudaDeviceDisablePeerAccess, (int peer), (peer))
+{
+    if (!device_exists(peer))
+        return cudaErrorInvalidDevice;
+    bool was_enabled = atomic_exchange(&peer_access[thread_state.current_device][peer], false);
+    return was_enabled ? cudaSuccess : cudaErrorPeerAccessNotEnabled;
 }

@@ -185,7 +185,8 @@ bool device_memory_find(const void *pointer, int *device)
     return block != NULL;
 }
 
-enum device_range device_memory_locate(const void *pointer, size_t size, char **alias)
+enum device_range device_memory_locate(const void *pointer, size_t size, int *device,
+                                       char **alias)
 {
     enum device_range range = DEVICE_RANGE_OUTSIDE;
     uintptr_t address = (uintptr_t)pointer;
@@ -195,6 +196,7 @@ enum device_range device_memory_locate(const void *pointer, size_t size, char **
         const struct block *block = block_table_find(&space->blocks, address);
         bool live = block != NULL && size <= block->size - (address - block->start);
         range = live ? DEVICE_RANGE_LIVE : DEVICE_RANGE_INVALID;
+        *device = (int)(space - spaces);
         *alias = space->alias + (address - space->start);
     }
     pthread_mutex_unlock(&spaces_lock);

@@ -31,9 +31,10 @@ enum device_range {
     DEVICE_RANGE_INVALID,
 };
 
-// Classifies the range, and gives the alias of its start if it is live. The alias stays mapped as
-// long as the process runs: a caller that uses it after the block is freed reads and writes the
-// bytes of nobody or of the next owner, as on a real device.
-enum device_range device_memory_locate(const void *pointer, size_t size, char **alias);
+// Classifies the range, and gives its device and the alias of its start if it is live. The alias
+// stays mapped as long as the process runs: a caller that uses it after the block is freed reads
+// and writes the bytes of nobody or of the next owner, as on a real device.
+enum device_range device_memory_locate(const void *pointer, size_t size, int *device,
+                                       char **alias);
 
 #endif

@@ -6,10 +6,11 @@
 #include "functions.h"
 
 // Reads the environment if this is the first call, counts the call, and gives the error with which
-// it has to fail before it does anything: an injected one, or for lack of a device.
+// it has to fail before it does anything: an injected one, or for lack of a device that works.
 cudaError_t entry_begin(enum function function);
 
-// Makes an error the thread's last error, and gives it back.
+// Makes an error the thread's last error, and gives it back. What cudaGetLastError returns is its
+// result, and cudaErrorNotReady is no error.
 cudaError_t entry_end(enum function function, cudaError_t error);
 
 // Defines an API function; its body follows. The body runs only if entry_begin let the call

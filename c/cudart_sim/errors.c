@@ -33,6 +33,22 @@ bool error_is_known(int number)
     return find_number(number) != &unrecognized;
 }
 
+bool error_is_fatal(cudaError_t error)
+{
+    switch ((int)error) {
+    case cudaErrorIllegalAddress:
+    case cudaErrorLaunchTimeout:
+    case cudaErrorAssert:
+    case cudaErrorHardwareStackError:
+    case cudaErrorIllegalInstruction:
+    case cudaErrorMisalignedAddress:
+    case cudaErrorLaunchFailure:
+        return true;
+    default:
+        return false;
+    }
+}
+
 bool error_by_name(const char *name, cudaError_t *error)
 {
     for (size_t i = 0; name != NULL && i < sizeof errors / sizeof *errors; i++) {

@@ -8,6 +8,10 @@
 
 bool error_is_known(int number);
 
+// Whether CUDA documents of the error that the process is in an inconsistent state afterwards, or
+// that the device cannot be used again.
+bool error_is_fatal(cudaError_t error);
+
 // False when there is no error of that name, or name is null.
 bool error_by_name(const char *name, cudaError_t *error);
 

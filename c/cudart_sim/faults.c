@@ -5,13 +5,13 @@
 #include <stdlib.h>
 
 struct fault {
-    enum function function;
+    int site;
     // Counted from 1 since the process started.
-    uint64_t call_number;
+    uint64_t number;
     cudaError_t error;
 };
 
-static _Atomic uint64_t call_counts[FUNCTION_COUNT];
+static _Atomic uint64_t counts[SITE_COUNT];
 
 static pthread_mutex_t faults_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fault *faults;
@@ -21,20 +21,20 @@ static size_t fault_capacity;
 static _Atomic size_t fault_count;
 
 // The caller holds the lock.
-static struct fault *find_fault(enum function function, uint64_t call_number)
+static struct fault *find_fault(int site, uint64_t number)
 {
     for (size_t i = 0; i < fault_count; i++) {
-        if (faults[i].function == function && faults[i].call_number == call_number)
+        if (faults[i].site == site && faults[i].number == number)
             return &faults[i];
     }
     return NULL;
 }
 
-static cudaError_t take_fault(enum function function, uint64_t call_number)
+static cudaError_t take_fault(int site, uint64_t number)
 {
     cudaError_t error = cudaSuccess;
     pthread_mutex_lock(&faults_lock);
-    struct fault *fault = find_fault(function, call_number);
+    struct fault *fault = find_fault(site, number);
     if (fault != NULL) {
         error = fault->error;
         *fault = faults[fault_count - 1];
@@ -44,15 +44,15 @@ static cudaError_t take_fault(enum function function, uint64_t call_number)
     return error;
 }
 
-cudaError_t faults_count_call(enum function function)
+cudaError_t faults_count(int site)
 {
-    uint64_t call_number = atomic_fetch_add(&call_counts[function], 1) + 1;
-    return fault_count == 0 ? cudaSuccess : take_fault(function, call_number);
+    uint64_t number = atomic_fetch_add(&counts[site], 1) + 1;
+    return fault_count == 0 ? cudaSuccess : take_fault(site, number);
 }
 
-uint64_t faults_call_count(enum function function)
+uint64_t faults_count_of(int site)
 {
-    return call_counts[function];
+    return counts[site];
 }
 
 // A new entry at the end, or NULL. The caller holds the lock.
@@ -69,15 +69,15 @@ static struct fault *append_fault(void)
     return &faults[fault_count++];
 }
 
-bool faults_add(enum function function, uint64_t nth, cudaError_t error)
+bool faults_add(int site, uint64_t nth, cudaError_t error)
 {
     pthread_mutex_lock(&faults_lock);
-    uint64_t call_number = call_counts[function] + nth;
-    struct fault *fault = find_fault(function, call_number);
+    uint64_t number = counts[site] + nth;
+    struct fault *fault = find_fault(site, number);
     if (fault == NULL)
         fault = append_fault();
     if (fault != NULL)
-        *fault = (struct fault){function, call_number, error};
+        *fault = (struct fault){site, number, error};
     pthread_mutex_unlock(&faults_lock);
     return fault != NULL;
 }

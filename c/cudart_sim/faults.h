@@ -1,4 +1,4 @@
-// Counts of calls, and the calls that are to fail.
+// Counts of calls and operations, and those that are to fail.
 #ifndef FAULTS_H
 #define FAULTS_H
 
@@ -8,14 +8,20 @@
 #include "cudart_abi.h"
 #include "functions.h"
 
-// Counts a call of the function, and gives the error that this call is to fail with, or
-// cudaSuccess.
-cudaError_t faults_count_call(enum function function);
+// A site is where something can be made to fail: a function, when it is called, or this one.
+enum {
+    // A copy or memset that one of the functions that end in Async queues. It fails when it runs.
+    SITE_OPERATION = FUNCTION_COUNT,
+    SITE_COUNT,
+};
 
-uint64_t faults_call_count(enum function function);
+// Counts a call, or an operation, and gives the error that it is to fail with, or cudaSuccess.
+cudaError_t faults_count(int site);
 
-// Makes the nth call from now fail; nth is 1 for the next. False when there is no memory.
-bool faults_add(enum function function, uint64_t nth, cudaError_t error);
+uint64_t faults_count_of(int site);
+
+// Makes the nth of the site from now fail; nth is 1 for the next. False when there is no memory.
+bool faults_add(int site, uint64_t nth, cudaError_t error);
 
 void faults_clear(void);
 

@@ -1,10 +1,11 @@
-// The CUDA runtime's functions for memory.
+// The CUDA runtime's functions for memory, except those that move bytes.
 #include "config.h"
 #include "device_memory.h"
 #include "entry_point.h"
 #include "host_memory.h"
+#include "stream.h"
+#include "synchronize.h"
 #include "thread_state.h"
-#include "transfer.h"
 
 ENTRY_POINT(cudaMalloc, (void **device_pointer, size_t size), (device_pointer, size))
 {
@@ -13,9 +14,25 @@ ENTRY_POINT(cudaMalloc, (void **device_pointer, size_t size), (device_pointer, s
     return device_memory_allocate(thread_state.current_device, size, device_pointer);
 }
 
+// Memory is freed when the devices that reach it, those from `first` to before `end`, are idle.
+// That reports no late errors, except those that have ended all work on a device.
+static cudaError_t wait_for_devices(int first, int end)
+{
+    cudaError_t error = cudaSuccess;
+    streams_lock();
+    for (int device = first; device < end && error == cudaSuccess; device++)
+        error = device_wait(device);
+    streams_unlock();
+    return error;
+}
+
 ENTRY_POINT(cudaFree, (void *device_pointer), (device_pointer))
 {
-    return device_memory_free(device_pointer);
+    int device;
+    cudaError_t error = cudaSuccess;
+    if (device_memory_find(device_pointer, &device))
+        error = wait_for_devices(device, device + 1);
+    return error == cudaSuccess ? device_memory_free(device_pointer) : error;
 }
 
 ENTRY_POINT(cudaMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes))
@@ -44,28 +61,12 @@ ENTRY_POINT(cudaHostAlloc, (void **host_pointer, size_t size, unsigned int flags
 
 ENTRY_POINT(cudaFreeHost, (void *host_pointer), (host_pointer))
 {
-    return host_memory_free(host_pointer);
-}
-
-ENTRY_POINT(cudaMemcpy,
-            (void *destination, const void *source, size_t count, enum cudaMemcpyKind kind),
-            (destination, source, count, kind))
-{
-    struct copy copy;
-    cudaError_t error = copy_prepare(destination, source, count, kind, &copy);
-    if (error == cudaSuccess)
-        copy_run(&copy);
-    return error;
-}
-
-ENTRY_POINT(cudaMemset, (void *device_pointer, int value, size_t count),
-            (device_pointer, value, count))
-{
-    struct fill fill;
-    cudaError_t error = fill_prepare(device_pointer, value, count, &fill);
-    if (error == cudaSuccess)
-        fill_run(&fill);
-    return error;
+    // Every device reaches it.
+    int device;
+    cudaError_t error = cudaSuccess;
+    if (host_memory_find(host_pointer, 1, &device))
+        error = wait_for_devices(0, config_get()->device_count);
+    return error == cudaSuccess ? host_memory_free(host_pointer) : error;
 }
 
 ENTRY_POINT(cudaPointerGetAttributes,

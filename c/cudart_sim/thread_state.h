@@ -2,11 +2,15 @@
 #ifndef THREAD_STATE_H
 #define THREAD_STATE_H
 
+#include <stdbool.h>
+
 #include "cudart_abi.h"
 
 struct thread_state {
     int current_device;
     cudaError_t last_error;
+    // It is a worker in a function of the program, which may not call CUDA.
+    bool in_host_function;
 };
 
 extern _Thread_local struct thread_state thread_state;

@@ -1,6 +1,5 @@
 #include "transfer.h"
 
-#include <stdbool.h>
 #include <string.h>
 
 #include "device_memory.h"
@@ -10,6 +9,7 @@
 struct endpoint {
     char *bytes;
     bool on_device;
+    int device;
     // Pinned host memory is mapped into the devices' address space, so they reach it too.
     bool pinned;
 };
@@ -19,7 +19,7 @@ static cudaError_t locate_endpoint(const void *pointer, size_t size, struct endp
     if (pointer == NULL)
         return cudaErrorInvalidValue;
     *endpoint = (struct endpoint){.bytes = (char *)pointer};
-    switch (device_memory_locate(pointer, size, &endpoint->bytes)) {
+    switch (device_memory_locate(pointer, size, &endpoint->device, &endpoint->bytes)) {
     case DEVICE_RANGE_INVALID:
         return cudaErrorInvalidValue;
     case DEVICE_RANGE_LIVE:
@@ -50,6 +50,23 @@ static bool allows(enum cudaMemcpyKind kind, const struct endpoint *destination,
            (!from_device || reached_by_device(source));
 }
 
+static enum copy_path path_between(const struct endpoint *destination,
+                                   const struct endpoint *source)
+{
+    if (destination->on_device && source->on_device)
+        return COPY_DEVICE_TO_DEVICE;
+    if (destination->on_device)
+        return source->pinned ? COPY_DEVICE_AND_PINNED : COPY_PAGEABLE_TO_DEVICE;
+    if (source->on_device)
+        return destination->pinned ? COPY_DEVICE_AND_PINNED : COPY_DEVICE_TO_PAGEABLE;
+    return COPY_HOST_TO_HOST;
+}
+
+static uint64_t device_bit(const struct endpoint *endpoint)
+{
+    return endpoint->on_device ? UINT64_C(1) << endpoint->device : 0;
+}
+
 cudaError_t copy_prepare(void *destination, const void *source, size_t size,
                          enum cudaMemcpyKind kind, struct copy *copy)
 {
@@ -64,6 +81,8 @@ cudaError_t copy_prepare(void *destination, const void *source, size_t size,
         return cudaErrorInvalidValue;
     copy->destination = to.bytes;
     copy->source = from.bytes;
+    copy->path = path_between(&to, &from);
+    copy->devices = device_bit(&to) | device_bit(&from);
     return cudaSuccess;
 }
 
@@ -71,7 +90,7 @@ void copy_run(const struct copy *copy)
 {
     // CUDA leaves overlapping ranges undefined; here they must not upset a memory checker.
     if (copy->size != 0)
-        memmove(copy->destination, copy->source, copy->size);
+        memmove(copy->destination, copy->staged == NULL ? copy->source : copy->staged, copy->size);
 }
 
 cudaError_t fill_prepare(void *destination, int value, size_t size, struct fill *fill)
@@ -83,6 +102,7 @@ cudaError_t fill_prepare(void *destination, int value, size_t size, struct fill 
     if (locate_endpoint(destination, size, &to) != cudaSuccess || !reached_by_device(&to))
         return cudaErrorInvalidValue;
     fill->destination = to.bytes;
+    fill->on_host = !to.on_device;
     return cudaSuccess;
 }
 

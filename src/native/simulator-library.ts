@@ -36,8 +36,8 @@ const initializationError = 3;
 function accepted(result: number): boolean {
   if (result === initializationError) {
     throw new Error(
-      "the CUDA runtime simulator does not start: CUDART_SIM_DEVICES or CUDART_SIM_FAULTS is " +
-        "malformed, see stderr",
+      "the CUDA runtime simulator does not start: one of its CUDART_SIM_ variables is malformed, " +
+        "see stderr",
     );
   }
   return result === success;
@@ -49,6 +49,10 @@ function cString(text: string): Uint8Array {
 
 export function failCall(functionName: string, nth: number, error: number): boolean {
   return accepted(simulatorFunctions().cudartSimFailCall(cString(functionName), nth, error));
+}
+
+export function failOperation(nth: number, error: number): boolean {
+  return accepted(simulatorFunctions().cudartSimFailOperation(nth, error));
 }
 
 export function clearFaults(): void {
@@ -92,4 +96,36 @@ export function liveHostMemory(): LiveMemory {
   const byteSize = new BigUint64Array(new ArrayBuffer(8));
   accepted(simulatorFunctions().cudartSimGetLiveHostMemory(blockCount, byteSize));
   return { blockCount: Number(blockCount[0]), byteSize: Number(byteSize[0]) };
+}
+
+export interface LiveHandles {
+  /** Number of streams that were created and not destroyed. */
+  readonly streamCount: number;
+  /** Number of events that were created and not destroyed. */
+  readonly eventCount: number;
+}
+
+export function liveHandles(): LiveHandles {
+  const streams = new BigUint64Array(new ArrayBuffer(8));
+  const events = new BigUint64Array(new ArrayBuffer(8));
+  accepted(simulatorFunctions().cudartSimGetLiveHandles(streams, events));
+  return { streamCount: Number(streams[0]), eventCount: Number(events[0]) };
+}
+
+export interface Delay {
+  /** Nanoseconds for each byte: 0.05 is 20 GB/s. */
+  readonly nsPerByte: number;
+  /** Nanoseconds for each operation, whatever its size. */
+  readonly operationNs: number;
+}
+
+export function setDelay({ nsPerByte, operationNs }: Delay): boolean {
+  return accepted(simulatorFunctions().cudartSimSetDelay(nsPerByte, operationNs));
+}
+
+export function delay(): Delay {
+  const nsPerByte = new Float64Array(new ArrayBuffer(8));
+  const operationNs = new Float64Array(new ArrayBuffer(8));
+  accepted(simulatorFunctions().cudartSimGetDelay(nsPerByte, operationNs));
+  return { nsPerByte: Number(nsPerByte[0]), operationNs: Number(operationNs[0]) };
 }

@@ -6,10 +6,14 @@ import type { FFIFunction } from "bun:ffi";
  */
 export const simulatorSymbols = {
   cudartSimFailCall: { args: ["ptr", "u64", "i32"], returns: "i32" },
+  cudartSimFailOperation: { args: ["u64", "i32"], returns: "i32" },
   cudartSimClearFaults: { args: [], returns: "i32" },
   cudartSimGetCallCount: { args: ["ptr", "ptr"], returns: "i32" },
   cudartSimGetLiveDeviceMemory: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   cudartSimGetLiveHostMemory: { args: ["ptr", "ptr"], returns: "i32" },
+  cudartSimGetLiveHandles: { args: ["ptr", "ptr"], returns: "i32" },
+  cudartSimSetDelay: { args: ["f64", "f64"], returns: "i32" },
+  cudartSimGetDelay: { args: ["ptr", "ptr"], returns: "i32" },
   cudartSimGetErrorNumber: { args: ["ptr", "ptr"], returns: "i32" },
 } as const satisfies Record<string, FFIFunction>;
 
@@ -20,6 +24,25 @@ export const simulatorSymbols = {
 export const extraCudartSymbols = {
   cudaPeekAtLastError: { args: [], returns: "i32" },
   cudaDeviceSynchronize: { args: [], returns: "i32" },
+  cudaDeviceCanAccessPeer: { args: ["ptr", "i32", "i32"], returns: "i32" },
+  cudaDeviceEnablePeerAccess: { args: ["i32", "u32"], returns: "i32" },
+  cudaDeviceDisablePeerAccess: { args: ["i32"], returns: "i32" },
+  cudaStreamCreate: { args: ["ptr"], returns: "i32" },
+  cudaStreamCreateWithFlags: { args: ["ptr", "u32"], returns: "i32" },
+  cudaStreamDestroy: { args: ["ptr"], returns: "i32" },
+  cudaStreamQuery: { args: ["ptr"], returns: "i32" },
+  cudaStreamWaitEvent: { args: ["ptr", "ptr", "u32"], returns: "i32" },
+  cudaLaunchHostFunc: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
+  cudaEventCreate: { args: ["ptr"], returns: "i32" },
+  cudaEventCreateWithFlags: { args: ["ptr", "u32"], returns: "i32" },
+  cudaEventDestroy: { args: ["ptr"], returns: "i32" },
+  cudaEventRecord: { args: ["ptr", "ptr"], returns: "i32" },
+  cudaEventQuery: { args: ["ptr"], returns: "i32" },
+  cudaEventSynchronize: { args: ["ptr"], returns: "i32" },
+  cudaEventElapsedTime: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
   cudaMemGetInfo: { args: ["ptr", "ptr"], returns: "i32" },
+  cudaMemcpyAsync: { args: ["ptr", "ptr", "u64", "i32", "ptr"], returns: "i32" },
+  cudaMemcpyPeerAsync: { args: ["ptr", "i32", "ptr", "i32", "u64", "ptr"], returns: "i32" },
   cudaMemset: { args: ["ptr", "i32", "u64"], returns: "i32" },
+  cudaMemsetAsync: { args: ["ptr", "i32", "u64", "ptr"], returns: "i32" },
 } as const satisfies Record<string, FFIFunction>;

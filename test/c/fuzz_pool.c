@@ -93,15 +93,27 @@ static void free_wrong(struct checked_pool *checked, struct input *input)
     }
 }
 
+// Nearly the size of a live block: many blocks of one class, of which only some are enough.
+static uint64_t take_alike(const struct checked_pool *checked, struct input *input)
+{
+    const struct pool_model *model = &checked->model;
+    uint64_t choice = take(input, 1), more = take(input, 1);
+    if (model->block_count == 0) return more;
+    uint64_t granule_count = model->blocks[choice % model->block_count].granule_count;
+    return granule_count + granule_count / 128 * (more % 16) / 16;
+}
+
 static void run_call(struct checked_pool *checked, struct input *input)
 {
     uint64_t gap = pool_model_largest_gap(&checked->model) * GRANULE;
     switch (take(input, 1) % 16) {
     case 0:
     case 1:
+        checked_alloc(checked, (1 + take(input, 1)) * GRANULE);
+        break;
     case 2:
     case 3:
-        checked_alloc(checked, (1 + take(input, 1)) * GRANULE);
+        checked_alloc(checked, take_alike(checked, input) * GRANULE);
         break;
     case 4:
         checked_alloc(checked, take(input, 2));

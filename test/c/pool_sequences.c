@@ -135,6 +135,70 @@ static void huge_pools(void)
     }
 }
 
+// ---- Blocks of nearly one size
+
+// Whatever classes a pool has, many free blocks fall into one of them, and only some are enough.
+struct alike {
+    uint64_t granule_count_min;
+    uint64_t variety;
+};
+
+static enum pool_status alloc_alike(struct checked_pool *checked, struct random *random,
+                                    struct alike alike)
+{
+    uint64_t granule_count = alike.granule_count_min + random_below(random, alike.variety);
+    return checked_alloc(checked, bytes_of(granule_count));
+}
+
+// Mostly blocks between two live ones, which stay what they are when they are free.
+static void free_apart(struct checked_pool *checked, struct random *random, uint64_t free_count)
+{
+    while (free_count > 0 && checked->model.block_count > 0) {
+        size_t index = random_below(random, checked->model.block_count);
+        const struct model_block *block = &checked->model.blocks[index];
+        bool touches_gap =
+            index == 0 || block[-1].granule + block[-1].granule_count < block->granule;
+        if (touches_gap && random_below(random, 16) != 0) continue;
+        checked_free(checked, pool_model_address(&checked->model, index), 0);
+        free_count--;
+    }
+}
+
+static void run_alike(struct alike alike, uint64_t block_count, struct random *random)
+{
+    static struct checked_pool checked;
+    uint64_t granule_count = alike.granule_count_min * block_count;
+    CHECK(checked_open(&checked, BASE, bytes_of(granule_count)) == POOL_OK, "the pool opens");
+    while (alloc_alike(&checked, random, alike) == POOL_OK) {}
+    for (int round = 0; round < 8; round++) {
+        uint64_t free_count = checked.model.block_count / 3;
+        free_apart(&checked, random, free_count);
+        checked_verify(&checked);
+        // Most of them are refused in the end, and rightly.
+        for (uint64_t i = 0; i < 2 * free_count; i++) {
+            alloc_alike(&checked, random, alike);
+            checked_verify_stats(&checked);
+        }
+        checked_verify(&checked);
+    }
+    checked_free_all(&checked);
+    checked_verify(&checked);
+    checked_close(&checked);
+}
+
+static void blocks_of_nearly_one_size(void)
+{
+    struct random random = random_stream(5000);
+    for (uint64_t granule_count = 128; granule_count <= 32768; granule_count *= 2) {
+        for (uint64_t share = 32; share <= 512; share *= 2) {
+            for (uint64_t block_count = 24; block_count <= 192; block_count *= 2) {
+                uint64_t size = granule_count + random_below(&random, granule_count);
+                run_alike((struct alike){size, 2 + size / share}, block_count, &random);
+            }
+        }
+    }
+}
+
 // ---- Every block that fits is served
 
 static void fill_with_single_granules(uint64_t granule_count)
@@ -295,6 +359,7 @@ int main(void)
     check_case("small pools", small_pools);
     check_case("large pools", large_pools);
     check_case("huge pools", huge_pools);
+    check_case("blocks of nearly one size", blocks_of_nearly_one_size);
     check_case("every granule can be a block", every_granule_can_be_a_block);
     check_case("all sequences of a tiny pool", all_sequences_of_a_tiny_pool);
     check_case("reopened pools start anew", reopened_pools_start_anew);

@@ -1,4 +1,5 @@
-import { dlopen, type Pointer, read } from "bun:ffi";
+import { dlopen, type Pointer, read, toArrayBuffer } from "bun:ffi";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { cudartSymbols } from "../../src/native/cudart-symbols.ts";
 import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
@@ -29,6 +30,13 @@ function addressOutcome(call: (out: BigInt64Array) => number): Outcome {
 type Memory = number | Uint8Array | null;
 const memory = (place: Memory): Pointer | Uint8Array | null => place as Pointer | Uint8Array | null;
 
+function pointerTo(functions: object, name: string): Pointer {
+  return (functions as Record<string, { ptr: Pointer }>)[name]!.ptr;
+}
+
+type Handle = number | null;
+const handle = (address: Handle): Pointer | null => address as Pointer | null;
+
 /** The simulator's CUDA runtime as plain calls: addresses are numbers, results are error numbers. */
 export const cuda = {
   runtimeVersion: () => i32Outcome(symbols.cudaRuntimeGetVersion),
@@ -44,8 +52,35 @@ export const cuda = {
   currentDevice: () => i32Outcome(symbols.cudaGetDevice),
   setDevice: (device: number) => symbols.cudaSetDevice(device),
   synchronizeDevice: () => symbols.cudaDeviceSynchronize(),
-  synchronizeStream: (stream: number | null) =>
-    symbols.cudaStreamSynchronize(stream as Pointer | null),
+
+  canAccessPeer: (device: number, peer: number) =>
+    i32Outcome((out) => symbols.cudaDeviceCanAccessPeer(out, device, peer)),
+  enablePeerAccess: (peer: number, flags = 0) => symbols.cudaDeviceEnablePeerAccess(peer, flags),
+  disablePeerAccess: (peer: number) => symbols.cudaDeviceDisablePeerAccess(peer),
+
+  createStream: (flags = 0) =>
+    addressOutcome((out) => symbols.cudaStreamCreateWithFlags(out, flags)),
+  createPlainStream: () => addressOutcome(symbols.cudaStreamCreate),
+  destroyStream: (stream: Handle) => symbols.cudaStreamDestroy(handle(stream)),
+  queryStream: (stream: Handle) => symbols.cudaStreamQuery(handle(stream)),
+  synchronizeStream: (stream: Handle) => symbols.cudaStreamSynchronize(handle(stream)),
+  waitEvent: (stream: Handle, event: Handle, flags = 0) =>
+    symbols.cudaStreamWaitEvent(handle(stream), handle(event), flags),
+  launchHostFunction: (stream: Handle, address: Pointer | null, argument: Memory) =>
+    symbols.cudaLaunchHostFunc(handle(stream), address, memory(argument)),
+
+  createEvent: (flags = 0) => addressOutcome((out) => symbols.cudaEventCreateWithFlags(out, flags)),
+  createPlainEvent: () => addressOutcome(symbols.cudaEventCreate),
+  destroyEvent: (event: Handle) => symbols.cudaEventDestroy(handle(event)),
+  recordEvent: (event: Handle, stream: Handle) =>
+    symbols.cudaEventRecord(handle(event), handle(stream)),
+  queryEvent: (event: Handle) => symbols.cudaEventQuery(handle(event)),
+  synchronizeEvent: (event: Handle) => symbols.cudaEventSynchronize(handle(event)),
+  elapsedMs(start: Handle, end: Handle) {
+    const out = new Float32Array(new ArrayBuffer(4)).fill(-1);
+    const error = symbols.cudaEventElapsedTime(out, handle(start), handle(end));
+    return { error, ms: Number(out[0]) };
+  },
 
   malloc: (size: number | bigint) => addressOutcome((out) => symbols.cudaMalloc(out, size)),
   free: (address: number | null) => symbols.cudaFree(address as Pointer | null),
@@ -62,6 +97,26 @@ export const cuda = {
   memcpy: (to: Memory, from: Memory, size: number | bigint, kind: number) =>
     symbols.cudaMemcpy(memory(to), memory(from), size, kind),
   memset: (to: Memory, value: number, size: number) => symbols.cudaMemset(memory(to), value, size),
+  memcpyAsync: (to: Memory, from: Memory, size: number, kind: number, stream: Handle) =>
+    symbols.cudaMemcpyAsync(memory(to), memory(from), size, kind, handle(stream)),
+  memcpyPeerAsync: (
+    to: Memory,
+    toDevice: number,
+    from: Memory,
+    fromDevice: number,
+    size: number,
+    stream: Handle,
+  ) =>
+    symbols.cudaMemcpyPeerAsync(
+      memory(to),
+      toDevice,
+      memory(from),
+      fromDevice,
+      size,
+      handle(stream),
+    ),
+  memsetAsync: (to: Memory, value: number, size: number, stream: Handle) =>
+    symbols.cudaMemsetAsync(memory(to), value, size, handle(stream)),
   /** Copies a device block's bytes out. */
   bytesOf(address: number, size: number): number[] {
     const bytes = new Uint8Array(new ArrayBuffer(size));
@@ -96,9 +151,37 @@ export const cuda = {
 
   /** Reads a byte as the host does, with no CUDA. */
   dereference: (address: number) => read.u8(address as Pointer),
+  /** Writes bytes as the host does. */
+  poke: (address: number, value: number, size: number) =>
+    new Uint8Array(toArrayBuffer(address as Pointer, 0, size)).fill(value),
+
+  /** A function of the C library, as a pointer that a host function can be. */
+  cFunction: (name: string) =>
+    pointerTo(dlopen("libc.so.6", { [name]: { args: [], returns: "void" } }).symbols, name),
+  /** One of CUDA's, which a host function may not call. */
+  cudaFunction: (name: SimulatedFunction) => pointerTo(symbols, name),
+
+  /** How many threads of this process perform what is queued on streams. */
+  workerCount: () =>
+    readdirSync("/proc/self/task").filter((thread) => {
+      try {
+        return readFileSync(`/proc/self/task/${thread}/comm`, "utf8") === "cudart_sim\n";
+      } catch {
+        return false;
+      }
+    }).length,
+
+  /** What a call returned, and how many milliseconds it took. */
+  timed<Result>(call: () => Result) {
+    const start = performance.now();
+    const result = call();
+    return { result, ms: performance.now() - start };
+  },
 
   /** A Worker's module: what a new thread sees of its state. */
   otherThreadPath: join(import.meta.dir, "other-thread.ts"),
+  /** One that has work in flight on its own default stream. */
+  ownStreamPath: join(import.meta.dir, "own-stream.ts"),
 };
 
 export type Cuda = typeof cuda;

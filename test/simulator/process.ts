@@ -7,6 +7,8 @@ import type { Cuda } from "./cudart.ts";
 export interface Machine {
   readonly devices?: string;
   readonly faults?: string;
+  readonly nsPerByte?: string;
+  readonly operationNs?: string;
 }
 
 interface Exports {
@@ -18,10 +20,15 @@ interface Exports {
 type Body<Result> = (exports: Exports) => Result | Promise<Result>;
 
 /** Runs the body in a process of its own with that machine. */
-export function spawnOn({ devices, faults }: Machine, body: Body<unknown>): Exit {
+export function spawnOn(
+  { devices, faults, nsPerByte, operationNs }: Machine,
+  body: Body<unknown>,
+): Exit {
   return spawnBody(join(import.meta.dir, "cudart.ts"), body, {
     CUDART_SIM_DEVICES: devices,
     CUDART_SIM_FAULTS: faults,
+    CUDART_SIM_NS_PER_BYTE: nsPerByte,
+    CUDART_SIM_OPERATION_NS: operationNs,
   });
 }
 

@@ -24,6 +24,7 @@ export interface PoolCalls {
 /** One step of a sequence. A `pick` chooses among what there is by then. */
 export type Step =
   | { call: "alloc"; byteSize: number }
+  | { call: "allocAlike"; pick: number }
   | { call: "allocLargest" }
   | { call: "free"; pick: number }
   | { call: "freeWrong"; wrong: WrongFree; pick: number };
@@ -138,6 +139,8 @@ export class CheckedPool {
     switch (step.call) {
       case "alloc":
         return this.alloc(step.byteSize);
+      case "allocAlike":
+        return this.alloc(this.#alikeByteSize(step.pick));
       case "allocLargest":
         return this.alloc(Math.max(1, this.#model.largestGap) * granuleByteSize);
       case "free":
@@ -218,6 +221,15 @@ export class CheckedPool {
       if (actual[name] === expected[name]) continue;
       this.#fail(`${name} is ${actual[name]} and must be ${expected[name]}`);
     }
+  }
+
+  /**
+   * Nearly one size for the whole pool: whatever size classes a pool has, many free blocks fall
+   * into one of them, and only some are enough for a request of that class.
+   */
+  #alikeByteSize(pick: number): number {
+    const smallest = Math.ceil(this.#model.granuleCount / 40);
+    return (smallest + (pick % (2 + Math.floor(smallest / 256)))) * granuleByteSize;
   }
 
   #at(granule: number): Pointer {
