@@ -118,24 +118,25 @@ const stepSequences = fc.oneof(
 
 const sequences = fc.record({
   granuleCount: granuleCounts,
-  // Whether every step is followed by requests of the largest gap and of a granule more.
+  // What follows every step: reading the statistics, and requests of the largest gap and of a
+  // granule more.
+  isWatched: fc.boolean(),
   isProbed: fc.boolean(),
   steps: stepSequences,
 });
 
-function runSequence(
-  pool: PoolCalls,
-  granuleCount: number,
-  isProbed: boolean,
-  sequence: readonly Step[],
-): void {
-  const checked = new CheckedPool(pool, granuleCount);
-  for (const step of sequence) {
+type Sequence = typeof sequences extends fc.Arbitrary<infer Value> ? Value : never;
+
+function runSequence(pool: PoolCalls, sequence: Sequence): void {
+  const checked = new CheckedPool(pool, sequence.granuleCount, sequence.isWatched);
+  for (const step of sequence.steps) {
     checked.run(step);
-    if (isProbed) checked.probe();
+    if (sequence.isProbed) checked.probe();
   }
+  checked.expectAgreement();
   checked.probe();
   checked.freeAll();
+  checked.expectAgreement();
   checked.probe();
 }
 
@@ -158,9 +159,7 @@ function parameters(): fc.Parameters<unknown> {
 describe.each([cudaPool, pinnedPool])("the pool of $name", (pool) => {
   test("agrees with the model after every step of random sequences", () => {
     fc.assert(
-      fc.property(sequences, ({ granuleCount, isProbed, steps: sequence }) =>
-        runSequence(pool, granuleCount, isProbed, sequence),
-      ),
+      fc.property(sequences, (sequence) => runSequence(pool, sequence)),
       parameters(),
     );
   }, 3_600_000);
@@ -174,7 +173,7 @@ describe.each([cudaPool, pinnedPool])("the pool of $name", (pool) => {
       },
     );
     expect(sequence).toHaveLength(12_000);
-    const checked = new CheckedPool(pool, 3000);
+    const checked = new CheckedPool(pool, 3000, true);
     for (const [index, step] of sequence!.entries()) {
       checked.run(step);
       if (index % 100 === 0) checked.probe();

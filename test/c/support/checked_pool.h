@@ -13,6 +13,7 @@ struct checked_pool {
     struct pool pool;
     struct pool_model model;
     uint64_t generation; // 0 while closed
+    uint64_t alloc_count;
     // Where a test makes system calls fail, the number that failed so far. Only a call during which
     // it grew may run out of metadata.
     const uint64_t *fault_count;
@@ -29,7 +30,8 @@ enum pool_status checked_free(struct checked_pool *checked, uint64_t address, ui
 // Frees every live block, from the last to the first.
 void checked_free_all(struct checked_pool *checked);
 
-// The statistics are the model's, and so is the range.
+// The statistics are the model's, and so is the range. Asking for them may put a pool's lists in an
+// order that makes the next request easy, so that not every call may be followed by this.
 void checked_verify_stats(struct checked_pool *checked);
 
 // And every invariant holds, which takes a walk over the whole pool.
