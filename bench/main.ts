@@ -77,7 +77,7 @@ async function main(argv: string[]): Promise<void> {
   };
   console.log(`bun-cuda-memory's benchmark\n\n${machineLines(report.machine)}`);
   for (const section of sections) {
-    if (options.only === undefined || options.only === section.name) {
+    if (options.only.length === 0 || options.only.includes(section.name)) {
       await runSection(section, options, report);
     }
   }

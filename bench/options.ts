@@ -7,8 +7,8 @@ export class UsageError extends Error {
 }
 
 export interface BenchOptions extends Effort {
-  /** The section to run; undefined: all. */
-  only: string | undefined;
+  /** The sections to run; empty: all. */
+  only: readonly string[];
   jsonPath: string;
   isStrict: boolean;
 }
@@ -19,7 +19,7 @@ function usage(sectionNames: readonly string[]): string {
   return [
     "usage: bun bench/main.ts [OPTION]...",
     "",
-    `  --only NAME      one section: ${sectionNames.join(", ")}`,
+    `  --only NAME      a section, repeatable: ${sectionNames.join(", ")}`,
     "  --rounds N       rounds of each section that has rounds",
     "  --traces FOLDER  also pack every RMM log (.csv, .csv.gz) of a folder",
     `  --json FILE      where all figures go; ${defaultJsonPath} by default`,
@@ -32,7 +32,7 @@ function parse(argv: string[]) {
   return parseArgs({
     args: argv,
     options: {
-      only: { type: "string" },
+      only: { type: "string", multiple: true, default: [] },
       rounds: { type: "string" },
       traces: { type: "string" },
       json: { type: "string", default: defaultJsonPath },
@@ -53,9 +53,8 @@ function parseRoundCount(text: string | undefined): number | undefined {
 export function parseBenchOptions(argv: string[], sectionNames: readonly string[]): BenchOptions {
   try {
     const { only, rounds, traces, json, strict, quick } = parse(argv);
-    if (only !== undefined && !sectionNames.includes(only)) {
-      throw new Error(`there is no section "${only}"`);
-    }
+    const unknown = only.find((name) => !sectionNames.includes(name));
+    if (unknown !== undefined) throw new Error(`there is no section "${unknown}"`);
     return {
       only,
       roundCount: parseRoundCount(rounds),

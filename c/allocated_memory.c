@@ -12,6 +12,7 @@
 #include "lifecycle_lock.h"
 #include "message.h"
 #include "pinned_memory.h"
+#include "whole_number.h"
 
 enum { CUDA_MEMCPY_DEFAULT = 4 };
 
@@ -25,13 +26,13 @@ int32_t allocated_memory_alloc(struct memory_location *location, double byte_siz
     if (memory_type == MEMORY_GPU) {
         struct pool_block block;
         cuda.status =
-            pool_alloc(cuda_memory_pool(device_id), (uint64_t)byte_size, &block, &cuda.full);
+            pool_alloc(cuda_memory_pool(device_id), whole_number(byte_size), &block, &cuda.full);
         if (__builtin_expect(cuda.status == POOL_OK, 1)) {
-            *location = (struct memory_location){.address = (double)block.address,
+            *location = (struct memory_location){.address = from_whole_number(block.address),
                                                  .byte_size = byte_size,
                                                  .memory_type = MEMORY_GPU,
                                                  .device_id = device_id,
-                                                 .generation = (double)block.generation};
+                                                 .generation = from_whole_number(block.generation)};
             return MEMORY_OK;
         }
     }
@@ -51,7 +52,7 @@ int32_t allocated_memory_free(double address, double memory_type, double device_
 {
     if (memory_type != MEMORY_GPU) return pinned_memory_give(address, (int)memory_type, generation);
     struct pool *pool = cuda_memory_pool(device_id);
-    enum pool_status status = pool_free(pool, (uint64_t)address, (uint64_t)generation);
+    enum pool_status status = pool_free(pool, whole_number(address), whole_number(generation));
     if (__builtin_expect(status != POOL_NOT_ALLOCATED, 1)) return MEMORY_OK;
     return message_set(MEMORY_INVALID_ARG,
                   "failed to free 0x%llx on GPU %.0f: it was freed already, behind the back of "

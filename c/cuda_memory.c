@@ -10,6 +10,7 @@
 #include "lifecycle_lock.h"
 #include "memory_pool_stats.h"
 #include "message.h"
+#include "whole_number.h"
 
 enum {
     DEVICE_COUNT_MAX = 128,
@@ -72,7 +73,7 @@ static int32_t reserve_aligned(struct device_pool *device_pool, uint64_t byte_si
 static int32_t open_device_pool(int device, double byte_size)
 {
     struct device_pool *device_pool = &device_pools[device];
-    uint64_t granule_count = ((uint64_t)byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
+    uint64_t granule_count = (whole_number(byte_size) - 1) / POOL_GRANULE_BYTE_SIZE + 1;
     uint64_t capacity = granule_count * POOL_GRANULE_BYTE_SIZE;
     int32_t status = reserve_aligned(device_pool, capacity, device);
     if (status != MEMORY_OK) return status;
@@ -212,8 +213,8 @@ double cuda_memory_alloc(double byte_size, double device_id)
     struct pool_block block;
     struct refusal refusal;
     refusal.status =
-        pool_alloc(cuda_memory_pool(device_id), (uint64_t)byte_size, &block, &refusal.full);
-    if (__builtin_expect(refusal.status == POOL_OK, 1)) return (double)block.address;
+        pool_alloc(cuda_memory_pool(device_id), whole_number(byte_size), &block, &refusal.full);
+    if (__builtin_expect(refusal.status == POOL_OK, 1)) return from_whole_number(block.address);
     const struct fallback nothing = {
         .byte_size = byte_size, .device_id = device_id, .cuda = &refusal};
     last_alloc_status = fallback_report_failure(&nothing);
@@ -223,7 +224,7 @@ double cuda_memory_alloc(double byte_size, double device_id)
 int32_t cuda_memory_free(double address, double device_id)
 {
     struct pool *pool = cuda_memory_pool(device_id);
-    enum pool_status status = pool_free(pool, (uint64_t)address, 0);
+    enum pool_status status = pool_free(pool, whole_number(address), 0);
     if (__builtin_expect(status == POOL_OK, 1)) return MEMORY_OK;
     if (status == POOL_CLOSED) {
         return message_set(MEMORY_UNAVAILABLE, "failed to free 0x%llx on GPU %.0f: %s",
@@ -233,7 +234,7 @@ int32_t cuda_memory_free(double address, double device_id)
                   "failed to free 0x%llx on GPU %.0f: no live allocation of this GPU's pool starts "
                   "there (%s)",
                   (unsigned long long)address, device_id,
-                  pool_contains(pool, (uint64_t)address)
+                  pool_contains(pool, whole_number(address))
                       ? "it was freed already, or lies inside a block"
                       : "it lies outside the pool");
 }

@@ -5,8 +5,9 @@
 #include <time.h>
 
 enum {
-    SPIN_COUNT_MAX = 64,
-    YIELD_COUNT_MAX = 64,
+    FIRST_PAUSE_COUNT = 4,
+    PAUSE_COUNT_MAX = 4096, // 50 to 200 microseconds
+    LONG_PAUSES_MAX = 4,
     SLEEP_NS = 50 * 1000,
 };
 
@@ -24,16 +25,29 @@ static bool is_held(struct lock *lock)
     return atomic_load_explicit(&lock->held, memory_order_relaxed) != 0;
 }
 
+static void pause_times(uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) pause_processor();
+}
+
 // Returns when the lock was seen free; the caller still has to win it.
+//
+// Each look at the lock takes its cache line from the thread that holds it, so a waiter looks ever
+// more rarely: then the holder can take the lock many times in a row at full speed, and all threads
+// together get more done. Giving the processor away comes soon, because with more threads than
+// processors the holder may be the one that is not running.
 void lock_wait(struct lock *lock)
 {
-    for (int spin = 0; spin < SPIN_COUNT_MAX; spin++) {
+    uint32_t pause_count = FIRST_PAUSE_COUNT;
+    for (uint32_t long_pauses = 0; long_pauses < LONG_PAUSES_MAX;) {
+        pause_times(pause_count);
         if (!is_held(lock)) return;
-        pause_processor();
-    }
-    for (int yield = 0; yield < YIELD_COUNT_MAX; yield++) {
-        if (!is_held(lock)) return;
-        sched_yield();
+        if (pause_count < PAUSE_COUNT_MAX) {
+            pause_count *= 2;
+        } else {
+            long_pauses++;
+            sched_yield();
+        }
     }
     // Yielding does not let a thread of lower priority run; sleeping does.
     while (is_held(lock)) {

@@ -1,8 +1,7 @@
 // A mutual-exclusion lock for critical sections of some tens of nanoseconds.
 //
 // An uncontended acquire and release are one atomic exchange and one plain store, a third of what
-// a pthread mutex costs. A waiter spins only briefly and then gives its processor away, because
-// with more threads than processors the holder may be the one that is not running.
+// a pthread mutex costs. A waiter pauses for longer and longer and then gives its processor away.
 #ifndef LOCK_H
 #define LOCK_H
 

@@ -11,6 +11,9 @@ struct metadata_array {
     char *base;
     size_t reserved_byte_size;
     size_t committed_byte_size;
+    // From this size on the array grows by huge pages, which spare the processor most of its
+    // address translations and cost up to 2 MiB that may stay unused. Never, unless it is set.
+    size_t huge_from_byte_size;
 };
 
 // False where the system refuses; the array is then empty and needs no release.

@@ -12,6 +12,7 @@
 #include "message.h"
 #include "nonpinned_memory.h"
 #include "pool.h"
+#include "whole_number.h"
 
 enum { CUDA_HOST_ALLOC_PORTABLE = 1 };
 
@@ -65,7 +66,7 @@ static int32_t create(double byte_size)
         return message_set(MEMORY_UNAVAILABLE,
                       "no pinned memory pool of %.0f bytes: there is no CUDA runtime", byte_size);
     }
-    uint64_t granule_count = ((uint64_t)byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
+    uint64_t granule_count = (whole_number(byte_size) - 1) / POOL_GRANULE_BYTE_SIZE + 1;
     return open_pool(granule_count * POOL_GRANULE_BYTE_SIZE);
 }
 
@@ -95,12 +96,12 @@ int32_t pinned_memory_reset(void)
 static bool take_nonpinned(struct memory_location *location, double byte_size)
 {
     uint64_t generation;
-    void *pointer = nonpinned_memory_alloc((uint64_t)byte_size, &generation);
+    void *pointer = nonpinned_memory_alloc(whole_number(byte_size), &generation);
     if (pointer == NULL) return false;
-    *location = (struct memory_location){.address = (double)(uintptr_t)pointer,
+    *location = (struct memory_location){.address = from_whole_number((uintptr_t)pointer),
                                          .byte_size = byte_size,
                                          .memory_type = MEMORY_CPU,
-                                         .generation = (double)generation};
+                                         .generation = from_whole_number(generation)};
     return true;
 }
 
@@ -108,14 +109,14 @@ bool pinned_memory_take(struct memory_location *location, double byte_size,
                         bool allow_nonpinned_fallback, struct refusal *pinned)
 {
     struct pool_block block;
-    pinned->status = pool_alloc(&pool, (uint64_t)byte_size, &block, &pinned->full);
+    pinned->status = pool_alloc(&pool, whole_number(byte_size), &block, &pinned->full);
     if (__builtin_expect(pinned->status != POOL_OK, 0)) {
         return allow_nonpinned_fallback && take_nonpinned(location, byte_size);
     }
-    *location = (struct memory_location){.address = (double)block.address,
+    *location = (struct memory_location){.address = from_whole_number(block.address),
                                          .byte_size = byte_size,
                                          .memory_type = MEMORY_CPU_PINNED,
-                                         .generation = (double)block.generation};
+                                         .generation = from_whole_number(block.generation)};
     return true;
 }
 
@@ -140,9 +141,9 @@ int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
 int32_t pinned_memory_give(double address, int32_t memory_type, double generation)
 {
     if (memory_type == MEMORY_CPU_PINNED) {
-        enum pool_status status = pool_free(&pool, (uint64_t)address, (uint64_t)generation);
+        enum pool_status status = pool_free(&pool, whole_number(address), whole_number(generation));
         if (status == POOL_OK || status == POOL_CLOSED) return MEMORY_OK;
-    } else if (nonpinned_memory_free((void *)(uintptr_t)address, (uint64_t)generation)) {
+    } else if (nonpinned_memory_free((void *)(uintptr_t)address, whole_number(generation))) {
         return MEMORY_OK;
     }
     return message_set(MEMORY_INVALID_ARG,
@@ -159,7 +160,7 @@ int32_t pinned_memory_free(double address)
                       (unsigned long long)address);
     }
     int32_t memory_type =
-        pool_contains(&pool, (uint64_t)address) ? MEMORY_CPU_PINNED : MEMORY_CPU;
+        pool_contains(&pool, whole_number(address)) ? MEMORY_CPU_PINNED : MEMORY_CPU;
     return pinned_memory_give(address, memory_type, 0);
 }
 
@@ -167,7 +168,7 @@ bool pinned_memory_is_current(int32_t memory_type, double generation)
 {
     uint64_t current = memory_type == MEMORY_CPU_PINNED ? pool_generation(&pool)
                                                         : nonpinned_memory_generation();
-    return current == (uint64_t)generation;
+    return current == whole_number(generation);
 }
 
 int32_t pinned_memory_stats(struct memory_pool_stats *stats)

@@ -15,7 +15,7 @@ enum {
     LARGE_SHARE_MAX = 48,
 };
 
-#define NODE_COUNT_MAX UINT32_MAX
+#define NODE_COUNT_MAX (UINT32_MAX - 2047) // whole steps of the table, so that no number wraps
 #define GRANULE_COUNT_MAX ((uint64_t)1 << 44)
 #define HASH_MULTIPLIER UINT64_C(0x9E3779B97F4A7C15) // 2^64 / the golden ratio
 
@@ -208,9 +208,10 @@ static uint32_t best_in_bin(const struct pool *pool, const struct pool_bin *bin,
     return best;
 }
 
-static uint32_t best_in_bins(const struct pool *pool, const struct pool_bins *bins,
+static inline uint32_t best_in_bins(const struct pool *pool, const struct pool_bins *bins,
                              uint64_t granule_count)
 {
+    if (bins->level_bitmap == 0) return SENTINEL;
     uint32_t own = bin_of(granule_count);
     uint32_t bin = filled_bin_from(bins, own);
     // The blocks of these bins are all of one size; and 0 stands for none.
@@ -476,6 +477,13 @@ static void make_free(struct pool *pool, uint32_t number)
 
 // ---- Opening and closing
 
+// Huge pages may waste 2 MiB. That is little beside a large pool or large tables, and nowhere else.
+static size_t huge_pages_from(uint64_t granule_count)
+{
+    bool is_large_pool = granule_count * POOL_GRANULE_BYTE_SIZE >= UINT64_C(4) << 30;
+    return is_large_pool ? 256 * 1024 : 16 * 1024 * 1024;
+}
+
 static bool reserve_tables(struct pool *pool, uint64_t granule_count)
 {
     // At worst every granule is a block of its own; and there are the sentinel and the middle.
@@ -483,7 +491,10 @@ static bool reserve_tables(struct pool *pool, uint64_t granule_count)
         granule_count < NODE_COUNT_MAX - 2 ? granule_count + 2 : NODE_COUNT_MAX;
     uint64_t bucket_count = 2 * node_count + BUCKET_COUNT_AT_OPEN;
     if (!metadata_array_reserve(&pool->nodes, node_count * sizeof(struct node))) return false;
-    if (metadata_array_reserve(&pool->buckets, bucket_count * sizeof(uint32_t)) &&
+    pool->nodes.huge_from_byte_size = huge_pages_from(granule_count);
+    bool is_reserved = metadata_array_reserve(&pool->buckets, bucket_count * sizeof(uint32_t));
+    pool->buckets.huge_from_byte_size = huge_pages_from(granule_count);
+    if (is_reserved &&
         metadata_array_grow(&pool->nodes, 2 * sizeof(struct node)) &&
         metadata_array_grow(&pool->buckets, BUCKET_COUNT_AT_OPEN * sizeof(uint32_t))) {
         return true;

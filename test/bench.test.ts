@@ -90,7 +90,7 @@ describe("the options", () => {
 
   test("have defaults", () => {
     expect(parse()).toEqual({
-      only: undefined,
+      only: [],
       roundCount: undefined,
       tracesFolder: undefined,
       jsonPath: "build/bench.json",

@@ -68,7 +68,7 @@ function limitsOf(rounds: RoundFigures): Limit[] {
     limitOf("one 4 KiB block / glibc", toGlibc(oneBlock), 1),
     limitOf("10,000 live / glibc", toGlibc(replacement(10_000)), 0.14),
     limitOf("50,000 live / glibc", toGlibc(replacement(50_000)), 0.1),
-    limitOf("50,000 live / 1,000 live", toRow(replacement(50_000), replacement(1000)), 1.5),
+    limitOf("50,000 live / 1,000 live", toRow(replacement(50_000), replacement(1000)), 2.5),
     limitOf("using AllocatedMemory / one 4 KiB block", toRow(scoped, oneBlock), 2.75),
   ];
 }
