@@ -441,7 +441,6 @@ static uint32_t split(struct pool *pool, enum side side, uint32_t rest_number,
 static void make_free(struct pool *pool, uint32_t number)
 {
     struct node *node = node_at(pool, number);
-    struct pool_bins *bins = &pool->bins[side_of(pool, node)];
     uint32_t previous_number = node->previous;
     uint32_t next_number = node->next;
     struct node *previous = node_at(pool, previous_number);
@@ -450,6 +449,16 @@ static void make_free(struct pool *pool, uint32_t number)
     bool joins_previous = !is_live(previous);
     bool joins_next = !is_live(next);
 
+    // What was cut off the middle last is often what is freed first.
+    if (next_number == MIDDLE && !joins_previous) {
+        next->granule = node->granule;
+        next->extent += free_extent(granule_count);
+        next->previous = previous_number;
+        previous->next = MIDDLE;
+        give_node_back(pool, number);
+        return;
+    }
+    struct pool_bins *bins = &pool->bins[side_of(pool, node)];
     if (!joins_previous && !joins_next) {
         node->extent = free_extent(granule_count);
         bin_insert(pool, bins, number);
