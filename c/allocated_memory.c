@@ -55,9 +55,9 @@ int32_t allocated_memory_free(double address, double memory_type, double device_
     enum pool_status status = pool_free(pool, whole_number(address), whole_number(generation));
     if (__builtin_expect(status != POOL_NOT_ALLOCATED, 1)) return MEMORY_OK;
     return message_set(MEMORY_INVALID_ARG,
-                  "failed to free 0x%llx on GPU %.0f: it was freed already, behind the back of "
-                  "its AllocatedMemory",
-                  (unsigned long long)address, device_id);
+                       "failed to free 0x%llx on GPU %.0f: it was freed already, behind the back "
+                       "of its AllocatedMemory",
+                       (unsigned long long)address, device_id);
 }
 
 // ---- Moving bytes, under the shared lifecycle lock
@@ -108,8 +108,8 @@ static int32_t copy(const struct memory_location *target_location, void *target,
     if ((target_location != NULL && !is_current(target_location)) ||
         (source_location != NULL && !is_current(source_location))) {
         return message_set(MEMORY_UNAVAILABLE,
-                      "failed to copy %.0f bytes: the memory went when its manager was reset",
-                      byte_size);
+                           "failed to copy %.0f bytes: the memory went when its manager was reset",
+                           byte_size);
     }
     const struct memory_location *on_gpu = NULL;
     if (target_location != NULL && is_gpu(target_location)) {

@@ -149,12 +149,12 @@ static int32_t create_pools(const double *device_ids, const double *byte_sizes, 
 static int32_t create(const double *device_ids, const double *byte_sizes, int32_t pool_count)
 {
     if (is_created) {
-        return message_set(MEMORY_ALREADY_EXISTS, "the CUDA memory manager has been created already; "
-                                             "it stays as it is");
+        return message_set(MEMORY_ALREADY_EXISTS,
+                           "the CUDA memory manager has been created already; it stays as it is");
     }
     if (pool_count > 0 && !cudart_is_bound()) {
         return message_set(MEMORY_UNAVAILABLE,
-                      "failed to create CUDA memory pools: there is no CUDA runtime");
+                           "failed to create CUDA memory pools: there is no CUDA runtime");
     }
     int32_t status = MEMORY_OK;
     if (pool_count > 0) status = create_pools(device_ids, byte_sizes, pool_count);
@@ -228,15 +228,15 @@ int32_t cuda_memory_free(double address, double device_id)
     if (__builtin_expect(status == POOL_OK, 1)) return MEMORY_OK;
     if (status == POOL_CLOSED) {
         return message_set(MEMORY_UNAVAILABLE, "failed to free 0x%llx on GPU %.0f: %s",
-                      (unsigned long long)address, device_id, cuda_memory_why_closed());
+                           (unsigned long long)address, device_id, cuda_memory_why_closed());
     }
     return message_set(MEMORY_INVALID_ARG,
-                  "failed to free 0x%llx on GPU %.0f: no live allocation of this GPU's pool starts "
-                  "there (%s)",
-                  (unsigned long long)address, device_id,
-                  pool_contains(pool, whole_number(address))
-                      ? "it was freed already, or lies inside a block"
-                      : "it lies outside the pool");
+                       "failed to free 0x%llx on GPU %.0f: no live allocation of this GPU's pool "
+                       "starts there (%s)",
+                       (unsigned long long)address, device_id,
+                       pool_contains(pool, whole_number(address))
+                           ? "it was freed already, or lies inside a block"
+                           : "it lies outside the pool");
 }
 
 int32_t cuda_memory_stats(double device_id, struct memory_pool_stats *stats)
@@ -244,7 +244,7 @@ int32_t cuda_memory_stats(double device_id, struct memory_pool_stats *stats)
     struct pool_stats exact;
     if (pool_read_stats(cuda_memory_pool(device_id), &exact) != POOL_OK) {
         return message_set(MEMORY_UNAVAILABLE, "failed to read the statistics of GPU %.0f: %s",
-                      device_id, cuda_memory_why_closed());
+                           device_id, cuda_memory_why_closed());
     }
     *stats = memory_pool_stats_of(&exact);
     return MEMORY_OK;

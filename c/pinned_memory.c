@@ -57,14 +57,15 @@ static int32_t open_pool(uint64_t capacity)
 static int32_t create(double byte_size)
 {
     if (is_created) {
-        return message_set(MEMORY_ALREADY_EXISTS, "the pinned memory manager has been created already; "
-                                             "it stays as it is");
+        return message_set(MEMORY_ALREADY_EXISTS,
+                           "the pinned memory manager has been created already; it stays as it is");
     }
     is_created = true;
     if (byte_size == 0) return MEMORY_OK;
     if (!cudart_is_bound()) {
         return message_set(MEMORY_UNAVAILABLE,
-                      "no pinned memory pool of %.0f bytes: there is no CUDA runtime", byte_size);
+                           "no pinned memory pool of %.0f bytes: there is no CUDA runtime",
+                           byte_size);
     }
     uint64_t granule_count = (whole_number(byte_size) - 1) / POOL_GRANULE_BYTE_SIZE + 1;
     return open_pool(granule_count * POOL_GRANULE_BYTE_SIZE);
@@ -147,17 +148,17 @@ int32_t pinned_memory_give(double address, int32_t memory_type, double generatio
         return MEMORY_OK;
     }
     return message_set(MEMORY_INVALID_ARG,
-                  "failed to free 0x%llx: no live allocation of system memory starts there (it "
-                  "was freed already, lies inside a block, or was never allocated here)",
-                  (unsigned long long)address);
+                       "failed to free 0x%llx: no live allocation of system memory starts there "
+                       "(it was freed already, lies inside a block, or was never allocated here)",
+                       (unsigned long long)address);
 }
 
 int32_t pinned_memory_free(double address)
 {
     if (!is_created) {
         return message_set(MEMORY_UNAVAILABLE,
-                      "failed to free 0x%llx: the pinned memory manager has not been created",
-                      (unsigned long long)address);
+                           "failed to free 0x%llx: the pinned memory manager has not been created",
+                           (unsigned long long)address);
     }
     int32_t memory_type =
         pool_contains(&pool, whole_number(address)) ? MEMORY_CPU_PINNED : MEMORY_CPU;
@@ -175,7 +176,7 @@ int32_t pinned_memory_stats(struct memory_pool_stats *stats)
 {
     if (!is_created) {
         return message_set(MEMORY_UNAVAILABLE, "failed to read the statistics of the pinned memory "
-                                          "pool: the pinned memory manager has not been created");
+                           "pool: the pinned memory manager has not been created");
     }
     struct pool_stats exact = {0}; // of a pool that does not exist
     (void)pool_read_stats(&pool, &exact);

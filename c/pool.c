@@ -535,7 +535,8 @@ static enum pool_status open_locked(struct pool *pool, uint64_t base, uint64_t g
     pool->failed_allocation_count = 0;
     pool->bucket_count = BUCKET_COUNT_AT_OPEN;
     pool->bucket_mask = BUCKET_COUNT_AT_OPEN - 1;
-    *node_at(pool, SENTINEL) = (struct node){.extent = live_extent(0), .previous = MIDDLE, .next = MIDDLE};
+    *node_at(pool, SENTINEL) =
+        (struct node){.extent = live_extent(0), .previous = MIDDLE, .next = MIDDLE};
     *node_at(pool, MIDDLE) = (struct node){.extent = free_extent(granule_count)};
     pool->generation = new_generation();
     return POOL_OK;
