@@ -1,5 +1,5 @@
 import type { BlockSource, LiveBlocks, ReplacementSequence } from "./speed/pairs.ts";
-import { logUniformByteSize, randomNumbers } from "./random.ts";
+import { logUniformByteSize, randomNumbers } from "../examples/random.ts";
 
 // Random replacement: a number of live blocks, of which one drawn at random is freed and a block of
 // another size allocated in its place.

@@ -453,9 +453,7 @@ static void make_free(struct pool *pool, uint32_t number)
     if (next_number == MIDDLE && !joins_previous) {
         next->granule = node->granule;
         next->extent += free_extent(granule_count);
-        next->previous = previous_number;
-        previous->next = MIDDLE;
-        give_node_back(pool, number);
+        unlink_and_give_back(pool, number);
         return;
     }
     struct pool_bins *bins = &pool->bins[side_of(pool, node)];

@@ -1,4 +1,5 @@
 import { type AllocationEvents, AllocationEventsBuilder } from "./allocation-events.ts";
+import { logUniformByteSize, randomNumbers } from "./random.ts";
 
 // The default workload of the demo: a server that runs inference.
 //
@@ -29,17 +30,6 @@ const tensorCountMax = 6;
 const tensorByteSizeMin = 512;
 const tensorByteSizeMax = 4 * 1024 ** 2;
 const arrivalsPerLoad = 200;
-
-/** Numbers from 0 to below 1: the generator known as mulberry32. */
-function randomNumbers(seed: number): () => number {
-  let state = seed >>> 0;
-  return () => {
-    state = (state + 0x6d2b79f5) >>> 0;
-    let mixed = Math.imul(state ^ (state >>> 15), state | 1);
-    mixed ^= mixed + Math.imul(mixed ^ (mixed >>> 7), mixed | 61);
-    return ((mixed ^ (mixed >>> 14)) >>> 0) / 2 ** 32;
-  };
-}
 
 class Server {
   readonly events = new AllocationEventsBuilder();
@@ -73,8 +63,9 @@ class Server {
   }
 
   #allocateTensor(): number {
-    const ratio = tensorByteSizeMax / tensorByteSizeMin;
-    return this.events.allocate(Math.floor(tensorByteSizeMin * ratio ** this.#random()));
+    return this.events.allocate(
+      logUniformByteSize(this.#random, tensorByteSizeMin, tensorByteSizeMax),
+    );
   }
 }
 

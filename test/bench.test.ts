@@ -7,7 +7,7 @@ import { formatFigures, formatNote, formatNumber } from "../bench/format.ts";
 import { parseBenchOptions } from "../bench/options.ts";
 import { readLogs } from "../bench/packing/logs.ts";
 import { simulationServes } from "../bench/packing/packers.ts";
-import { randomNumbers } from "../bench/random.ts";
+import { randomNumbers } from "../examples/random.ts";
 import type { BenchReport } from "../bench/report.ts";
 import { orderOfRound, runRounds } from "../bench/rounds.ts";
 import { limitOf } from "../bench/section.ts";

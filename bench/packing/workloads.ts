@@ -3,7 +3,7 @@ import {
   AllocationEventsBuilder,
 } from "../../examples/allocation-events.ts";
 import { servingWorkload } from "../../examples/serving-workload.ts";
-import { logUniformByteSize, randomNumbers } from "../random.ts";
+import { logUniformByteSize, randomNumbers } from "../../examples/random.ts";
 
 const kibibyte = 1024;
 const mebibyte = 1024 ** 2;
