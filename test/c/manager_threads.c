@@ -110,7 +110,8 @@ static void copy_between(struct memory *target, const struct memory *source)
     size_t byte_size = source->byte_size;
     if (byte_size > target->byte_size) byte_size = target->byte_size;
     int32_t status =
-        allocated_memory_copy(&target->location, 0, &source->location, 0, (double)byte_size);
+        allocated_memory_copy(&target->location, 0, &source->location, 0, (double)byte_size,
+                              NULL);
     if (!is_done(status, "allocated_memory_copy")) return;
     // A part of the target may be left as it was: make it all alike again.
     if (byte_size == target->byte_size) target->content = source->content;
