@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "bun_cuda_memory.h"
+#include "byte_copy.h"
 #include "cuda_memory.h"
 #include "cuda_stream.h"
 #include "cudart.h"
@@ -195,7 +196,11 @@ static int32_t copy_locked(struct side target, struct side source, double byte_s
     if (is_gone(target) || is_gone(source)) return gone("copy", byte_size);
     size_t size = (size_t)byte_size;
     if (!is_on_gpu(target) && !is_on_gpu(source)) {
-        memmove(target.pointer, source.pointer, size);
+        if (target.location == NULL) {
+            byte_copy_out(target.pointer, source.pointer, size);
+        } else {
+            byte_copy_in(target.pointer, source.pointer, size);
+        }
         return MEMORY_OK;
     }
     if (stream != NULL) return queue_copy(stream, target.pointer, source.pointer, size);

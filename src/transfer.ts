@@ -25,8 +25,8 @@ const {
   pinned_memory_alloc,
 } = memoryLibrary;
 
-/** What one turn of the event loop copies at the most: some tenths of a millisecond. */
-export const pieceByteSize = 1024 * 1024;
+/** What one turn of the event loop copies at the most: some tenths of a millisecond. Less is slower. */
+export const pieceByteSize = 4 * 1024 * 1024;
 
 /** More transfers at once do not move more bytes; they only take more pinned memory. */
 const activeTransferCountMax = 4;

@@ -1,8 +1,8 @@
 /** A copy of some kilobytes is over by then; nothing else on the thread notices so short a wait. */
 const spinNanoseconds = 10_000;
 
-/** So long the event loop asks every time it comes round, so that a millisecond is not lost. */
-const eagerNanoseconds = 500_000;
+/** So long the event loop asks every time it comes round, so that a timer's millisecond is not lost. */
+const eagerNanoseconds = 2_000_000;
 
 const longestDelayMilliseconds = 16;
 
@@ -17,7 +17,7 @@ export const yieldToEventLoop = nextTurn;
  * Waits for work of a GPU without blocking the event loop: CUDA tells that work is done only to
  * whoever asks.
  *
- * What is over in some microseconds is noticed at once. After half a millisecond the delays between
+ * What is over in some microseconds is noticed at once. After two milliseconds the delays between
  * two looks grow with the time that has passed, to an eighth of it: a wait becomes at most that much
  * longer (or a timer's millisecond), and a long one costs next to no CPU time.
  *

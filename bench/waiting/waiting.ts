@@ -70,6 +70,16 @@ function queueWork(stream: CudaStream, memories: AllocatedMemory[], milliseconds
   for (let i = 0; i < count; i++) copyBuffer(target, source, { stream });
 }
 
+/** Milliseconds that pass, and processor time in milliseconds, all threads together. */
+async function costOf(action: () => unknown): Promise<{ passed: number; cpu: number }> {
+  const before = process.cpuUsage();
+  const start = performance.now();
+  await action();
+  const passed = performance.now() - start;
+  const { user, system } = process.cpuUsage(before);
+  return { passed, cpu: (user + system) / 1000 };
+}
+
 async function measureIdle(byteSize: number): Promise<Sample["idle"]> {
   using stream = new CudaStream(0);
   using target = new AllocatedMemory(byteSize, "GPU");
@@ -77,17 +87,18 @@ async function measureIdle(byteSize: number): Promise<Sample["idle"]> {
   const memories = [target, source];
 
   queueWork(stream, memories, idleMilliseconds);
-  let start = performance.now();
-  stream.synchronize();
-  const blockedMilliseconds = performance.now() - start;
-
+  const blocked = await costOf(() => stream.synchronize());
   queueWork(stream, memories, idleMilliseconds);
-  const before = process.cpuUsage();
-  start = performance.now();
-  await stream.finished();
-  const waitedMilliseconds = performance.now() - start;
-  const { user, system } = process.cpuUsage(before);
-  return { waitedMilliseconds, blockedMilliseconds, cpuMilliseconds: (user + system) / 1000 };
+  const waited = await costOf(() => stream.finished());
+  // What the driver and a timer take when nobody asks.
+  queueWork(stream, memories, idleMilliseconds);
+  const slept = await costOf(() => Bun.sleep(Math.round(waited.passed)));
+  stream.synchronize();
+  return {
+    blockedMilliseconds: blocked.passed,
+    waitedMilliseconds: waited.passed,
+    cpuMilliseconds: waited.cpu - slept.cpu,
+  };
 }
 
 /** How many milliseconds later than it should a timer of a millisecond comes, again and again. */
@@ -164,7 +175,7 @@ function text({ shortCopies, idle, timers }: Sample): string {
   const note =
     `Work of ${formatNumber(idle.blockedMilliseconds)} ms was awaited for ` +
     `${formatNumber(idle.waitedMilliseconds)} ms, which took ${formatNumber(idle.cpuMilliseconds)} ` +
-    "ms of processor time. " +
+    "ms more of processor time than a timer. " +
     (isSimulated() ? "The GPU is simulated, and its threads are part of all of this." : "");
   return `${lines.join("\n")}\n\n${formatNote(note)}`;
 }
