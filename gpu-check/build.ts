@@ -1,0 +1,47 @@
+import { readFileSync, rmSync } from "node:fs";
+import { basename } from "node:path";
+import { poolLibraryPath, simulatorLibraryPath } from "../bench/native-paths.ts";
+import { broken, kept, skipped, type Step } from "./step.ts";
+
+const libraryPaths = [poolLibraryPath, simulatorLibraryPath];
+
+/** What compiled a library, as the compiler itself noted it there. */
+function compilersIn(libraryPath: string): string {
+  const text = readFileSync(libraryPath, "latin1");
+  return [...new Set(text.match(/(GCC: \([^\0]+|[^\0]*clang version [^\0]+)/g))].join(", ");
+}
+
+function versionOf(compiler: string): string {
+  const { stdout } = Bun.spawnSync([compiler, "--version"]);
+  return /release [^\n]+/.exec(stdout.toString())?.[0] ?? "of an unknown release";
+}
+
+export const build: Step = {
+  name: "build",
+  title: "Build the native libraries anew",
+  isAlwaysRun: true,
+  async run(context) {
+    for (const path of libraryPaths) rmSync(path, { force: true });
+    const { failure, output } = await context.runOrBreak("make builds the native libraries", {
+      argv: ["make", "all"],
+      timeoutSeconds: 120,
+      environment: { BUN: process.execPath },
+    });
+    if (failure !== "") return;
+    const commands = output.split("\n").filter((line) => line.includes(" -shared "));
+    const drivers = new Set(commands.map((command) => command.split(" ")[0]!));
+    for (const path of libraryPaths) {
+      const compilers = compilersIn(path);
+      const name = `${basename(path)} is new`;
+      context.add(
+        compilers === "" ? broken(name, "no compiler is named in it") : kept(name, compilers),
+      );
+    }
+    const name = "nvcc drove the compiler";
+    const [driver] = drivers;
+    const isNvcc = drivers.size === 1 && basename(driver!) === "nvcc";
+    if (isNvcc) context.add(kept(name, `${driver}, ${versionOf(driver!)}`));
+    else if (Bun.which("nvcc") === null) context.add(skipped(name, "there is no nvcc on the PATH"));
+    else context.add(broken(name, `it was ${[...drivers].join(", ") || "nothing"}`));
+  },
+};

@@ -1,0 +1,81 @@
+// Programs that the check runs: everything that touches a GPU, since what crashes or hangs there
+// must not take the report with it.
+
+import { appendFileSync } from "node:fs";
+import { linesOf } from "../bench/lines.ts";
+import { type Finding, parseFinding } from "./findings.ts";
+import { rootFolder } from "./paths.ts";
+import type { Ending, Program } from "./step.ts";
+
+export interface Listener {
+  onFinding(finding: Finding): void;
+  /** What the program printed besides is appended to this file. */
+  logPath: string;
+}
+
+/** The group of the program that runs. */
+let runningGroup: number | undefined;
+
+/** Kills the program that runs, with all that it started. */
+export function killRunning(): void {
+  if (runningGroup === undefined) return;
+  try {
+    process.kill(-runningGroup, "SIGKILL");
+  } catch {
+    // it has just ended
+  }
+}
+
+// A program has a process group to itself, so that it can be killed with all that it started; a
+// terminal's Ctrl-C does not reach it there.
+process.on("exit", killRunning);
+for (const [signal, number] of [
+  ["SIGINT", 2],
+  ["SIGTERM", 15],
+] as const) {
+  process.on(signal, () => process.exit(128 + number));
+}
+
+/** Runs a program in the repository's root; in `environment` a variable may be undefined: unset. */
+export async function runProgram(
+  { argv, timeoutSeconds, environment }: Program,
+  { onFinding, logPath }: Listener,
+): Promise<Ending> {
+  const child = Bun.spawn(argv, {
+    cwd: rootFolder,
+    env: { ...process.env, ...environment },
+    stdio: ["ignore", "pipe", "pipe"],
+    detached: true,
+  });
+  runningGroup = child.pid;
+  let isTimedOut = false;
+  const timer = setTimeout(() => {
+    isTimedOut = true;
+    killRunning();
+  }, timeoutSeconds * 1000);
+
+  const output: string[] = [];
+  const listen = async (stream: ReadableStream<Uint8Array>) => {
+    for await (const line of linesOf(stream)) {
+      const finding = stream === child.stdout ? parseFinding(line) : null;
+      if (finding !== null) onFinding(finding);
+      else {
+        output.push(line);
+        appendFileSync(logPath, `${line}\n`);
+      }
+    }
+  };
+  await Promise.all([listen(child.stdout), listen(child.stderr), child.exited]);
+  clearTimeout(timer);
+  killRunning(); // what it left behind
+  runningGroup = undefined;
+  return {
+    failure: isTimedOut ? `no end in ${timeoutSeconds} s` : failureOf(child),
+    output: output.join("\n"),
+  };
+}
+
+function failureOf({ exitCode, signalCode }: Bun.Subprocess): string {
+  if (signalCode !== null) return String(signalCode);
+  return exitCode === 0 ? "" : `exit code ${exitCode}`;
+}

@@ -1,0 +1,57 @@
+import { fileURLToPath } from "node:url";
+import { formatByteSize } from "../../examples/demo/text.ts";
+import { broken, kept, type Step, type StepContext } from "../step.ts";
+import type { GpuMachine } from "./probe.ts";
+
+const probePath = fileURLToPath(new URL("probe.ts", import.meta.url));
+
+/** Asks in a process of its own. `null`, and a broken promise, where that fails. */
+export async function probe(context: StepContext): Promise<GpuMachine | null> {
+  const { failure, output } = await context.runOrBreak("the CUDA runtime answers", {
+    argv: [process.execPath, probePath],
+    timeoutSeconds: 60,
+  });
+  return failure === "" ? (JSON.parse(output.split("\n").at(-1)!) as GpuMachine) : null;
+}
+
+/** 13020 is CUDA 13.2. */
+function cudaVersion(version: number): string {
+  return `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`;
+}
+
+export function gpuMachineLines(machine: GpuMachine): string {
+  const { cudartPath, runtimeVersion, driverVersion, gpus } = machine;
+  const gpuLines = gpus.map(
+    ({ deviceId, name, driver, computeCapability, totalByteSize }) =>
+      `  GPU ${deviceId}: ${name}, compute capability ${computeCapability.toFixed(1)}, ` +
+      `${formatByteSize(totalByteSize)}, driver ${driver}`,
+  );
+  return [
+    ...gpuLines,
+    `  CUDA runtime ${cudaVersion(runtimeVersion)}, driver for CUDA ${cudaVersion(driverVersion)}`,
+    `  ${cudartPath}`,
+  ].join("\n");
+}
+
+export const machine: Step = {
+  name: "machine",
+  title: "Look at the machine",
+  isAlwaysRun: true,
+  async run(context) {
+    const found = await probe(context);
+    if (found === null) return;
+    context.report.gpuMachine = found;
+    const { cudartPath, isSimulator, gpus, supportedGpus } = found;
+    console.log(gpuMachineLines(found));
+    const runtime = context.options.isRehearsal
+      ? "the CUDA runtime is the simulator, as was asked"
+      : "the CUDA runtime is a real one";
+    context.add((isSimulator === context.options.isRehearsal ? kept : broken)(runtime, cudartPath));
+    context.add(
+      (supportedGpus.length > 0 ? kept : broken)(
+        "there is a GPU that can have a pool",
+        `${supportedGpus.length} of ${gpus.length}`,
+      ),
+    );
+  },
+};

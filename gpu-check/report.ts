@@ -1,0 +1,95 @@
+import { mkdirSync } from "node:fs";
+import { dirname } from "node:path";
+import { type Column, tableHead, tableLine } from "../examples/demo/text.ts";
+import { formatFigures, formatNumber } from "../bench/format.ts";
+import type { Machine } from "../bench/machine.ts";
+import type { BenchReport } from "../bench/report.ts";
+import { median } from "../bench/statistics.ts";
+import type { Check, Figure, Skipped } from "./findings.ts";
+import type { GpuMachine } from "./machine/probe.ts";
+
+type OfStep<Type> = Type & { step: string };
+
+/** The JSON file. */
+export interface Report {
+  /** Changes when what is below changes its meaning. */
+  formatVersion: 1;
+  /** On the simulator: no figure means anything. */
+  isRehearsal: boolean;
+  /** It was only shown that everything runs: no figure means anything. */
+  isQuick: boolean;
+  /** Whether it came to its end and broke no promise. */
+  isPassed: boolean;
+  durationSeconds: number;
+  machine: Machine & { bunPath: string };
+  /** `null` before it was looked at. */
+  gpuMachine: GpuMachine | null;
+  checks: OfStep<Check>[];
+  /** What was not done, and why. */
+  skipped: OfStep<Skipped>[];
+  figures: OfStep<Figure>[];
+  /** What the benchmark's own sections said. */
+  bench: BenchReport | null;
+}
+
+export async function writeReport(path: string, report: Report): Promise<void> {
+  mkdirSync(dirname(path), { recursive: true });
+  await Bun.write(path, `${JSON.stringify(report, null, 1)}\n`);
+}
+
+const checkColumns: readonly Column[] = [
+  { title: "step", width: 9, align: "left" },
+  { title: "check", width: 76, align: "left" },
+  { title: "verdict", width: 7, align: "left" },
+];
+
+/** Every check, and what was skipped. */
+export function checksTable({ checks, skipped }: Report): string {
+  const lines = [
+    ...checks.map(({ step, name, isKept }) => [step, name, isKept ? "OK" : "BROKEN"]),
+    ...skipped.map(({ step, name }) => [step, name, "skipped"]),
+  ].map((cells) => tableLine(checkColumns, cells));
+  return [tableHead(checkColumns), ...lines].join("\n");
+}
+
+const figureColumns: readonly Column[] = [
+  { title: "what", width: 30, align: "left" },
+  { title: "by", width: 36, align: "left" },
+  { title: "", width: 11, align: "right" },
+  { title: "unit", width: 4, align: "left" },
+  { title: "/ first", width: 7, align: "right" },
+];
+
+/** Every figure, and how many times the first of its row it is. */
+export function figuresTable({ figures }: Report): string {
+  const rows = Map.groupBy(figures, ({ row }) => row);
+  const lines = [...rows.values()].flatMap((row) =>
+    row.map(({ row: title, contestant, unit, rounds }, index) => {
+      const ratio = median(rounds) / median(row[0]!.rounds);
+      return tableLine(figureColumns, [
+        index === 0 ? title : "",
+        contestant,
+        formatFigures(rounds),
+        unit,
+        index === 0 ? "" : formatNumber(ratio),
+      ]);
+    }),
+  );
+  return [tableHead(figureColumns), ...lines].join("\n");
+}
+
+/** What it comes to, and the whole of what was broken or skipped. */
+export function endingLines({ checks, skipped, ...report }: Report, jsonPath: string): string {
+  const broken = checks.filter(({ isKept }) => !isKept);
+  const counts =
+    `${checks.length - broken.length} checks kept, ${broken.length} broken, ` +
+    `${skipped.length} skipped, in ${report.durationSeconds.toFixed(0)} s`;
+  return [
+    ...skipped.map(({ step, name, reason }) => `skipped: ${step}: ${name}: ${reason}`),
+    ...broken.map(({ step, name, detail }) => `BROKEN: ${step}: ${name}: ${detail}`),
+    report.isRehearsal ? "A rehearsal on the simulator: no figure means anything." : "",
+    `${counts}; everything is in ${jsonPath}.`,
+  ]
+    .filter((line) => line !== "")
+    .join("\n");
+}
