@@ -2,8 +2,10 @@ import { machineLines } from "../bench/report.ts";
 import { UsageError } from "../bench/options.ts";
 import { behaviour } from "./behaviour.ts";
 import { build } from "./build.ts";
+import { leftovers } from "./leftovers.ts";
 import { machine } from "./machine/machine.ts";
 import { parseGpuCheckOptions } from "./options.ts";
+import { faults, state } from "./promises/promises.ts";
 import { checksTable, endingLines, figuresTable, writeReport } from "./report.ts";
 import { Run } from "./run.ts";
 import type { Step } from "./step.ts";
@@ -15,7 +17,7 @@ import type { Step } from "./step.ts";
 // It ends with 0 where every promise was kept, with 1 after the step in which the first was broken,
 // and with 2 where it was not called properly. The report is written after each step.
 
-const steps: readonly Step[] = [build, machine, behaviour];
+const steps: readonly Step[] = [build, machine, behaviour, faults, state, leftovers];
 
 async function main(argv: string[]): Promise<void> {
   const options = parseGpuCheckOptions(
