@@ -8,6 +8,7 @@ import { parseGpuCheckOptions } from "./options.ts";
 import { faults, state } from "./promises/promises.ts";
 import { checksTable, endingLines, figuresTable, writeReport } from "./report.ts";
 import { Run } from "./run.ts";
+import { speed } from "./speed/speed.ts";
 import type { Step } from "./step.ts";
 
 // `make gpu-check`, or `bun gpu-check/main.ts [OPTION]...`: everything that needs a real GPU. It
@@ -17,7 +18,7 @@ import type { Step } from "./step.ts";
 // It ends with 0 where every promise was kept, with 1 after the step in which the first was broken,
 // and with 2 where it was not called properly. The report is written after each step.
 
-const steps: readonly Step[] = [build, machine, behaviour, faults, state, leftovers];
+const steps: readonly Step[] = [build, machine, behaviour, faults, state, speed, leftovers];
 
 async function main(argv: string[]): Promise<void> {
   const options = parseGpuCheckOptions(
