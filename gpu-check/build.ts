@@ -1,4 +1,4 @@
-import { readFileSync, rmSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { poolLibraryPath, simulatorLibraryPath } from "../bench/native-paths.ts";
 import { broken, kept, skipped, type Step } from "./step.ts";
@@ -21,9 +21,9 @@ export const build: Step = {
   title: "Build the native libraries anew",
   isAlwaysRun: true,
   async run(context) {
-    for (const path of libraryPaths) rmSync(path, { force: true });
+    const start = Date.now();
     const { failure, output } = await context.runOrBreak("make builds the native libraries", {
-      argv: ["make", "all"],
+      argv: ["make", "--always-make", "all"],
       timeoutSeconds: 120,
       environment: { BUN: process.execPath },
     });
@@ -31,11 +31,9 @@ export const build: Step = {
     const commands = output.split("\n").filter((line) => line.includes(" -shared "));
     const drivers = new Set(commands.map((command) => command.split(" ")[0]!));
     for (const path of libraryPaths) {
-      const compilers = compilersIn(path);
-      const name = `${basename(path)} is new`;
-      context.add(
-        compilers === "" ? broken(name, "no compiler is named in it") : kept(name, compilers),
-      );
+      const isNew = statSync(path).mtimeMs >= start;
+      const compilers = compilersIn(path) || "an unknown compiler";
+      context.add((isNew ? kept : broken)(`${basename(path)} is new`, `built by ${compilers}`));
     }
     const name = "nvcc drove the compiler";
     const [driver] = drivers;

@@ -13,11 +13,11 @@ export interface Listener {
   logPath: string;
 }
 
-/** The group of the program that runs. */
+/** The process group of the program that runs, which is all that it started. */
 let runningGroup: number | undefined;
 
 /** Kills the program that runs, with all that it started. */
-export function killRunning(): void {
+function killRunning(): void {
   if (runningGroup === undefined) return;
   try {
     process.kill(-runningGroup, "SIGKILL");
@@ -26,17 +26,14 @@ export function killRunning(): void {
   }
 }
 
-// A program has a process group to itself, so that it can be killed with all that it started; a
-// terminal's Ctrl-C does not reach it there.
-process.on("exit", killRunning);
-for (const [signal, number] of [
-  ["SIGINT", 2],
-  ["SIGTERM", 15],
-] as const) {
-  process.on(signal, () => process.exit(128 + number));
+/** A program is in a process group of its own, where a terminal's Ctrl-C does not reach it. */
+export function killRunningOnExit(): void {
+  process.on("exit", killRunning);
+  process.on("SIGINT", () => process.exit(130));
+  process.on("SIGTERM", () => process.exit(143));
 }
 
-/** Runs a program in the repository's root; in `environment` a variable may be undefined: unset. */
+/** Runs a program in the repository's root. */
 export async function runProgram(
   { argv, timeoutSeconds, environment }: Program,
   { onFinding, logPath }: Listener,

@@ -1,5 +1,5 @@
-import { broken, kept, type Step } from "./step.ts";
 import { probe } from "./machine/machine.ts";
+import { broken, kept, type Step } from "./step.ts";
 
 /**
  * A process that ends takes its memory with it, so what can be left over is a process: the context
@@ -10,6 +10,7 @@ const toleranceByteSize = 64 * 1024 ** 2;
 export const leftovers: Step = {
   name: "leftovers",
   title: "Look for what was left behind",
+  isAlwaysRun: true,
   async run(context) {
     const before = context.report.gpuMachine!;
     const after = await probe(context);

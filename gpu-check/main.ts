@@ -1,14 +1,18 @@
 import { machineLines } from "../bench/report.ts";
 import { UsageError } from "../bench/options.ts";
+import { bench } from "./bench.ts";
 import { behaviour } from "./behaviour.ts";
 import { build } from "./build.ts";
+import { killRunningOnExit } from "./child.ts";
 import { leftovers } from "./leftovers.ts";
 import { machine } from "./machine/machine.ts";
 import { parseGpuCheckOptions } from "./options.ts";
 import { faults, state } from "./promises/promises.ts";
+import { python } from "./python/python.ts";
 import { checksTable, endingLines, figuresTable, writeReport } from "./report.ts";
 import { Run } from "./run.ts";
 import { speed } from "./speed/speed.ts";
+import { startup } from "./startup/startup.ts";
 import type { Step } from "./step.ts";
 
 // `make gpu-check`, or `bun gpu-check/main.ts [OPTION]...`: everything that needs a real GPU. It
@@ -18,13 +22,25 @@ import type { Step } from "./step.ts";
 // It ends with 0 where every promise was kept, with 1 after the step in which the first was broken,
 // and with 2 where it was not called properly. The report is written after each step.
 
-const steps: readonly Step[] = [build, machine, behaviour, faults, state, speed, leftovers];
+const steps: readonly Step[] = [
+  build,
+  machine,
+  behaviour,
+  faults,
+  state,
+  speed,
+  python,
+  startup,
+  bench,
+  leftovers,
+];
 
 async function main(argv: string[]): Promise<void> {
   const options = parseGpuCheckOptions(
     argv,
     steps.filter(({ isAlwaysRun }) => !isAlwaysRun).map(({ name }) => name),
   );
+  killRunningOnExit();
   const run = new Run(options);
   const { report } = run;
   console.log(`bun-cuda-memory's check on a GPU\n\n${machineLines(report.machine)}`);

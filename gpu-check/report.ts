@@ -4,6 +4,7 @@ import { type Column, tableHead, tableLine } from "../examples/demo/text.ts";
 import { formatFigures, formatNumber } from "../bench/format.ts";
 import type { Machine } from "../bench/machine.ts";
 import type { BenchReport } from "../bench/report.ts";
+import type { Limit } from "../bench/section.ts";
 import { median } from "../bench/statistics.ts";
 import type { Check, Figure, Skipped } from "./findings.ts";
 import type { GpuMachine } from "./machine/probe.ts";
@@ -28,8 +29,8 @@ export interface Report {
   /** What was not done, and why. */
   skipped: OfStep<Skipped>[];
   figures: OfStep<Figure>[];
-  /** What the benchmark's own sections said. */
-  bench: BenchReport | null;
+  /** What the benchmark said, by section. */
+  bench: Record<string, BenchReport>;
 }
 
 export async function writeReport(path: string, report: Report): Promise<void> {
@@ -76,14 +77,23 @@ export function figuresTable({ figures }: Report): string {
   return [tableHead(figureColumns), ...lines].join("\n");
 }
 
-/** What it comes to, and the whole of what was broken or skipped. */
-export function endingLines({ checks, skipped, ...report }: Report, jsonPath: string): string {
+function missedLimits({ bench }: Report): Limit[] {
+  return Object.values(bench)
+    .flatMap(({ limits }) => limits)
+    .filter(({ value, isKept }) => value !== null && !isKept);
+}
+
+/** What it comes to, and the whole of what was skipped, missed or broken. */
+export function endingLines(report: Report, jsonPath: string): string {
+  const { checks, skipped } = report;
   const broken = checks.filter(({ isKept }) => !isKept);
+  const missed = report.isQuick || report.isRehearsal ? [] : missedLimits(report);
   const counts =
     `${checks.length - broken.length} checks kept, ${broken.length} broken, ` +
     `${skipped.length} skipped, in ${report.durationSeconds.toFixed(0)} s`;
   return [
     ...skipped.map(({ step, name, reason }) => `skipped: ${step}: ${name}: ${reason}`),
+    ...missed.map(({ name, value, limit }) => `missed: bench: ${name}: ${value}, at most ${limit}`),
     ...broken.map(({ step, name, detail }) => `BROKEN: ${step}: ${name}: ${detail}`),
     report.isRehearsal ? "A rehearsal on the simulator: no figure means anything." : "",
     `${counts}; everything is in ${jsonPath}.`,

@@ -34,7 +34,7 @@ export class Run implements StepContext {
       checks: [],
       skipped: [],
       figures: [],
-      bench: null,
+      bench: {},
     };
     rmSync(workFolder, { recursive: true, force: true });
     mkdirSync(workFolder, { recursive: true });
