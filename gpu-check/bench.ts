@@ -23,7 +23,9 @@ async function runSection(context: StepContext, section: string): Promise<BenchR
     argv: [
       process.execPath,
       "bench/main.ts",
-      ...["--only", section, "--rounds", String(isQuick ? 1 : roundCount), "--json", jsonPath],
+      `--only=${section}`,
+      `--rounds=${isQuick ? 1 : roundCount}`,
+      `--json=${jsonPath}`,
       ...(isQuick ? ["--quick"] : []),
     ],
     timeoutSeconds: 150,
@@ -33,24 +35,25 @@ async function runSection(context: StepContext, section: string): Promise<BenchR
   return (await Bun.file(jsonPath).json()) as BenchReport;
 }
 
+function judge(context: StepContext, { limits }: BenchReport): void {
+  for (const { name, value, limit, unit, isKept } of limits) {
+    if (!context.options.areFiguresJudged) context.add(skipped(name, "figures mean nothing here"));
+    else if (value === null) context.add(skipped(name, "it was not measured"));
+    else context.add((isKept ? kept : broken)(name, `${value} ${unit}, at most ${limit}`));
+  }
+}
+
 export const bench: Step = {
   name: "bench",
   title: `Run sections of the benchmark: ${Object.keys(sections).join(", ")}`,
   async run(context) {
-    const { isQuick, isRehearsal } = context.options;
     for (const [section, { isAboutGpu }] of Object.entries(sections)) {
       const report = await runSection(context, section);
       if (report === null) return;
       context.report.bench[section] = report;
       const [reason] = Object.values(report.leftOut);
       if (reason !== undefined) context.add(skipped(section, reason));
-      if (!isAboutGpu) continue;
-      for (const { name, value, limit, unit, isKept } of report.limits) {
-        const detail = `${value} ${unit}, at most ${limit}`;
-        if (isQuick || isRehearsal) context.add(skipped(name, "no figure means anything here"));
-        else if (value === null) context.add(skipped(name, "it was not measured"));
-        else context.add((isKept ? kept : broken)(name, detail));
-      }
+      if (isAboutGpu) judge(context, report);
     }
   },
 };

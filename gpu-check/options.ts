@@ -6,6 +6,8 @@ export interface GpuCheckOptions {
   isRehearsal: boolean;
   /** Measures only to show that everything runs: the figures mean nothing. */
   isQuick: boolean;
+  /** Whether figures mean something: neither of the two. */
+  areFiguresJudged: boolean;
   /** The steps to run besides those that are always run; empty: all. */
   only: readonly string[];
   jsonPath: string;
@@ -41,7 +43,13 @@ export function parseGpuCheckOptions(
     }).values;
     const unknown = only.find((name) => !stepNames.includes(name));
     if (unknown !== undefined) throw new Error(`there is no step "${unknown}"`);
-    return { isRehearsal: rehearsal, isQuick: quick, only, jsonPath: json };
+    return {
+      isRehearsal: rehearsal,
+      isQuick: quick,
+      areFiguresJudged: !rehearsal && !quick,
+      only,
+      jsonPath: json,
+    };
   } catch (error) {
     throw new UsageError(`${(error as Error).message}\n${usage(stepNames)}`);
   }

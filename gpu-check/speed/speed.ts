@@ -8,8 +8,8 @@ const measurePath = fileURLToPath(new URL("measure.ts", import.meta.url));
 /** Serving from a pool has no point where the CUDA runtime itself is as fast. */
 function judge(context: StepContext, { name }: Row): void {
   const check = `${name}: this pool is faster than the CUDA runtime`;
-  if (context.options.isQuick || context.options.isRehearsal) {
-    context.add(skipped(check, "in a rehearsal, or a quick run, no figure means anything"));
+  if (!context.options.areFiguresJudged) {
+    context.add(skipped(check, "figures of a rehearsal, or a quick run, mean nothing"));
     return;
   }
   const [own, ...others] = context.report.figures.filter(({ row }) => row === name);
