@@ -1,25 +1,11 @@
-// CUDA as only the check needs it: what the package itself never calls.
-//
-// Nothing here is a struct: that of the device properties, which has the GPU's name, is laid out
-// anew by every version of CUDA. Attributes are the same in all of them.
+// The CUDA runtime of this process, as the check asks it. Opened when this is imported.
 
 import { dlopen } from "bun:ffi";
 import { cudart } from "../src/native/cudart.ts";
 import { cudaDeviceAttr } from "../src/native/cudart-symbols.ts";
 import { memoryLibrary } from "../src/native/memory-library.ts";
-
-const symbols = {
-  cudaPeekAtLastError: { args: [], returns: "i32" },
-  cudaMemGetInfo: { args: ["ptr", "ptr"], returns: "i32" },
-} as const;
-
-/** What the simulator has not. */
-const realSymbols = {
-  cudaDeviceGetPCIBusId: { args: ["ptr", "i32", "i32"], returns: "i32" },
-} as const;
-
-/** What only the simulator has. */
-const simulatorSymbols = { cudartSimClearFaults: { args: [], returns: "i32" } } as const;
+import { simulatorSymbols } from "../src/native/simulator-symbols.ts";
+import { checkSymbols, realSymbols } from "./cuda-symbols.ts";
 
 function requireRuntime() {
   const runtime = cudart();
@@ -33,7 +19,7 @@ export const runtime = requireRuntime();
 /** The library that the process agreed upon. */
 export const cudartPath = String(memoryLibrary.cudart_claim(new TextEncoder().encode("\0")));
 
-const extra = dlopen(cudartPath, symbols).symbols;
+const extra = dlopen(cudartPath, checkSymbols).symbols;
 
 /** @throws {Error} with CUDA's name and text of the error. */
 export function check(error: number, doing: string): void {
@@ -42,6 +28,7 @@ export function check(error: number, doing: string): void {
   throw new Error(`failed to ${doing}: ${text}: ${runtime.cudaGetErrorString(error)}`);
 }
 
+/** Whatever its file is called. */
 export function isSimulator(): boolean {
   try {
     dlopen(cudartPath, simulatorSymbols).close();
