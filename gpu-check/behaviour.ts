@@ -65,7 +65,7 @@ export const behaviour: Step = {
         ofFile.filter((test) => test.outcome === outcome).map(({ name }) => name);
       const failed = named("failed");
       const passedCount = named("passed").length;
-      if (failed.length > 0) context.add(broken(file, `failed: ${failed.join("; ")}\n${output}`));
+      if (failed.length > 0) context.add(broken(file, `${failed.join("\n")}\n${output}`));
       else if (passedCount > 0) context.add(kept(file, `${passedCount} tests passed`));
       for (const name of named("skipped")) {
         context.add(skipped(`${file}: ${name}`, "the test skips itself on this machine"));

@@ -62,9 +62,10 @@ export async function runProgram(
       }
     }
   };
-  await Promise.all([listen(child.stdout), listen(child.stderr), child.exited]);
+  // What it leaves behind goes with it, and lets go of its output.
+  const exited = child.exited.then(killRunning);
+  await Promise.all([listen(child.stdout), listen(child.stderr), exited]);
   clearTimeout(timer);
-  killRunning(); // what it left behind
   runningGroup = undefined;
   return {
     failure: isTimedOut ? `no end in ${timeoutSeconds} s` : failureOf(child),

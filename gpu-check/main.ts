@@ -16,8 +16,8 @@ import { startup } from "./startup/startup.ts";
 import type { Step } from "./step.ts";
 
 // `make gpu-check`, or `bun gpu-check/main.ts [OPTION]...`: everything that needs a real GPU. It
-// needs no network, and no package that would have to be installed. Any unknown option prints the
-// usage.
+// needs no network, and no package that would have to be installed, but the GPUs for itself: their
+// free memory is compared. Any unknown option prints the usage.
 //
 // It ends with 0 where every promise was kept, with 1 after the step in which the first was broken,
 // and with 2 where it was not called properly. The report is written after each step.
@@ -43,7 +43,9 @@ async function main(argv: string[]): Promise<void> {
   killRunningOnExit();
   const run = new Run(options);
   const { report } = run;
-  console.log(`bun-cuda-memory's check on a GPU\n\n${machineLines(report.machine)}`);
+  console.log(
+    `bun-cuda-memory's check on a GPU\n\n${machineLines(report.machine)}\n  ${process.execPath}`,
+  );
   for (const [index, step] of steps.entries()) {
     console.log(`\n[${index + 1}/${steps.length}] ${step.title}`);
     await run.do(step);

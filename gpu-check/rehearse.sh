@@ -31,8 +31,8 @@ rehearse() {
   printf '\n---- %s\n' "$1"
   env --chdir="$folder/sources" --unset=BUN_CUDA_MEMORY_CUDART --unset=BUN_INSTALL_CACHE_DIR \
     HOME="$folder/home" XDG_CACHE_HOME="$folder/home" PATH="$folder/traps:$PATH" \
-    CUDART_SIM_DEVICES="$2" "${without_network[@]}" \
-    make gpu-check BUN="$bun" GPU_CHECK_OPTIONS='--rehearsal --quick'
+    CUDART_SIM_DEVICES="$2" BUN="$bun" "${without_network[@]}" \
+    make gpu-check GPU_CHECK_OPTIONS='--rehearsal --quick'
   if [ -e "$folder/sources/node_modules" ]; then
     echo 'something was installed' >&2
     exit 1

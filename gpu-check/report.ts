@@ -77,6 +77,12 @@ export function figuresTable({ figures }: Report): string {
   return [tableHead(figureColumns), ...lines].join("\n");
 }
 
+/** The end of what a program printed, where it says why it ended. The report has all of it. */
+function lastLines(text: string): string {
+  const lines = text.split("\n");
+  return lines.length <= 40 ? text : ["…", ...lines.slice(-40)].join("\n");
+}
+
 function missedLimits({ bench }: Report): Limit[] {
   return Object.values(bench)
     .flatMap(({ limits }) => limits)
@@ -94,7 +100,7 @@ export function endingLines(report: Report, jsonPath: string): string {
   return [
     ...skipped.map(({ step, name, reason }) => `skipped: ${step}: ${name}: ${reason}`),
     ...missed.map(({ name, value, limit }) => `missed: bench: ${name}: ${value}, at most ${limit}`),
-    ...broken.map(({ step, name, detail }) => `BROKEN: ${step}: ${name}: ${detail}`),
+    ...broken.map(({ step, name, detail }) => `BROKEN: ${step}: ${name}: ${lastLines(detail)}`),
     report.isRehearsal ? "A rehearsal on the simulator: no figure means anything." : "",
     `${counts}; everything is in ${jsonPath}.`,
   ]

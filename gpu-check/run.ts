@@ -55,7 +55,7 @@ export class Run implements StepContext {
     } else {
       await this.#tryTo(step);
     }
-    this.report.durationSeconds = elapsedSeconds();
+    this.report.durationSeconds = process.uptime();
   }
 
   async #tryTo(step: Step): Promise<void> {
@@ -74,12 +74,15 @@ export class Run implements StepContext {
     else figures.push({ step, ...finding });
   }
 
+  secondsLeft(): number {
+    return Math.max(1, Math.floor(totalSeconds - process.uptime()));
+  }
+
   async run(program: Program): Promise<Ending> {
-    const leftSeconds = Math.max(1, totalSeconds - elapsedSeconds());
     return await runProgram(
       {
         ...program,
-        timeoutSeconds: Math.min(program.timeoutSeconds, Math.floor(leftSeconds)),
+        timeoutSeconds: Math.min(program.timeoutSeconds, this.secondsLeft()),
         environment: { ...this.#runtimeEnvironment(), ...program.environment },
       },
       {
@@ -108,8 +111,4 @@ export class Run implements StepContext {
     const found = this.report.gpuMachine;
     return found === null ? {} : { BUN_CUDA_MEMORY_CUDART: found.cudartPath };
   }
-}
-
-function elapsedSeconds(): number {
-  return process.uptime();
 }

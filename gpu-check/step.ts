@@ -1,4 +1,4 @@
-import type { Check, Figure, Finding, Skipped } from "./findings.ts";
+import type { Check, Finding, Skipped } from "./findings.ts";
 import type { GpuCheckOptions } from "./options.ts";
 import type { Report } from "./report.ts";
 
@@ -27,6 +27,8 @@ export interface StepContext {
   /** The same, and a program that does not end well is a broken promise. */
   runOrBreak(name: string, program: Program): Promise<Ending>;
   add(finding: Finding): void;
+  /** Until programs are killed because the whole check has to end. */
+  secondsLeft(): number;
 }
 
 /** A part of the check. It is over when it has said everything that it found. */
@@ -50,5 +52,3 @@ export function broken(name: string, detail: string): Check {
 export function skipped(name: string, reason: string): Skipped {
   return { kind: "skipped", name, reason };
 }
-
-export type { Check, Figure, Finding, Skipped };

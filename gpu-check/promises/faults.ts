@@ -40,7 +40,6 @@ function requireMessage(level: string, part: string): string {
 }
 
 createUseReset(gpus); // so that what CUDA makes only once, and keeps, is there before
-logged.length = 0;
 
 await check("a pool larger than the GPU is refused, and one that fits can follow", () => {
   const refusal = outcomeOf(() =>

@@ -7,8 +7,9 @@ import {
   copyBuffer,
   createMemoryManagers,
   CudaMemoryManager,
+  logged,
   PinnedMemoryManager,
-} from "../../src/index.ts";
+} from "../../test/support/package.ts";
 import * as cuda from "../cuda.ts";
 import { report } from "../findings.ts";
 
@@ -96,6 +97,7 @@ export function createUseReset(gpus: readonly number[]): void {
 export async function check(name: string, body: () => string | Promise<string>): Promise<void> {
   try {
     const before = deviceState();
+    logged.length = 0;
     const seen = await body();
     resetManagers();
     const change = requireUnchanged(before, deviceState());

@@ -27,7 +27,7 @@ export const speed: Step = {
       console.log(`  ${index + 1} of ${rows.length}: ${row.name}`);
       const { failure } = await context.runOrBreak(`${row.name}: the process ends well`, {
         argv: [process.execPath, measurePath, JSON.stringify(row), JSON.stringify(effort)],
-        timeoutSeconds: 60,
+        timeoutSeconds: 90,
       });
       if (failure !== "") return;
       judge(context, row);
