@@ -52,24 +52,30 @@ export async function runProgram(
   }, timeoutSeconds * 1000);
 
   const output: string[] = [];
-  const listen = async (stream: ReadableStream<Uint8Array>) => {
-    for await (const line of linesOf(stream)) {
-      const finding = stream === child.stdout ? parseFinding(line) : null;
+  let answer = "";
+  const print = (line: string) => {
+    output.push(line);
+    appendFileSync(logPath, `${line}\n`);
+  };
+  const hearFindings = async () => {
+    for await (const line of linesOf(child.stdout)) {
+      const finding = parseFinding(line);
       if (finding !== null) onFinding(finding);
-      else {
-        output.push(line);
-        appendFileSync(logPath, `${line}\n`);
-      }
+      else print((answer = line));
     }
+  };
+  const hearErrors = async () => {
+    for await (const line of linesOf(child.stderr)) print(line);
   };
   // What it leaves behind goes with it, and lets go of its output.
   const exited = child.exited.then(killRunning);
-  await Promise.all([listen(child.stdout), listen(child.stderr), exited]);
+  await Promise.all([hearFindings(), hearErrors(), exited]);
   clearTimeout(timer);
   runningGroup = undefined;
   return {
     failure: isTimedOut ? `no end in ${timeoutSeconds} s` : failureOf(child),
     output: output.join("\n"),
+    answer,
   };
 }
 

@@ -4,10 +4,12 @@ import type { Report } from "./report.ts";
 
 /** How a program ended. */
 export interface Ending {
-  /** `"exit code 1"`, `"SIGSEGV"`, `"no answer in 60 s"`; `""` where it ended well. */
+  /** `"exit code 1"`, `"SIGSEGV"`, `"no end in 60 s"`; `""` where it ended well. */
   failure: string;
   /** What it printed, findings left out, as a person would have seen it. */
   output: string;
+  /** The last line of that which was not about an error. */
+  answer: string;
 }
 
 export interface Program {

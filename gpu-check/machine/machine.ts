@@ -7,11 +7,11 @@ const probePath = fileURLToPath(new URL("probe.ts", import.meta.url));
 
 /** Asks in a process of its own. `null`, and a broken promise, where that fails. */
 export async function probe(context: StepContext): Promise<GpuMachine | null> {
-  const { failure, output } = await context.runOrBreak("the CUDA runtime answers", {
+  const { failure, answer } = await context.runOrBreak("the CUDA runtime answers", {
     argv: [process.execPath, probePath],
     timeoutSeconds: 60,
   });
-  return failure === "" ? (JSON.parse(output.split("\n").at(-1)!) as GpuMachine) : null;
+  return failure === "" ? (JSON.parse(answer) as GpuMachine) : null;
 }
 
 /** 13020 is CUDA 13.2. */

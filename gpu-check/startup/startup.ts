@@ -15,12 +15,12 @@ export const startup: Step = {
     for (let round = 0; round < roundCount; round++) {
       console.log(`  round ${round + 1} of ${roundCount}`);
       for (const program of orderOfRound(programs, round)) {
-        const { failure, output } = await context.runOrBreak("the process ends well", {
+        const { failure, answer } = await context.runOrBreak("the process ends well", {
           argv: [process.execPath, program],
           timeoutSeconds: 30,
         });
         if (failure !== "") return;
-        const measured = JSON.parse(output.split("\n").at(-1)!) as Record<string, number>;
+        const measured = JSON.parse(answer) as Record<string, number>;
         for (const [name, milliseconds] of Object.entries(measured)) {
           figures.set(name, [...(figures.get(name) ?? []), milliseconds]);
         }
