@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { type Column, tableHead, tableLine } from "../examples/demo/text.ts";
-import { formatFigures, formatNumber } from "../bench/format.ts";
+import { formatFigures, formatNote, formatNumber } from "../bench/format.ts";
 import type { Machine } from "../bench/machine.ts";
 import type { BenchReport } from "../bench/report.ts";
 import type { Limit } from "../bench/section.ts";
@@ -59,6 +59,14 @@ const figureColumns: readonly Column[] = [
   { title: "/ first", width: 7, align: "right" },
 ];
 
+const explanation =
+  "Medians of the rounds, ± half the distance from p10 to p90. ns: of an allocation with its free, " +
+  "called from TypeScript through bun:ffi, or from Python, whose loop alone is a line too. Live " +
+  "blocks: log-uniform 512 B-256 KiB, one drawn at random replaced by another. cudaMallocAsync " +
+  "gives memory in the order of one stream, which is synchronized once after each measurement, as a " +
+  "part of it, and where it says so in every free. It gives back to the driver whatever is free " +
+  "when it is synchronized, by default; keeping, nothing.";
+
 /** Every figure, and how many times the first of its row it is. */
 export function figuresTable({ figures }: Report): string {
   const rows = Map.groupBy(figures, ({ row }) => row);
@@ -74,7 +82,7 @@ export function figuresTable({ figures }: Report): string {
       ]);
     }),
   );
-  return [tableHead(figureColumns), ...lines].join("\n");
+  return [tableHead(figureColumns), ...lines, "", formatNote(explanation)].join("\n");
 }
 
 /** The end of what a program printed, where it says why it ended. The report has all of it. */
