@@ -9,7 +9,8 @@ folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT
 
 mkdir "$folder/sources" "$folder/home" "$folder/traps"
-tar --create --exclude=./build --exclude=./node_modules --exclude=./.git . |
+git ls-files -z --cached --others --exclude-standard |
+  tar --create --null --files-from=- --ignore-failed-read |
   tar --extract --directory "$folder/sources"
 
 # Whoever looks for these on the PATH finds a trap.

@@ -1,5 +1,7 @@
 import { fileURLToPath } from "node:url";
+import { realpathSync } from "node:fs";
 import { formatByteSize } from "../../examples/demo/text.ts";
+import { poolLibraryPath } from "../../bench/native-paths.ts";
 import { broken, kept, type Step, type StepContext } from "../step.ts";
 import type { GpuMachine } from "./probe.ts";
 
@@ -41,17 +43,17 @@ export const machine: Step = {
     const found = await probe(context);
     if (found === null) return;
     context.report.gpuMachine = found;
-    const { cudartPath, isSimulator, gpus, supportedGpus } = found;
     console.log(gpuMachineLines(found));
-    const runtime = context.options.isRehearsal
+    const { isRehearsal } = context.options;
+    const { nativeLibraryPaths, cudartPath, isSimulator, gpus, supportedGpus } = found;
+    const require = (name: string, holds: boolean, detail: string) =>
+      context.add((holds ? kept : broken)(name, detail));
+    require("the native library is the one that was built", nativeLibraryPaths.join() ===
+      realpathSync(poolLibraryPath), nativeLibraryPaths.join());
+    require(isRehearsal
       ? "the CUDA runtime is the simulator, as was asked"
-      : "the CUDA runtime is a real one";
-    context.add((isSimulator === context.options.isRehearsal ? kept : broken)(runtime, cudartPath));
-    context.add(
-      (supportedGpus.length > 0 ? kept : broken)(
-        "there is a GPU that can have a pool",
-        `${supportedGpus.length} of ${gpus.length}`,
-      ),
-    );
+      : "the CUDA runtime is a real one", isSimulator === isRehearsal, cudartPath);
+    require("there is a GPU that can have a pool", supportedGpus.length >
+      0, `${supportedGpus.length} of ${gpus.length}`);
   },
 };

@@ -1,5 +1,6 @@
 // What the CUDA runtime says of the machine, as a line of JSON: the last one that is printed.
 
+import { readFileSync } from "node:fs";
 import { getSupportedGpus } from "../../src/index.ts";
 import * as cuda from "../cuda.ts";
 import { namedGpuAt, namedGpus } from "./nvidia-smi.ts";
@@ -13,12 +14,19 @@ export interface Gpu extends cuda.MemoryInfo {
 }
 
 export interface GpuMachine {
+  /** Those of the package, where this process has them from. */
+  nativeLibraryPaths: string[];
   cudartPath: string;
   isSimulator: boolean;
   runtimeVersion: number;
   driverVersion: number;
   gpus: Gpu[];
   supportedGpus: number[];
+}
+
+function nativeLibraryPaths(): string[] {
+  const maps = readFileSync("/proc/self/maps", "utf8");
+  return [...new Set(maps.match(/\/\S*libbun_cuda_memory\S*/g))];
 }
 
 if (import.meta.main) {
@@ -30,6 +38,7 @@ if (import.meta.main) {
     ...namedGpuAt(named, cuda.pciBusId(deviceId)),
   }));
   const machine: GpuMachine = {
+    nativeLibraryPaths: nativeLibraryPaths(),
     cudartPath: cuda.cudartPath,
     isSimulator: cuda.isSimulator(),
     runtimeVersion: cuda.runtimeVersion(),
