@@ -52,7 +52,8 @@ async function main(argv: string[]): Promise<void> {
     report.isPassed = index === steps.length - 1 && !run.isBroken;
     await writeReport(options.jsonPath, report);
   }
-  console.log(`\n${checksTable(report)}\n\n${figuresTable(report)}`);
+  console.log(`\n${checksTable(report)}`);
+  if (report.figures.length > 0) console.log(`\n${figuresTable(report)}`);
   console.log(`\n${endingLines(report, options.jsonPath)}`);
   process.exitCode = report.isPassed ? 0 : 1;
 }
