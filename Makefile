@@ -5,6 +5,9 @@
 #   make demo        the example service on real files; TRACE=FILE replays another trace
 #   make test        every test
 #   make bench       speed and packing beside other allocators; TRACES=FOLDER packs its RMM logs too
+#   make gpu-check   everything that needs a real GPU, without network; one report of all of it
+#   make gpu-check-rehearsal
+#                    the same on the simulator, where nothing is installed and no network is
 #   make check       formatter, type check, linter, and stricter warnings for the C code
 #   make check-c     the C code's own tests under AddressSanitizer, UndefinedBehaviorSanitizer and
 #                    ThreadSanitizer, with gcc or clang
@@ -61,7 +64,7 @@ SIMULATOR_SOURCES := $(wildcard c/cudart_sim/*.c)
 FUZZ_SECONDS := 60
 CLANG        := clang
 
-.PHONY: all demo test bench check check-c fuzz format clean
+.PHONY: all demo test bench gpu-check gpu-check-rehearsal check check-c fuzz format clean
 all: $(POOL_LIBRARY) $(SIMULATOR_LIBRARY)
 
 $(POOL_LIBRARY): $(POOL_SOURCES) $(wildcard c/*.h) Makefile
@@ -89,6 +92,13 @@ test: all node_modules/.installed
 
 bench: all node_modules/.installed
 	$(BUN) bench/main.ts $(if $(TRACES),--traces $(TRACES))
+
+# Nothing is installed for it but bun, where none is given and none is on the PATH.
+gpu-check: | $(BUN)
+	$(BUN) gpu-check/main.ts $(GPU_CHECK_OPTIONS)
+
+gpu-check-rehearsal: | $(BUN)
+	BUN=$(BUN) gpu-check/rehearse.sh
 
 check: node_modules/.installed
 	$(BUN) fmt --check

@@ -1,6 +1,7 @@
 import { type Column, tableHead, tableLine } from "../../examples/demo/text.ts";
 import { compileProgram } from "../compile.ts";
 import { formatNote, formatNumber } from "../format.ts";
+import { linesOf } from "../lines.ts";
 import { poolLibraryPath, simulatorLibraryPath } from "../native-paths.ts";
 import { limitOf, type Limit, type Section, type SectionContext } from "../section.ts";
 import { median } from "../statistics.ts";
@@ -44,16 +45,6 @@ const programSources = [
   "native/random.h",
   "../c/cudart.h",
 ];
-
-async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
-  const decoder = new TextDecoder();
-  let rest = "";
-  for await (const chunk of stream) {
-    const lines = (rest + decoder.decode(chunk, { stream: true })).split("\n");
-    rest = lines.pop()!;
-    yield* lines;
-  }
-}
 
 async function measure({ roundCount = 15, isQuick, progress }: SectionContext): Promise<Measured> {
   progress.show("latency: compiling");

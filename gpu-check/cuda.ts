@@ -1,0 +1,103 @@
+// The CUDA runtime of this process, as the check asks it. Opened when this is imported.
+
+import { dlopen } from "bun:ffi";
+import { cudart } from "../src/native/cudart.ts";
+import { cudaDeviceAttr } from "../src/native/cudart-symbols.ts";
+import { memoryLibrary } from "../src/native/memory-library.ts";
+import { simulatorSymbols } from "../src/native/simulator-symbols.ts";
+import { checkSymbols, realSymbols } from "./cuda-symbols.ts";
+
+function requireRuntime() {
+  const runtime = cudart();
+  if (runtime === null) throw new Error("there is no CUDA runtime");
+  return runtime;
+}
+
+/** The package's own functions of the runtime. */
+export const runtime = requireRuntime();
+
+/** The library that the process agreed upon. */
+export const cudartPath = String(memoryLibrary.cudart_claim(new TextEncoder().encode("\0")));
+
+const extra = dlopen(cudartPath, checkSymbols).symbols;
+
+/** @throws {Error} with CUDA's name and text of the error. */
+export function check(error: number, doing: string): void {
+  if (error === 0) return;
+  const text = `${runtime.cudaGetErrorName(error)} (${error})`;
+  throw new Error(`failed to ${doing}: ${text}: ${runtime.cudaGetErrorString(error)}`);
+}
+
+/** Whatever its file is called. */
+export function isSimulator(): boolean {
+  try {
+    dlopen(cudartPath, simulatorSymbols).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function readInteger(doing: string, get: (value: Int32Array) => number): number {
+  const value = new Int32Array(new ArrayBuffer(4));
+  check(get(value), doing);
+  return value[0]!;
+}
+
+export const runtimeVersion = () =>
+  readInteger("read the runtime's version", (value) => runtime.cudaRuntimeGetVersion(value));
+
+export const driverVersion = () =>
+  readInteger("read the driver's version", (value) => runtime.cudaDriverGetVersion(value));
+
+export const deviceCount = () =>
+  readInteger("count the GPUs", (value) => runtime.cudaGetDeviceCount(value));
+
+export const currentDevice = () =>
+  readInteger("read the current GPU", (value) => runtime.cudaGetDevice(value));
+
+export function makeCurrent(deviceId: number): void {
+  check(runtime.cudaSetDevice(deviceId), `make GPU ${deviceId} current`);
+}
+
+/** The thread's last error, which stays. */
+export const lastError = () => extra.cudaPeekAtLastError();
+
+/** As the package compares it: 8.6 for major 8 and minor 6. */
+export function computeCapability(deviceId: number): number {
+  const read = (name: keyof typeof cudaDeviceAttr) =>
+    readInteger(`read ${name}`, (value) =>
+      runtime.cudaDeviceGetAttribute(value, cudaDeviceAttr[name], deviceId),
+    );
+  const major = read("cudaDevAttrComputeCapabilityMajor");
+  return major + read("cudaDevAttrComputeCapabilityMinor") / 10;
+}
+
+export interface MemoryInfo {
+  freeByteSize: number;
+  totalByteSize: number;
+}
+
+/** A GPU's memory. Creates this process's context on it, where there is none. */
+export function memoryInfo(deviceId: number): MemoryInfo {
+  const current = currentDevice();
+  makeCurrent(deviceId);
+  const free = new BigUint64Array(new ArrayBuffer(8));
+  const total = new BigUint64Array(new ArrayBuffer(8));
+  const error = extra.cudaMemGetInfo(free, total);
+  makeCurrent(current);
+  check(error, `read the memory of GPU ${deviceId}`);
+  return { freeByteSize: Number(free[0]), totalByteSize: Number(total[0]) };
+}
+
+/** Such as `"0000:00:05.0"`; `null` on the simulator. */
+export function pciBusId(deviceId: number): string | null {
+  if (isSimulator()) return null;
+  const text = new Uint8Array(new ArrayBuffer(32));
+  const real = dlopen(cudartPath, realSymbols);
+  check(
+    real.symbols.cudaDeviceGetPCIBusId(text, text.byteLength, deviceId),
+    `read the bus address of GPU ${deviceId}`,
+  );
+  return new TextDecoder().decode(text.subarray(0, text.indexOf(0)));
+}

@@ -1,0 +1,24 @@
+import { probe } from "./machine/machine.ts";
+import { broken, kept, type Step } from "./step.ts";
+
+/**
+ * A process that ends takes its memory with it, so what can be left over is a process: the context
+ * of one alone takes hundreds of MiB.
+ */
+const toleranceByteSize = 64 * 1024 ** 2;
+
+export const leftovers: Step = {
+  name: "leftovers",
+  title: "Look for what was left behind",
+  isAlwaysRun: true,
+  async run(context) {
+    const before = context.report.gpuMachine!;
+    const after = await probe(context);
+    for (const { deviceId, freeByteSize } of after?.gpus ?? []) {
+      const change = freeByteSize - before.gpus[deviceId]!.freeByteSize;
+      const isUnchanged = Math.abs(change) <= toleranceByteSize;
+      const detail = `it changed by ${change} bytes since the beginning`;
+      context.add((isUnchanged ? kept : broken)(`GPU ${deviceId} is as free as before`, detail));
+    }
+  },
+};

@@ -1,0 +1,50 @@
+// What the CUDA runtime says of the machine, as a line of JSON: the last one that is printed.
+
+import { readFileSync } from "node:fs";
+import { getSupportedGpus } from "../../src/index.ts";
+import * as cuda from "../cuda.ts";
+import { namedGpuAt, namedGpus } from "./nvidia-smi.ts";
+
+export interface Gpu extends cuda.MemoryInfo {
+  deviceId: number;
+  computeCapability: number;
+  /** `"unknown"`, as the driver, where the driver's own tool is not there to say. */
+  name: string;
+  driver: string;
+}
+
+export interface GpuMachine {
+  /** Those of the package, where this process has them from. */
+  nativeLibraryPaths: string[];
+  cudartPath: string;
+  isSimulator: boolean;
+  runtimeVersion: number;
+  driverVersion: number;
+  gpus: Gpu[];
+  supportedGpus: number[];
+}
+
+function nativeLibraryPaths(): string[] {
+  const maps = readFileSync("/proc/self/maps", "utf8");
+  return [...new Set(maps.match(/\/\S*libbun_cuda_memory\S*/g))];
+}
+
+if (import.meta.main) {
+  const named = namedGpus();
+  const gpus = Array.from({ length: cuda.deviceCount() }, (_, deviceId): Gpu => ({
+    deviceId,
+    computeCapability: cuda.computeCapability(deviceId),
+    ...cuda.memoryInfo(deviceId),
+    ...namedGpuAt(named, cuda.pciBusId(deviceId)),
+  }));
+  const machine: GpuMachine = {
+    nativeLibraryPaths: nativeLibraryPaths(),
+    cudartPath: cuda.cudartPath,
+    isSimulator: cuda.isSimulator(),
+    runtimeVersion: cuda.runtimeVersion(),
+    driverVersion: cuda.driverVersion(),
+    gpus,
+    supportedGpus: getSupportedGpus(),
+  };
+  console.log(JSON.stringify(machine));
+}

@@ -1,0 +1,95 @@
+// The process of one row: this pool and the CUDA runtime's allocators, which take turns.
+//
+//   bun measure.ts ROW EFFORT, both as JSON
+
+import type { Pointer } from "bun:ffi";
+import { fill } from "../../bench/replacement.ts";
+import { runRounds } from "../../bench/rounds.ts";
+import { calibrated } from "../../bench/speed/calibrated.ts";
+import { ownPairs } from "../../bench/speed/own-pairs.ts";
+import type { BlockSource } from "../../bench/speed/pairs.ts";
+import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../src/index.ts";
+import { cudartPath } from "../cuda.ts";
+import { report } from "../findings.ts";
+import {
+  cudaHostAlloc,
+  cudaMalloc,
+  openCuda,
+  openStreamOrdered,
+  type StreamOrdered,
+  UnavailableError,
+} from "./cuda-calls.ts";
+import { type Effort, poolByteSize, type Row, sequence } from "./rows.ts";
+
+const row = JSON.parse(process.argv[2]!) as Row;
+const effort = JSON.parse(process.argv[3]!) as Effort;
+const [gpu = 0] = getSupportedGpus();
+
+type Opener = () => BlockSource | StreamOrdered;
+
+/** The first one is what the others are compared with. */
+const openers: Record<Row["memoryType"], Record<string, Opener>> = {
+  GPU: {
+    "this pool": () => {
+      CudaMemoryManager.create({ memoryPoolByteSize: { [gpu]: poolByteSize } });
+      return {
+        alloc: (byteSize) => CudaMemoryManager.alloc(byteSize, gpu),
+        free: (address) => CudaMemoryManager.free(address as Pointer, gpu),
+      };
+    },
+    cudaMalloc: () => cudaMalloc,
+    // The best case: never a wait, and nothing is ever given back to the driver.
+    "cudaMallocAsync, keeping": () => openStreamOrdered(Infinity, false),
+    cudaMallocAsync: () => openStreamOrdered(0, false),
+    "cudaMallocAsync, free synchronized": () => openStreamOrdered(0, true),
+  },
+  CPU_PINNED: {
+    "this pool": () => {
+      PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: poolByteSize });
+      return {
+        alloc: (byteSize) => PinnedMemoryManager.alloc(byteSize).pointer,
+        free: (address) => PinnedMemoryManager.free(address as Pointer),
+      };
+    },
+    cudaHostAlloc: () => cudaHostAlloc,
+  },
+};
+
+async function prepare(name: string, source: BlockSource | StreamOrdered) {
+  const { timeOneBlock, timeReplacement } = await ownPairs();
+  const { workload } = row;
+  if ("use" in source) source.use();
+  const live =
+    workload.kind === "replacement" ? fill(source, workload.liveBlockCount, sequence) : null;
+  const time = (pairCount: number) =>
+    workload.kind === "one block"
+      ? timeOneBlock(source, workload.byteSize, pairCount)
+      : timeReplacement(source, live!, pairCount);
+  const timePairs =
+    "use" in source
+      ? (pairCount: number) => {
+          source.use();
+          const nanoseconds = time(pairCount);
+          const start = Bun.nanoseconds();
+          source.synchronize(); // what the calls only queued is part of their price
+          return nanoseconds + Bun.nanoseconds() - start;
+        }
+      : time;
+  const settlingPairCount = workload.kind === "replacement" ? workload.liveBlockCount : 1;
+  return calibrated({ figureName: name, settlingPairCount, timePairs }, effort.sliceNanoseconds);
+}
+
+openCuda(cudartPath, gpu);
+const contestants = [];
+for (const [name, open] of Object.entries(openers[row.memoryType])) {
+  try {
+    contestants.push(await prepare(name, open()));
+  } catch (error) {
+    if (!(error instanceof UnavailableError)) throw error;
+    report({ kind: "skipped", name: `${row.name}: ${name}`, reason: error.message });
+  }
+}
+const figures = await runRounds(contestants, effort.roundCount, () => {});
+for (const [contestant, rounds] of Object.entries(figures)) {
+  report({ kind: "figure", row: row.name, contestant, unit: "ns", rounds });
+}

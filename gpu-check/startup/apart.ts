@@ -1,0 +1,42 @@
+// The same start, its parts one after the other. What CUDA does once in a process it does in the
+// first call of its kind; so the pools come after the contexts, and show what they take alone.
+
+import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../src/index.ts";
+import { defaultCudaMemoryPoolByteSize } from "../../src/memory-managers.ts";
+import { cudart } from "../../src/native/cudart.ts";
+import { defaultPinnedMemoryPoolByteSize } from "../../src/pinned-memory-manager.ts";
+import { requireDefaultPools } from "./default-pools.ts";
+
+const milliseconds: Record<string, number> = {};
+
+function time<Result>(name: string, action: () => Result): Result {
+  const start = performance.now();
+  const result = action();
+  milliseconds[name] = performance.now() - start;
+  return result;
+}
+
+time("finding the CUDA runtime", () => cudart());
+const cuda = await import("../cuda.ts"); // which opens the runtime itself
+const gpus = time("getSupportedGpus()", () => getSupportedGpus());
+time("a context on each GPU", () => {
+  for (const gpu of gpus) {
+    cuda.makeCurrent(gpu);
+    cuda.check(cuda.runtime.cudaFree(null), "make a context");
+  }
+  cuda.makeCurrent(0);
+});
+time("PinnedMemoryManager.create()", () => PinnedMemoryManager.create());
+time("CudaMemoryManager.create()", () =>
+  CudaMemoryManager.create({
+    memoryPoolByteSize: Object.fromEntries(gpus.map((gpu) => [gpu, defaultCudaMemoryPoolByteSize])),
+  }),
+);
+requireDefaultPools();
+time("cudaHostAlloc of 256 MiB alone", () => {
+  const pointer = new BigUint64Array(new ArrayBuffer(8));
+  const portable = 1; // as the package asks for it
+  const error = cuda.runtime.cudaHostAlloc(pointer, defaultPinnedMemoryPoolByteSize, portable);
+  cuda.check(error, "pin memory");
+});
+console.log(JSON.stringify(milliseconds));

@@ -1,0 +1,12 @@
+import assert from "node:assert/strict";
+import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../src/index.ts";
+import { defaultCudaMemoryPoolByteSize } from "../../src/memory-managers.ts";
+import { defaultPinnedMemoryPoolByteSize } from "../../src/pinned-memory-manager.ts";
+
+/** A start that fell back is no start: the time of it means nothing. */
+export function requireDefaultPools(): void {
+  assert.equal(PinnedMemoryManager.totalByteSize, defaultPinnedMemoryPoolByteSize);
+  for (const gpu of getSupportedGpus()) {
+    assert.equal(CudaMemoryManager.stats(gpu).capacityByteSize, defaultCudaMemoryPoolByteSize);
+  }
+}
