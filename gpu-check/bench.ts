@@ -20,6 +20,8 @@ const sections: Readonly<Record<string, Section>> = {
   speed: { isAboutGpu: false, poolByteSize: replacementPoolByteSize(1_000_000) },
   workers: { isAboutGpu: false },
   latency: { isAboutGpu: false },
+  bandwidth: { isAboutGpu: true },
+  waiting: { isAboutGpu: true },
 };
 
 /** A section that begins with less time left than this might not end in time. */

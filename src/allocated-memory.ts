@@ -407,14 +407,15 @@ export class AllocatedMemory implements Disposable {
   }
 
   async #run(transfer: Transfer, stream: CudaStream | undefined): Promise<void> {
-    if (this.#memoryType !== memoryTypeNumber.MEMORY_GPU) {
-      await stream?.finished();
-      await transferOnHost(transfer);
-    } else if (stream === undefined) {
+    const isOnGpu = this.#memoryType === memoryTypeNumber.MEMORY_GPU;
+    if (stream !== undefined) {
+      const operation = { description: transfer.description, memories: [this] };
+      const run = isOnGpu ? transferOnStream : transferOnHost;
+      await queueTransfer(stream, operation, (native) => run(transfer, native));
+    } else if (isOnGpu) {
       await transferOnOwnStream(transfer, this.#memoryTypeId);
     } else {
-      const operation = { description: transfer.description, memories: [this] };
-      await queueTransfer(stream, operation, (native) => transferOnStream(transfer, native));
+      await transferOnHost(transfer);
     }
   }
 

@@ -64,15 +64,22 @@ function bytesOf({ bytes, description, isFreed }: Transfer, piece: Piece): Uint8
   if (isFreed()) {
     throw new MemoryError("UNAVAILABLE", `${description}: the memory was freed meanwhile`);
   }
-  const part = bytes.subarray(piece.offset, piece.offset + piece.byteSize);
-  if (part.byteLength < piece.byteSize) {
+  const end = piece.offset + piece.byteSize;
+  if (bytes.byteLength < end) {
     throw new MemoryError("INVALID_ARG", `${description}: the buffer was detached meanwhile`);
   }
-  return part;
+  return bytes.subarray(piece.offset, end);
 }
 
-/** Of host memory: without a GPU there is nothing to wait for. */
-export async function transferOnHost(transfer: Transfer): Promise<void> {
+/** Resolves when the stream has done what it was given so far. */
+async function reached(stream: MemoryStream): Promise<void> {
+  using point = new StreamPoint(stream);
+  await waitUntil(() => point.hasPassed());
+}
+
+/** Of host memory, after what the stream was given before. */
+export async function transferOnHost(transfer: Transfer, stream?: MemoryStream): Promise<void> {
+  if (stream !== undefined) await reached(stream);
   const copy = transfer.direction === "write" ? allocated_memory_write : allocated_memory_read;
   for (const piece of piecesOf(transfer)) {
     if (piece.offset > 0) await yieldToEventLoop();
@@ -259,17 +266,13 @@ async function readStaged(
 async function transferUnstaged(transfer: Transfer, stream: MemoryStream): Promise<void> {
   const copy =
     transfer.direction === "write" ? allocated_memory_write_on : allocated_memory_read_on;
-  const reached = async () => {
-    using point = new StreamPoint(stream);
-    await waitUntil(() => point.hasPassed());
-  };
   for (const piece of piecesOf(transfer)) {
     // CUDA would block the thread until the stream has come here.
-    await reached();
+    await reached(stream);
     if (piece.offset > 0) await yieldToEventLoop();
     const bytes = bytesOf(transfer, piece);
     const { location, byteOffset } = transfer;
     checkStatus(copy(location, byteOffset + piece.offset, bytes, piece.byteSize, stream));
   }
-  await reached();
+  await reached(stream);
 }

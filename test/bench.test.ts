@@ -220,6 +220,8 @@ describe("the benchmark", () => {
       "speed",
       "workers",
       "latency",
+      "bandwidth",
+      "waiting",
       "packing",
       "metadata",
     ]);
