@@ -10,6 +10,10 @@
 #                    ThreadSanitizer, with gcc or clang
 #   make fuzz        random calls of the pool, steered by coverage (needs clang), for a minute;
 #                    FUZZ_SECONDS=0 until it is stopped
+#   make package     what `bun pm pack` takes along: the libraries of every platform, built here (needs
+#                    gcc for both, on Debian gcc-aarch64-linux-gnu), JavaScript and type declarations
+#   make test-package  packs the package, and tries it as its users do
+#   make docs        the API reference, into build/docs
 #   make format      what the formatter can repair
 #   make clean
 #
@@ -37,7 +41,7 @@ endif
 WARNINGS := -Wall -Wextra -Werror
 # What `make check` asks of the C code beyond the build.
 STRICT_WARNINGS := -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wcast-align
-CFLAGS   := -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden -pthread $(LTO) $(WARNINGS)
+CFLAGS   := $(shell cat c/cc-options) -g $(LTO) $(WARNINGS)
 
 # Parts of the C library itself, in libraries of their own before glibc 2.34.
 LDLIBS   := -ldl -lpthread
@@ -61,11 +65,11 @@ SIMULATOR_SOURCES := $(wildcard c/cudart_sim/*.c)
 FUZZ_SECONDS := 60
 CLANG        := clang
 
-.PHONY: all demo test bench check check-c fuzz format clean
+.PHONY: all demo test bench check check-c fuzz package test-package docs format clean
 all: $(POOL_LIBRARY) $(SIMULATOR_LIBRARY)
 
-$(POOL_LIBRARY): $(POOL_SOURCES) $(wildcard c/*.h) Makefile
-$(SIMULATOR_LIBRARY): $(SIMULATOR_SOURCES) $(wildcard c/cudart_sim/*.h) Makefile
+$(POOL_LIBRARY): $(POOL_SOURCES) $(wildcard c/*.h) c/cc-options Makefile
+$(SIMULATOR_LIBRARY): $(SIMULATOR_SOURCES) $(wildcard c/cudart_sim/*.h) c/cc-options Makefile
 
 # Built under another name and moved into place, so that a process that starts meanwhile never
 # loads half a library.
@@ -90,6 +94,32 @@ test: all node_modules/.installed
 bench: all node_modules/.installed
 	$(BUN) bench/main.ts $(if $(TRACES),--traces $(TRACES))
 
+# The oldest glibc that the released libraries run with. -l: links even what a newer glibc has moved
+# into the C library proper, since an older one has it nowhere else.
+OLDEST_GLIBC     := 2.28
+RELEASE_CFLAGS   := $(shell cat c/cc-options) -include c/old_glibc.h -flto -flto-partition=none $(WARNINGS)
+RELEASE_LDLIBS   := -s -Wl,--no-as-needed -l:libdl.so.2 -l:libpthread.so.0
+RELEASE_FOLDERS  := prebuilt/linux-x64 prebuilt/linux-arm64
+POOL_RELEASES      := $(RELEASE_FOLDERS:%=%/libbun_cuda_memory.so)
+SIMULATOR_RELEASES := $(RELEASE_FOLDERS:%=%/libcudart_sim.so)
+
+$(POOL_RELEASES): $(POOL_SOURCES) $(wildcard c/*.h) c/cc-options Makefile
+$(SIMULATOR_RELEASES): $(SIMULATOR_SOURCES) $(wildcard c/cudart_sim/*.h) c/old_glibc.h c/cc-options Makefile
+prebuilt/linux-x64/%: TARGET := x86_64-linux-gnu
+prebuilt/linux-arm64/%: TARGET := aarch64-linux-gnu
+
+prebuilt/%.so:
+	@mkdir -p $(@D)
+	$(TARGET)-gcc -shared $(RELEASE_CFLAGS) $(filter %.c,$^) $(RELEASE_LDLIBS) -o $@.$$$$ && \
+	  OBJDUMP=$(TARGET)-objdump scripts/check-glibc.sh $(OLDEST_GLIBC) $@.$$$$ && \
+	  mv $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
+
+dist/index.js: $(shell find src -name '*.ts') tsconfig.json tsconfig.build.json node_modules/.installed
+	rm -rf dist
+	$(BUN) x --bun tsc -p tsconfig.build.json
+
+package: $(POOL_RELEASES) $(SIMULATOR_RELEASES) dist/index.js
+
 check: node_modules/.installed
 	$(BUN) fmt --check
 	$(BUN) check
@@ -106,4 +136,4 @@ format: node_modules/.installed
 	$(BUN) fmt
 
 clean:
-	rm -rf build node_modules
+	rm -rf build dist prebuilt node_modules

@@ -1,11 +1,42 @@
 import { dlopen } from "bun:ffi";
-import { fileURLToPath } from "node:url";
+import { findLibrary } from "./library-search.ts";
 import { simulatorSymbols } from "./simulator-symbols.ts";
 
-/** Absolute path of the simulator's library. */
-export const simulatorLibraryPath: string = fileURLToPath(
-  new URL("../../build/libcudart_sim.so", import.meta.url),
-);
+/** What a bundler took along, as in memory-library.ts. */
+function bundled(): URL[] {
+  const urls: URL[] = [];
+  const add = (path: string) => void urls.push(new URL(path, import.meta.url));
+  try {
+    add(require("../../build/libcudart_sim.so"));
+  } catch {}
+  try {
+    if (process.arch === "x64") add(require("../../prebuilt/linux-x64/libcudart_sim.so"));
+  } catch {}
+  try {
+    if (process.arch === "arm64") add(require("../../prebuilt/linux-arm64/libcudart_sim.so"));
+  } catch {}
+  return urls;
+}
+
+/**
+ * Absolute path of the simulator's library. Importing it does not load the simulator: that takes
+ * `BUN_CUDA_MEMORY_CUDART`, or a call of {@link CudartSimulator}.
+ *
+ * @throws {MemoryError} `UNAVAILABLE`, from the import, where there is no such library.
+ *
+ * @example
+ * ```ts
+ * // A server in a process of its own, on simulated GPUs.
+ * Bun.spawn(["bun", "server.ts"], {
+ *   env: { ...process.env, BUN_CUDA_MEMORY_CUDART: simulatorLibraryPath },
+ * });
+ * ```
+ */
+export const simulatorLibraryPath: string = findLibrary({
+  fileName: "libcudart_sim.so",
+  sourceFolder: "c/cudart_sim",
+  bundled,
+});
 
 type SimulatorFunctions = ReturnType<typeof dlopen<typeof simulatorSymbols>>["symbols"];
 
