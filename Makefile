@@ -120,6 +120,16 @@ dist/index.js: $(shell find src -name '*.ts') tsconfig.json tsconfig.build.json 
 
 package: $(POOL_RELEASES) $(SIMULATOR_RELEASES) dist/index.js
 
+# What needs a TypeScript older than the package's own.
+tools/node_modules/.installed: tools/package.json tools/bun.lock | $(BUN)
+	$(BUN) install --frozen-lockfile --cwd tools
+	@touch $@
+
+test-package: all node_modules/.installed tools/node_modules/.installed
+	rm -rf build/tarball
+	BUN='$(BUN)' $(BUN) pm pack --quiet --destination build/tarball
+	folder=$$(mktemp -d); TMPDIR=$$folder $(BUN) test ./test-package; status=$$?; rm -rf $$folder; exit $$status
+
 check: node_modules/.installed
 	$(BUN) fmt --check
 	$(BUN) check
@@ -136,4 +146,4 @@ format: node_modules/.installed
 	$(BUN) fmt
 
 clean:
-	rm -rf build dist prebuilt node_modules
+	rm -rf build dist prebuilt node_modules tools/node_modules

@@ -2,7 +2,7 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MemoryError } from "../memory-error.ts";
-import { buildLibrary, BuildError } from "./library-build.ts";
+import { BuildError, buildLibrary } from "./library-build.ts";
 import { platformName } from "./platform.ts";
 
 /** One of the package's native libraries. */
@@ -11,7 +11,7 @@ export interface NativeLibrary {
   /** The folder of its C sources, in the package's. */
   readonly sourceFolder: string;
   /** The environment variable that names a library to be used in its place. */
-  readonly variable?: string;
+  readonly overrideVariable?: string;
   /** In a bundle, where the bundler put the library's files, those of this platform. */
   readonly bundled: () => readonly URL[];
 }
@@ -25,11 +25,6 @@ function packageFolder(): string | null {
   return existsSync(join(folder, "c/bun_cuda_memory.h")) ? folder : null;
 }
 
-function whatToDo({ variable }: NativeLibrary): string {
-  const override = variable === undefined ? "" : `, or set ${variable} to the library's path`;
-  return `Install a C compiler (cc, or the one that $CC names)${override}.`;
-}
-
 /**
  * The absolute path of a native library. In this order:
  *
@@ -41,8 +36,8 @@ function whatToDo({ variable }: NativeLibrary): string {
  * @throws {MemoryError} `UNAVAILABLE`, with what was looked for and where.
  */
 export function findLibrary(library: NativeLibrary): string {
-  const { fileName, sourceFolder, variable, bundled } = library;
-  const override = variable === undefined ? undefined : process.env[variable];
+  const { fileName, sourceFolder, overrideVariable, bundled } = library;
+  const override = overrideVariable && process.env[overrideVariable];
   if (override) return resolve(override);
 
   const folder = packageFolder();
@@ -54,16 +49,23 @@ export function findLibrary(library: NativeLibrary): string {
   const found = candidates.find((path) => existsSync(path));
   if (found !== undefined) return found;
 
-  const missing = candidates.map((path) => `${path} is not there`);
+  const missing = candidates.map((path) => `${path} is not there; `).join("");
+  const orOverride = overrideVariable ? `, or set ${overrideVariable} to the library's path` : "";
+  const unavailable = (reason: string, advice: string) =>
+    new MemoryError(
+      "UNAVAILABLE",
+      `no native library ${fileName} for ${platform}: ${missing}${reason}. ${advice}${orOverride}.`,
+    );
+  if (folder === null) {
+    throw unavailable(
+      "a bundle has no C sources to build it from",
+      "Put the libraries that the bundler wrote where it wrote them, relative to the bundle",
+    );
+  }
   try {
-    if (folder === null) throw new BuildError("a bundle has no C sources to build it from");
     return buildLibrary(fileName, join(folder, sourceFolder), join(folder, "c/cc-options"));
   } catch (error) {
     if (!(error instanceof BuildError)) throw error;
-    throw new MemoryError(
-      "UNAVAILABLE",
-      `no native library ${fileName} for ${platform}: ${[...missing, error.message].join("; ")}. ` +
-        whatToDo(library),
-    );
+    throw unavailable(error.message, "Install a C compiler (cc, or the one that $CC names)");
   }
 }

@@ -22,20 +22,28 @@ function bundled(): URL[] {
   return urls;
 }
 
+const overrideVariable = "BUN_CUDA_MEMORY_LIBRARY";
+
+function cannotLoad(path: string, { message }: Error): MemoryError {
+  const subject = process.env[overrideVariable]
+    ? `${overrideVariable} names ${path}, which`
+    : `the native library ${path}`;
+  // An executable has its files in itself, where the loader of libraries does not see them.
+  const advice = path.startsWith("/$bunfs/") ? "; Bun unpacks it into $TMPDIR, or /tmp" : "";
+  return new MemoryError("UNAVAILABLE", `${subject} cannot be loaded: ${message}${advice}`);
+}
+
 function open() {
   const path = findLibrary({
     fileName: "libbun_cuda_memory.so",
     sourceFolder: "c",
-    variable: "BUN_CUDA_MEMORY_LIBRARY",
+    overrideVariable,
     bundled,
   });
   try {
     return dlopen(path, memorySymbols).symbols;
   } catch (error) {
-    throw new MemoryError(
-      "UNAVAILABLE",
-      `the native library ${path} cannot be loaded: ${(error as Error).message}`,
-    );
+    throw cannotLoad(path, error as Error);
   }
 }
 
