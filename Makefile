@@ -136,6 +136,10 @@ check: node_modules/.installed
 	$(BUN) x --bun oxlint --deny-warnings
 	$(CC) $(CFLAGS) $(STRICT_WARNINGS) -fsyntax-only $(POOL_SOURCES) $(SIMULATOR_SOURCES)
 
+docs: node_modules/.installed tools/node_modules/.installed
+	$(BUN) tools/node_modules/typedoc/bin/typedoc
+	$(BUN) scripts/check-examples.ts build/docs/api.json
+
 check-c:
 	CC='$(CC)' test/c/check.sh
 

@@ -104,6 +104,7 @@ export function errorNumber(name: string): number | undefined {
   return accepted(result) ? number[0] : undefined;
 }
 
+/** What is allocated of one kind of simulated memory. */
 export interface LiveMemory {
   /** Number of allocations that are not freed. */
   readonly blockCount: number;
@@ -129,6 +130,7 @@ export function liveHostMemory(): LiveMemory {
   return { blockCount: Number(blockCount[0]), byteSize: Number(byteSize[0]) };
 }
 
+/** What exists of the objects that CUDA gives handles for. */
 export interface LiveHandles {
   /** Number of streams that were created and not destroyed. */
   readonly streamCount: number;
@@ -143,6 +145,7 @@ export function liveHandles(): LiveHandles {
   return { streamCount: Number(streams[0]), eventCount: Number(events[0]) };
 }
 
+/** How long a copy or memset takes, beyond what moving the bytes takes. */
 export interface Delay {
   /** Nanoseconds for each byte: 0.05 is 20 GB/s. */
   readonly nsPerByte: number;
