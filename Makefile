@@ -10,9 +10,10 @@
 #                    ThreadSanitizer, with gcc or clang
 #   make fuzz        random calls of the pool, steered by coverage (needs clang), for a minute;
 #                    FUZZ_SECONDS=0 until it is stopped
-#   make package     what `bun pm pack` takes along: the libraries of every platform, built here (needs
-#                    gcc for both, on Debian gcc-aarch64-linux-gnu), JavaScript and type declarations
-#   make test-package  packs the package, and tries it as its users do
+#   make package     what `bun pm pack` packs besides the sources: the libraries for x64 and arm64
+#                    (needs gcc for both: on Debian for x64, gcc-aarch64-linux-gnu), JavaScript, types
+#   make test-package
+#                    packs, and tries the package as its users do
 #   make docs        the API reference, into build/docs
 #   make format      what the formatter can repair
 #   make clean
@@ -41,7 +42,9 @@ endif
 WARNINGS := -Wall -Wextra -Werror
 # What `make check` asks of the C code beyond the build.
 STRICT_WARNINGS := -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wcast-align
-CFLAGS   := $(shell cat c/cc-options) -g $(LTO) $(WARNINGS)
+# Those without which the libraries would not be the same, for whoever else builds them too.
+OPTIONS  := $(shell cat c/cc-options)
+CFLAGS   := $(OPTIONS) -g $(LTO) $(WARNINGS)
 
 # Parts of the C library itself, in libraries of their own before glibc 2.34.
 LDLIBS   := -ldl -lpthread
@@ -94,24 +97,24 @@ test: all node_modules/.installed
 bench: all node_modules/.installed
 	$(BUN) bench/main.ts $(if $(TRACES),--traces $(TRACES))
 
-# The oldest glibc that the released libraries run with. -l: links even what a newer glibc has moved
-# into the C library proper, since an older one has it nowhere else.
-OLDEST_GLIBC     := 2.28
-RELEASE_CFLAGS   := $(shell cat c/cc-options) -include c/old_glibc.h -flto -flto-partition=none $(WARNINGS)
-RELEASE_LDLIBS   := -s -Wl,--no-as-needed -l:libdl.so.2 -l:libpthread.so.0
-RELEASE_FOLDERS  := prebuilt/linux-x64 prebuilt/linux-arm64
+# The libraries that are packed. In one partition: the linker would otherwise lose the old versions.
+# With libdl and libpthread as they are: an older glibc has there what a newer one has in libc.
+OLDEST_GLIBC       := 2.28
+RELEASE_CFLAGS     := $(OPTIONS) -include c/old_glibc.h -flto -flto-partition=none -s $(WARNINGS)
+RELEASE_LDLIBS     := -Wl,--no-as-needed -l:libdl.so.2 -l:libpthread.so.0
+RELEASE_FOLDERS    := prebuilt/linux-x64 prebuilt/linux-arm64
 POOL_RELEASES      := $(RELEASE_FOLDERS:%=%/libbun_cuda_memory.so)
 SIMULATOR_RELEASES := $(RELEASE_FOLDERS:%=%/libcudart_sim.so)
 
 $(POOL_RELEASES): $(POOL_SOURCES) $(wildcard c/*.h) c/cc-options Makefile
 $(SIMULATOR_RELEASES): $(SIMULATOR_SOURCES) $(wildcard c/cudart_sim/*.h) c/old_glibc.h c/cc-options Makefile
-prebuilt/linux-x64/%: TARGET := x86_64-linux-gnu
-prebuilt/linux-arm64/%: TARGET := aarch64-linux-gnu
+prebuilt/linux-x64/%: TRIPLET := x86_64-linux-gnu
+prebuilt/linux-arm64/%: TRIPLET := aarch64-linux-gnu
 
 prebuilt/%.so:
 	@mkdir -p $(@D)
-	$(TARGET)-gcc -shared $(RELEASE_CFLAGS) $(filter %.c,$^) $(RELEASE_LDLIBS) -o $@.$$$$ && \
-	  OBJDUMP=$(TARGET)-objdump scripts/check-glibc.sh $(OLDEST_GLIBC) $@.$$$$ && \
+	$(TRIPLET)-gcc -shared $(RELEASE_CFLAGS) $(filter %.c,$^) $(RELEASE_LDLIBS) -o $@.$$$$ && \
+	  OBJDUMP=$(TRIPLET)-objdump scripts/check-glibc.sh $(OLDEST_GLIBC) $@.$$$$ && \
 	  mv $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
 
 dist/index.js: $(shell find src -name '*.ts') tsconfig.json tsconfig.build.json node_modules/.installed

@@ -38,6 +38,15 @@ test("runs without a GPU and without a CUDA runtime, and says so", async () => {
   expect(stderr).toContain("falling back to non-pinned system memory");
 });
 
+test("says what is the matter on another system", async () => {
+  const source = `
+    Object.defineProperty(process, "platform", { value: "darwin" });
+    await import("bun-cuda-memory").catch(({ code, message }) => console.log(code, message));
+  `;
+  const output = await outputOf(["bun", "-e", source], folder);
+  expect(output).toBe("UNAVAILABLE bun-cuda-memory needs Linux, not darwin\n");
+});
+
 test("is required as it is imported", async () => {
   const source = `console.log(require("bun-cuda-memory").parseMemoryOptions([]))`;
   expect(await outputOf(["bun", "-e", source], folder)).toBe("{}\n");

@@ -1,15 +1,23 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync } from "node:fs";
-import { existsSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
 import { homedir } from "node:os";
-import { join } from "node:path";
+import { isAbsolute, join } from "node:path";
 import { platformName } from "./platform.ts";
 
 /** Why a library could not be built. */
 export class BuildError extends Error {}
 
-/** The user's cache folder, as the XDG Base Directory Specification has it. */
+/** The user's cache folder. A relative path is to be ignored, says the XDG Base Directory Specification. */
 function cacheFolder(): string {
-  return process.env["XDG_CACHE_HOME"] || join(homedir(), ".cache");
+  const folder = process.env["XDG_CACHE_HOME"] ?? "";
+  return isAbsolute(folder) ? folder : join(homedir(), ".cache");
 }
 
 /** Names what is built from these files by this kind of machine: a home folder may be shared. */

@@ -37,6 +37,9 @@ function packageFolder(): string | null {
  */
 export function findLibrary(library: NativeLibrary): string {
   const { fileName, sourceFolder, overrideVariable, bundled } = library;
+  if (process.platform !== "linux") {
+    throw new MemoryError("UNAVAILABLE", `bun-cuda-memory needs Linux, not ${process.platform}`);
+  }
   const override = overrideVariable && process.env[overrideVariable];
   if (override) return resolve(override);
 
@@ -59,7 +62,7 @@ export function findLibrary(library: NativeLibrary): string {
   if (folder === null) {
     throw unavailable(
       "a bundle has no C sources to build it from",
-      "Put the libraries that the bundler wrote where it wrote them, relative to the bundle",
+      "Bundle with the package's libraries in place, and move them together with the bundle",
     );
   }
   try {

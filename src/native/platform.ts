@@ -4,13 +4,11 @@ interface Report {
 
 /** Whether the C library of this process is glibc, for which the prebuilt libraries are. */
 function hasGlibc(): boolean {
-  return (
-    (process.report?.getReport() as Report | undefined)?.header.glibcVersionRuntime !== undefined
-  );
+  const report = process.report?.getReport() as Report | undefined;
+  return report?.header.glibcVersionRuntime !== undefined;
 }
 
-/** What a native library is built for, such as `linux-x64`; with `-musl` where that is the C library. */
+/** What native libraries are built for: `linux-x64` and the like, with `-musl` where that is the C library. */
 export function platformName(): string {
-  const { platform, arch } = process;
-  return platform === "linux" && !hasGlibc() ? `${platform}-${arch}-musl` : `${platform}-${arch}`;
+  return `${process.platform}-${process.arch}${hasGlibc() ? "" : "-musl"}`;
 }
