@@ -97,10 +97,10 @@ test: all node_modules/.installed
 bench: all node_modules/.installed
 	$(BUN) bench/main.ts $(if $(TRACES),--traces $(TRACES))
 
-# The libraries that are packed. In one partition: the linker would otherwise lose the old versions.
-# With libdl and libpthread as they are: an older glibc has there what a newer one has in libc.
+# The libraries that are packed. They name libdl and libpthread, which the newer glibc that they are
+# linked with has no more use for: an older one has there what a newer one has in libc.
 OLDEST_GLIBC       := 2.28
-RELEASE_CFLAGS     := $(OPTIONS) -include c/old_glibc.h -flto -flto-partition=none -s $(WARNINGS)
+RELEASE_CFLAGS     := $(OPTIONS) -include c/old_glibc.h -flto -s $(WARNINGS)
 RELEASE_LDLIBS     := -Wl,--no-as-needed -l:libdl.so.2 -l:libpthread.so.0
 RELEASE_FOLDERS    := prebuilt/linux-x64 prebuilt/linux-arm64
 POOL_RELEASES      := $(RELEASE_FOLDERS:%=%/libbun_cuda_memory.so)
