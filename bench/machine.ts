@@ -1,6 +1,7 @@
 import { cpus, release } from "node:os";
 import { fileURLToPath } from "node:url";
 import { compilerVersion } from "./compile.ts";
+import { simulatorLibraryPath } from "./native-paths.ts";
 
 /** Where and with what a benchmark ran. */
 export interface Machine {
@@ -19,6 +20,11 @@ function git(...argv: string[]): string {
   const cwd = fileURLToPath(new URL("..", import.meta.url));
   const { exitCode, stdout } = Bun.spawnSync(["git", ...argv], { cwd });
   return exitCode === 0 ? stdout.toString().trim() : "";
+}
+
+/** Whether there is no GPU behind the CUDA runtime. */
+export function isSimulated(): boolean {
+  return process.env["BUN_CUDA_MEMORY_CUDART"] === simulatorLibraryPath;
 }
 
 export function describeMachine(): Machine {

@@ -3,14 +3,17 @@ import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RmmLogError } from "../examples/rmm-log.ts";
 import { describeMachine } from "./machine.ts";
+import { simulatorLibraryPath } from "./native-paths.ts";
 import { type BenchOptions, parseBenchOptions, UsageError } from "./options.ts";
 import { Progress } from "./progress.ts";
 import { type BenchReport, limitsTable, machineLines, writeReport } from "./report.ts";
 import type { Section } from "./section.ts";
+import { bandwidth } from "./bandwidth/bandwidth.ts";
 import { latency } from "./latency/latency.ts";
 import { metadata } from "./metadata/metadata.ts";
 import { packing } from "./packing/packing.ts";
 import { speed } from "./speed/speed.ts";
+import { waiting } from "./waiting/waiting.ts";
 import { workers } from "./workers/workers.ts";
 
 // `make bench`, or `bun bench/main.ts [OPTION]...`: how fast the pools are, and how tightly they
@@ -19,23 +22,29 @@ import { workers } from "./workers/workers.ts";
 // It ends with 0 where it ran through, also where a limit is missed (unless --strict: 1), with 1
 // where something failed, and with 2 where it was not called properly.
 
-const sections: readonly Section[] = [speed, workers, latency, packing, metadata];
-
-const simulatorPath = fileURLToPath(new URL("../build/libcudart_sim.so", import.meta.url));
+const sections: readonly Section[] = [
+  speed,
+  workers,
+  latency,
+  bandwidth,
+  waiting,
+  packing,
+  metadata,
+];
 
 /** Address space only: nothing ever touches this memory. */
 const simulatedDevices = `9.0:${2 ** 40}`;
 
 /**
  * Starts the benchmark again in this process's place, with the simulator and GPUs that are large
- * enough, unless the user chose a runtime. A process can choose only once. No GPU is needed, since
- * a pool that has been created makes no CUDA call.
+ * enough, unless the user chose a runtime. A process can choose only once. Most sections need no GPU,
+ * since a pool that has been created makes no CUDA call.
  */
 function chooseRuntime(): void {
   if (process.env["BUN_CUDA_MEMORY_CUDART"]) return;
   const env = {
     ...process.env,
-    BUN_CUDA_MEMORY_CUDART: simulatorPath,
+    BUN_CUDA_MEMORY_CUDART: simulatorLibraryPath,
     CUDART_SIM_DEVICES: simulatedDevices,
   };
   const argv = [process.execPath, fileURLToPath(import.meta.url), ...process.argv.slice(2)];

@@ -53,6 +53,14 @@ struct memory_location {
     double generation;
 };
 
+// A queue of work for a GPU. The id tells it from every other stream, also where CUDA gives a handle
+// again.
+struct memory_stream {
+    double handle; // a cudaStream_t
+    double device_id;
+    double id;
+};
+
 // This thread's last message; more than one are divided by newlines.
 MEMORY_EXPORT const char *memory_message(void);
 
@@ -88,9 +96,10 @@ MEMORY_EXPORT int32_t cuda_memory_reset(void);
 // message is a warning. MEMORY_ALREADY_EXISTS changes nothing.
 MEMORY_EXPORT int32_t pinned_memory_create(double byte_size);
 // A return above 0 is success too, with a message: a fallback of a kind that this process has not
-// been warned of yet, a line for each kind.
+// been warned of yet, a line for each kind. Where only blocks are in the way that streams still use,
+// it waits for them if it may.
 MEMORY_EXPORT int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
-                                          int32_t allow_nonpinned_fallback);
+                                          int32_t allow_nonpinned_fallback, int32_t may_wait);
 MEMORY_EXPORT int32_t pinned_memory_free(double address);
 MEMORY_EXPORT int32_t pinned_memory_stats(struct memory_pool_stats *stats);
 // How many non-pinned fallbacks live, which no pool's statistics tell.
@@ -102,20 +111,71 @@ MEMORY_EXPORT int32_t pinned_memory_reset(void);
 // As pinned_memory_alloc().
 MEMORY_EXPORT int32_t allocated_memory_alloc(struct memory_location *location, double byte_size,
                                              double memory_type, double device_id);
+// The same for use on a stream (or null), and with a choice: where only blocks are in the way that
+// streams still use, a request waits for them if it may, and falls back if not.
+MEMORY_EXPORT int32_t allocated_memory_alloc_with(struct memory_location *location,
+                                                  double byte_size, double memory_type,
+                                                  double device_id,
+                                                  const struct memory_stream *stream,
+                                                  int32_t may_wait);
 // Memory whose manager was reset is gone already, and freeing it does nothing.
 MEMORY_EXPORT int32_t allocated_memory_free(double address, double memory_type, double device_id,
                                             double generation);
-// The bytes of all three are in place when the call returns. The caller has checked that the ranges
-// lie inside the allocations, and that those of a copy do not overlap.
+// The memory goes back when the stream has done what it was given before. Where this fails the
+// memory lives on.
+MEMORY_EXPORT int32_t allocated_memory_free_after(const struct memory_location *location,
+                                                  const struct memory_stream *stream);
+// MEMORY_UNAVAILABLE where the memory went when its manager was reset.
+MEMORY_EXPORT int32_t allocated_memory_check(const struct memory_location *location);
+// The bytes are in place when these return. The caller has checked that the ranges lie inside the
+// allocations, and that those of a copy do not overlap.
 MEMORY_EXPORT int32_t allocated_memory_write(const struct memory_location *target,
                                              double target_offset, const void *source,
                                              double byte_size);
 MEMORY_EXPORT int32_t allocated_memory_read(const struct memory_location *source,
                                             double source_offset, void *target,
                                             double byte_size);
+MEMORY_EXPORT int32_t allocated_memory_fill(const struct memory_location *target, int32_t byte);
+// With a stream, a copy that a GPU takes part in is only queued on it; then the return is 1. One
+// between host memories is made at once in any case.
 MEMORY_EXPORT int32_t allocated_memory_copy(const struct memory_location *target,
                                             double target_offset,
                                             const struct memory_location *source,
-                                            double source_offset, double byte_size);
+                                            double source_offset, double byte_size,
+                                            const struct memory_stream *stream);
+// Bytes of ordinary memory, queued as they are. CUDA has taken them, or put them there, before it
+// returns, which may be only when the stream has done all that it was given before.
+MEMORY_EXPORT int32_t allocated_memory_write_on(const struct memory_location *target,
+                                                double target_offset, const void *source,
+                                                double byte_size,
+                                                const struct memory_stream *stream);
+MEMORY_EXPORT int32_t allocated_memory_read_on(const struct memory_location *source,
+                                               double source_offset, void *target,
+                                               double byte_size,
+                                               const struct memory_stream *stream);
+
+// ---- Streams
+
+MEMORY_EXPORT int32_t cuda_stream_create(struct memory_stream *stream, double device_id);
+// Work that is under way goes on.
+MEMORY_EXPORT int32_t cuda_stream_destroy(const struct memory_stream *stream);
+// One that was given back, or else a new one; of all threads, until a manager is reset.
+MEMORY_EXPORT int32_t cuda_stream_take(struct memory_stream *stream, double device_id);
+MEMORY_EXPORT int32_t cuda_stream_give(const struct memory_stream *stream);
+// MEMORY_OK where all work is done, 1 where it is not; an error of the work, once.
+MEMORY_EXPORT int32_t cuda_stream_query(const struct memory_stream *stream);
+MEMORY_EXPORT int32_t cuda_stream_synchronize(const struct memory_stream *stream);
+
+// The point after all that the stream has been given so far, to be given back; or 0.
+MEMORY_EXPORT double cuda_event_record(const struct memory_stream *stream);
+// As cuda_stream_query(), of the work up to that point.
+MEMORY_EXPORT int32_t cuda_event_query(double event);
+MEMORY_EXPORT void cuda_event_give(double event);
+
+// ---- Peer access
+
+// Lets each of these GPUs use the others' memory directly, where the hardware can. Goes on after a
+// failure; the message has a line for each.
+MEMORY_EXPORT int32_t peer_access_enable(const double *device_ids, int32_t device_count);
 
 #endif

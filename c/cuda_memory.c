@@ -5,7 +5,10 @@
 #include <stdatomic.h>
 
 #include "bun_cuda_memory.h"
+#include "cuda_event.h"
+#include "cuda_stream.h"
 #include "cudart.h"
+#include "deferred_free.h"
 #include "fallback.h"
 #include "lifecycle_lock.h"
 #include "memory_pool_stats.h"
@@ -103,6 +106,7 @@ static int32_t open_device_pools(const double *device_ids, const double *byte_si
 static void close_device_pools(void)
 {
     for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
+        deferred_free_drop(&device_pools[device].pool);
         pool_close(&device_pools[device].pool);
     }
 }
@@ -171,10 +175,8 @@ int32_t cuda_memory_create(const double *device_ids, const double *byte_sizes, i
     return status;
 }
 
-static int32_t reset(void)
+static int32_t give_reservations_back(void)
 {
-    is_created = false;
-    close_device_pools();
     if (!has_reservation()) return MEMORY_OK;
     int saved_device;
     int32_t status = cudart_get_device(&saved_device);
@@ -182,6 +184,18 @@ static int32_t reset(void)
     status = give_all_back();
     int32_t restored = cudart_set_device(saved_device);
     return status != MEMORY_OK ? status : restored;
+}
+
+static int32_t reset(void)
+{
+    is_created = false;
+    int32_t waited = cuda_stream_wait_for_all();
+    close_device_pools();
+    int32_t destroyed = cuda_event_destroy_idle();
+    if (destroyed == MEMORY_OK) destroyed = cuda_stream_destroy_idle();
+    int32_t status = give_reservations_back();
+    if (status == MEMORY_OK) status = destroyed;
+    return status == MEMORY_OK ? waited : status;
 }
 
 int32_t cuda_memory_reset(void)
@@ -213,7 +227,8 @@ double cuda_memory_alloc(double byte_size, double device_id)
     struct pool_block block;
     struct refusal refusal;
     refusal.status =
-        pool_alloc(cuda_memory_pool(device_id), whole_number(byte_size), &block, &refusal.full);
+        deferred_free_pool_alloc(cuda_memory_pool(device_id), whole_number(byte_size), &block,
+                                 &refusal.full);
     if (__builtin_expect(refusal.status == POOL_OK, 1)) return from_whole_number(block.address);
     const struct fallback nothing = {
         .byte_size = byte_size, .device_id = device_id, .cuda = &refusal};
@@ -241,6 +256,7 @@ int32_t cuda_memory_free(double address, double device_id)
 
 int32_t cuda_memory_stats(double device_id, struct memory_pool_stats *stats)
 {
+    deferred_free_reclaim();
     struct pool_stats exact;
     if (pool_read_stats(cuda_memory_pool(device_id), &exact) != POOL_OK) {
         return message_set(MEMORY_UNAVAILABLE, "failed to read the statistics of GPU %.0f: %s",

@@ -58,19 +58,36 @@ bool cudart_is_bound(void)
     return cudart.cudaMalloc != NULL; // all are bound or none is
 }
 
-int32_t cudart_check(int error, const char *function, const char *format, ...)
+static int32_t report(int error, const char *function, const char *format, va_list arguments)
 {
-    if (error == 0) return MEMORY_OK;
     char doing[256];
-    va_list arguments;
-    va_start(arguments, format);
     vsnprintf(doing, sizeof doing, format, arguments);
-    va_end(arguments);
     message_add("failed to %s: %s returned %s (%d): %s", doing, function,
                 cudart.cudaGetErrorName(error), error, cudart.cudaGetErrorString(error));
     // The error has been taken note of: this thread's next user of CUDA must not find it.
     (void)cudart.cudaGetLastError();
     return MEMORY_INTERNAL;
+}
+
+int32_t cudart_check(int error, const char *function, const char *format, ...)
+{
+    if (error == 0) return MEMORY_OK;
+    va_list arguments;
+    va_start(arguments, format);
+    int32_t status = report(error, function, format, arguments);
+    va_end(arguments);
+    return status;
+}
+
+int32_t cudart_check_done(int error, const char *function, const char *format, ...)
+{
+    if (error == 0) return MEMORY_OK;
+    if (error == CUDA_ERROR_NOT_READY) return 1; // of which CUDA keeps no note as an error
+    va_list arguments;
+    va_start(arguments, format);
+    int32_t status = report(error, function, format, arguments);
+    va_end(arguments);
+    return status;
 }
 
 int32_t cudart_get_device(int *device)
@@ -82,4 +99,18 @@ int32_t cudart_set_device(int device)
 {
     return cudart_check(cudart.cudaSetDevice(device), "cudaSetDevice", "make GPU %d current",
                         device);
+}
+
+int32_t cudart_enter_device(int device, int *saved_device)
+{
+    int32_t status = cudart_get_device(saved_device);
+    if (status != MEMORY_OK || *saved_device == device) return status;
+    return cudart_set_device(device);
+}
+
+int32_t cudart_leave_device(int device, int saved_device, int32_t status)
+{
+    if (saved_device == device) return status;
+    int32_t restored = cudart_set_device(saved_device);
+    return status != MEMORY_OK ? status : restored;
 }

@@ -19,7 +19,28 @@
     X(int, cudaHostAlloc, (void **pointer, size_t byte_size, unsigned int flags))                 \
     X(int, cudaFreeHost, (void *pointer))                                                         \
     X(int, cudaMemcpy, (void *target, const void *source, size_t byte_size, int kind))            \
-    X(int, cudaStreamSynchronize, (void *stream))
+    X(int, cudaMemcpyAsync,                                                                       \
+      (void *target, const void *source, size_t byte_size, int kind, void *stream))               \
+    X(int, cudaMemset, (void *target, int value, size_t byte_size))                               \
+    X(int, cudaDeviceSynchronize, (void))                                                         \
+    X(int, cudaDeviceCanAccessPeer, (int *can_access, int device, int peer_device))               \
+    X(int, cudaDeviceEnablePeerAccess, (int peer_device, unsigned int flags))                     \
+    X(int, cudaStreamCreateWithFlags, (void **stream, unsigned int flags))                        \
+    X(int, cudaStreamDestroy, (void *stream))                                                     \
+    X(int, cudaStreamQuery, (void *stream))                                                       \
+    X(int, cudaStreamSynchronize, (void *stream))                                                 \
+    X(int, cudaStreamWaitEvent, (void *stream, void *event, unsigned int flags))                  \
+    X(int, cudaEventCreateWithFlags, (void **event, unsigned int flags))                          \
+    X(int, cudaEventDestroy, (void *event))                                                       \
+    X(int, cudaEventRecord, (void *event, void *stream))                                          \
+    X(int, cudaEventQuery, (void *event))                                                         \
+    X(int, cudaEventSynchronize, (void *event))
+
+// cudaError_t values that mean something of their own here.
+enum {
+    CUDA_ERROR_NOT_READY = 600,
+    CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED = 704,
+};
 
 struct cudart {
 #define CUDART_MEMBER(result, name, parameters) result(*name) parameters;
@@ -38,9 +59,18 @@ bool cudart_is_bound(void);
 __attribute__((format(printf, 3, 4))) int32_t cudart_check(int error, const char *function,
                                                            const char *format, ...);
 
+// As cudart_check(), for a call that asks whether something is done: 1 where it is not.
+__attribute__((format(printf, 3, 4))) int32_t cudart_check_done(int error, const char *function,
+                                                                const char *format, ...);
+
 // The current device belongs to the calling thread and is the user's: whoever changes it saves it
 // before and restores it after.
 int32_t cudart_get_device(int *device);
 int32_t cudart_set_device(int device);
+
+// Makes a device current for a while. A call that returns MEMORY_OK is followed by one of
+// cudart_leave_device() with what it saved, which gives `status` or, where that is MEMORY_OK, its own.
+int32_t cudart_enter_device(int device, int *saved_device);
+int32_t cudart_leave_device(int device, int saved_device, int32_t status);
 
 #endif

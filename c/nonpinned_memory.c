@@ -4,8 +4,6 @@
 #include <search.h>
 #include <stdlib.h>
 
-#include "pool.h"
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void *live_blocks; // the C library's balanced tree; a block's address is its key
 static uint64_t live_count;
@@ -35,18 +33,26 @@ void *nonpinned_memory_alloc(uint64_t byte_size, uint64_t *allocated_generation)
     return track(pointer, allocated_generation);
 }
 
-bool nonpinned_memory_free(void *pointer, uint64_t wanted_generation)
+enum pool_status nonpinned_memory_forget(void *pointer, uint64_t wanted_generation)
 {
+    enum pool_status status = POOL_NOT_ALLOCATED;
     pthread_mutex_lock(&lock);
-    bool is_gone = wanted_generation != 0 && wanted_generation != generation;
-    bool is_live = !is_gone && tfind(pointer, &live_blocks, compare_addresses) != NULL;
-    if (is_live) {
+    if (wanted_generation != 0 && wanted_generation != generation) {
+        status = POOL_CLOSED;
+    } else if (tfind(pointer, &live_blocks, compare_addresses) != NULL) {
         tdelete(pointer, &live_blocks, compare_addresses);
         live_count--;
+        status = POOL_OK;
     }
     pthread_mutex_unlock(&lock);
-    if (is_live) free(pointer);
-    return is_live || is_gone;
+    return status;
+}
+
+bool nonpinned_memory_free(void *pointer, uint64_t wanted_generation)
+{
+    enum pool_status status = nonpinned_memory_forget(pointer, wanted_generation);
+    if (status == POOL_OK) free(pointer);
+    return status != POOL_NOT_ALLOCATED;
 }
 
 void nonpinned_memory_reset(void)

@@ -6,12 +6,17 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "pool.h"
+
 // Aligned like a pool's blocks. Null where the system refuses.
 void *nonpinned_memory_alloc(uint64_t byte_size, uint64_t *generation);
 
 // False where no allocation of this life starts at the address. With a generation other than 0,
 // memory of an earlier life is gone already, and that is success.
 bool nonpinned_memory_free(void *pointer, uint64_t generation);
+
+// As pool_free(), but the memory stays: the caller frees it with free() later.
+enum pool_status nonpinned_memory_forget(void *pointer, uint64_t generation);
 
 // Frees everything that lives.
 void nonpinned_memory_reset(void);

@@ -6,7 +6,10 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include "cuda_event.h"
+#include "cuda_stream.h"
 #include "cudart.h"
+#include "deferred_free.h"
 #include "lifecycle_lock.h"
 #include "memory_pool_stats.h"
 #include "message.h"
@@ -80,14 +83,26 @@ int32_t pinned_memory_create(double byte_size)
     return status;
 }
 
+static int32_t reset(void)
+{
+    is_created = false;
+    int32_t waited = cuda_stream_wait_for_all();
+    deferred_free_drop(&pool);
+    deferred_free_drop(NULL);
+    pool_close(&pool);
+    nonpinned_memory_reset();
+    int32_t destroyed = cuda_event_destroy_idle();
+    if (destroyed == MEMORY_OK) destroyed = cuda_stream_destroy_idle();
+    int32_t status = give_reservation_back();
+    if (status == MEMORY_OK) status = destroyed;
+    return status == MEMORY_OK ? waited : status;
+}
+
 int32_t pinned_memory_reset(void)
 {
     lifecycle_lock_exclusive();
     message_clear();
-    is_created = false;
-    pool_close(&pool);
-    nonpinned_memory_reset();
-    int32_t status = give_reservation_back();
+    int32_t status = reset();
     lifecycle_unlock();
     return status;
 }
@@ -107,10 +122,14 @@ static bool take_nonpinned(struct memory_location *location, double byte_size)
 }
 
 bool pinned_memory_take(struct memory_location *location, double byte_size,
-                        bool allow_nonpinned_fallback, struct refusal *pinned)
+                        bool allow_nonpinned_fallback, const struct deferred_request *request,
+                        struct refusal *pinned)
 {
     struct pool_block block;
-    pinned->status = pool_alloc(&pool, whole_number(byte_size), &block, &pinned->full);
+    uint64_t size = whole_number(byte_size);
+    pinned->status = request == NULL
+                         ? deferred_free_pool_alloc(&pool, size, &block, &pinned->full)
+                         : deferred_free_alloc(&pool, size, request, &block, &pinned->full);
     if (__builtin_expect(pinned->status != POOL_OK, 0)) {
         return allow_nonpinned_fallback && take_nonpinned(location, byte_size);
     }
@@ -122,7 +141,7 @@ bool pinned_memory_take(struct memory_location *location, double byte_size,
 }
 
 int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
-                            int32_t allow_nonpinned_fallback)
+                            int32_t allow_nonpinned_fallback, int32_t may_wait)
 {
     if (!is_created) {
         return message_set(MEMORY_UNAVAILABLE,
@@ -130,13 +149,23 @@ int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
                            "memory manager has not been created",
                            byte_size);
     }
+    const struct deferred_request request = {.may_wait = may_wait};
     struct refusal pinned;
-    bool is_served = pinned_memory_take(location, byte_size, allow_nonpinned_fallback, &pinned);
+    bool is_served = pinned_memory_take(location, byte_size, allow_nonpinned_fallback,
+                                        may_wait ? NULL : &request, &pinned);
     if (__builtin_expect(pinned.status == POOL_OK, 1)) return MEMORY_OK;
     const struct fallback fallback = {.byte_size = byte_size,
                                       .pinned = &pinned,
                                       .has_tried_nonpinned = allow_nonpinned_fallback};
     return is_served ? fallback_report_success(&fallback) : fallback_report_failure(&fallback);
+}
+
+static int32_t not_allocated(double address)
+{
+    return message_set(MEMORY_INVALID_ARG,
+                       "failed to free 0x%llx: no live allocation of system memory starts there "
+                       "(it was freed already, lies inside a block, or was never allocated here)",
+                       (unsigned long long)address);
 }
 
 int32_t pinned_memory_give(double address, int32_t memory_type, double generation)
@@ -147,10 +176,16 @@ int32_t pinned_memory_give(double address, int32_t memory_type, double generatio
     } else if (nonpinned_memory_free((void *)(uintptr_t)address, whole_number(generation))) {
         return MEMORY_OK;
     }
-    return message_set(MEMORY_INVALID_ARG,
-                       "failed to free 0x%llx: no live allocation of system memory starts there "
-                       "(it was freed already, lies inside a block, or was never allocated here)",
-                       (unsigned long long)address);
+    return not_allocated(address);
+}
+
+int32_t pinned_memory_give_after(const struct memory_location *location,
+                                 const struct memory_stream *stream)
+{
+    struct pool *its_pool = location->memory_type == MEMORY_CPU_PINNED ? &pool : NULL;
+    int32_t status = deferred_free_block(its_pool, whole_number(location->address),
+                                         whole_number(location->generation), stream);
+    return status == MEMORY_INVALID_ARG ? not_allocated(location->address) : status;
 }
 
 int32_t pinned_memory_free(double address)
@@ -178,6 +213,7 @@ int32_t pinned_memory_stats(struct memory_pool_stats *stats)
         return message_set(MEMORY_UNAVAILABLE, "failed to read the statistics of the pinned memory "
                            "pool: the pinned memory manager has not been created");
     }
+    deferred_free_reclaim();
     struct pool_stats exact = {0}; // of a pool that does not exist
     (void)pool_read_stats(&pool, &exact);
     *stats = memory_pool_stats_of(&exact);

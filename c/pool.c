@@ -34,7 +34,10 @@ struct node {
             uint32_t bin_previous; // 0 for the first of its bin
             uint32_t bin_next;
         };
-        uint32_t bucket_next; // while live
+        struct { // while live
+            uint32_t bucket_next;
+            uint32_t retired_number; // 0 unless retired
+        };
         uint32_t spare_next;  // while on the stack of spare nodes
     };
 };
@@ -376,22 +379,18 @@ static void index_insert(struct pool *pool, uint32_t number)
     struct node *node = node_at(pool, number);
     uint32_t *head = bucket_at(pool, bucket_of(pool, node->granule));
     node->bucket_next = *head;
+    node->retired_number = 0;
     *head = number;
 }
 
-// The live block that starts at the granule, no longer in the index; SENTINEL if there is none.
-static uint32_t index_remove(struct pool *pool, uint64_t granule)
+// The link to the live block that starts at the granule; one to the SENTINEL if there is none.
+static uint32_t *index_link(const struct pool *pool, uint64_t granule)
 {
     uint32_t *link = bucket_at(pool, bucket_of(pool, granule));
-    for (uint32_t number; (number = *link) != SENTINEL;) {
-        struct node *node = node_at(pool, number);
-        if (node->granule == granule) {
-            *link = node->bucket_next;
-            return number;
-        }
-        link = &node->bucket_next;
+    while (*link != SENTINEL && node_at(pool, *link)->granule != granule) {
+        link = &node_at(pool, *link)->bucket_next;
     }
-    return SENTINEL;
+    return link;
 }
 
 // ---- Splitting and joining
@@ -617,14 +616,18 @@ enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_b
     lock_acquire(&pool->lock);
     enum pool_status status = alloc_locked(pool, granule_count, block);
     if (__builtin_expect(status == POOL_FULL || status == POOL_OUT_OF_METADATA, 0)) {
-        pool->failed_allocation_count++;
-        if (full != NULL) read_stats_locked(pool, full);
+        if (full != NULL) {
+            pool->failed_allocation_count++;
+            read_stats_locked(pool, full);
+        }
     }
     lock_release(&pool->lock);
     return status;
 }
 
-static enum pool_status free_locked(struct pool *pool, uint64_t address, uint64_t generation)
+// The link to the live block at the address. It is retired or not, as the caller expects.
+static enum pool_status find_live(const struct pool *pool, uint64_t address, uint64_t generation,
+                                  bool is_retired, uint32_t **link)
 {
     if (pool->generation == 0) return POOL_CLOSED;
     if (generation != 0 && generation != pool->generation) return POOL_CLOSED;
@@ -633,20 +636,95 @@ static enum pool_status free_locked(struct pool *pool, uint64_t address, uint64_
     if (granule >= pool->granule_count || offset % POOL_GRANULE_BYTE_SIZE != 0) {
         return POOL_NOT_ALLOCATED;
     }
-    uint32_t number = index_remove(pool, granule);
-    if (number == SENTINEL) return POOL_NOT_ALLOCATED;
-    pool->live_block_count--;
-    uncount_live(pool, granule_count_of(node_at(pool, number)));
-    make_free(pool, number);
-    return POOL_OK;
+    *link = index_link(pool, granule);
+    if (**link == SENTINEL) return POOL_NOT_ALLOCATED;
+    bool found_retired = node_at(pool, **link)->retired_number != 0;
+    return found_retired == is_retired ? POOL_OK : POOL_NOT_ALLOCATED;
+}
+
+static inline enum pool_status free_block(struct pool *pool, uint64_t address, uint64_t generation,
+                                          bool is_retired)
+{
+    lock_acquire(&pool->lock);
+    uint32_t *link;
+    enum pool_status status = find_live(pool, address, generation, is_retired, &link);
+    if (__builtin_expect(status == POOL_OK, 1)) {
+        uint32_t number = *link;
+        *link = node_at(pool, number)->bucket_next;
+        pool->live_block_count--;
+        uncount_live(pool, granule_count_of(node_at(pool, number)));
+        make_free(pool, number);
+    }
+    lock_release(&pool->lock);
+    return status;
 }
 
 enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation)
 {
+    return free_block(pool, address, generation, false);
+}
+
+// ---- Retired blocks
+
+enum pool_status pool_free_retired(struct pool *pool, uint64_t address, uint64_t generation)
+{
+    return free_block(pool, address, generation, true);
+}
+
+enum pool_status pool_retire(struct pool *pool, uint64_t address, uint64_t generation,
+                             uint32_t number, uint64_t *block_byte_size)
+{
     lock_acquire(&pool->lock);
-    enum pool_status status = free_locked(pool, address, generation);
+    uint32_t *link;
+    enum pool_status status = find_live(pool, address, generation, false, &link);
+    if (status == POOL_OK) {
+        struct node *node = node_at(pool, *link);
+        node->retired_number = number;
+        *block_byte_size = granule_count_of(node) * POOL_GRANULE_BYTE_SIZE;
+    }
     lock_release(&pool->lock);
     return status;
+}
+
+enum pool_status pool_revive(struct pool *pool, uint64_t address, uint64_t generation)
+{
+    lock_acquire(&pool->lock);
+    uint32_t *link;
+    enum pool_status status = find_live(pool, address, generation, true, &link);
+    if (status == POOL_OK) node_at(pool, *link)->retired_number = 0;
+    lock_release(&pool->lock);
+    return status;
+}
+
+// Whether the block is free, or retired and not after the number.
+static bool is_free_without(const struct pool *pool, uint32_t number, uint32_t retired_number)
+{
+    if (number == SENTINEL) return false;
+    const struct node *node = node_at(pool, number);
+    if (!is_live(node)) return true;
+    return node->retired_number != 0 && (int32_t)(node->retired_number - retired_number) <= 0;
+}
+
+uint64_t pool_byte_size_without(struct pool *pool, uint64_t address)
+{
+    lock_acquire(&pool->lock);
+    uint64_t granule_count = 0;
+    uint32_t *link;
+    if (find_live(pool, address, 0, true, &link) == POOL_OK) {
+        const struct node *retired = node_at(pool, *link);
+        uint32_t last = retired->retired_number;
+        granule_count = granule_count_of(retired);
+        for (uint32_t number = retired->previous; is_free_without(pool, number, last);
+             number = node_at(pool, number)->previous) {
+            granule_count += granule_count_of(node_at(pool, number));
+        }
+        for (uint32_t number = retired->next; is_free_without(pool, number, last);
+             number = node_at(pool, number)->next) {
+            granule_count += granule_count_of(node_at(pool, number));
+        }
+    }
+    lock_release(&pool->lock);
+    return granule_count * POOL_GRANULE_BYTE_SIZE;
 }
 
 // ---- Looking at a pool

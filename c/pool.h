@@ -109,12 +109,25 @@ enum pool_status pool_open(struct pool *pool, uint64_t base, uint64_t byte_size)
 // Forgets all blocks and gives the tables back. The managed range is the caller's again.
 void pool_close(struct pool *pool);
 
-// `full`, if not null, receives the statistics of the very moment in which the pool was full.
+// `full` receives the statistics of the very moment in which the pool was full. Where it is null the
+// caller tries again, and the refusal is not counted.
 enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_block *block,
                             struct pool_stats *full);
 
 // With a generation other than 0, frees only if the pool was not reopened since.
 enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation);
+
+// A live block may be retired: its owner has freed it, but a GPU may still be using it. It stays in
+// use, pool_free() does not take it any more, and whoever retired it frees or revives it later.
+// Blocks are retired in the order of their numbers, which are above 0 and may wrap round.
+enum pool_status pool_retire(struct pool *pool, uint64_t address, uint64_t generation,
+                             uint32_t number, uint64_t *block_byte_size);
+enum pool_status pool_free_retired(struct pool *pool, uint64_t address, uint64_t generation);
+enum pool_status pool_revive(struct pool *pool, uint64_t address, uint64_t generation);
+
+// The bytes around a retired block that would be free in one piece if it and all that were retired
+// before it were freed. 0 for what is no retired block.
+uint64_t pool_byte_size_without(struct pool *pool, uint64_t address);
 
 enum pool_status pool_read_stats(struct pool *pool, struct pool_stats *stats);
 

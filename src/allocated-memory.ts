@@ -1,6 +1,14 @@
 import type { Pointer } from "bun:ffi";
 import { types } from "node:util";
-import { checkByteSize, checkDeviceId, invalidArgument, isWholeNumber } from "./arguments.ts";
+import {
+  checkByteSize,
+  checkDeviceId,
+  checkOptions,
+  invalidArgument,
+  isWholeNumber,
+} from "./arguments.ts";
+import { type CudaStream, isDisposedStream, nativeStreamOf, queueTransfer } from "./cuda-stream.ts";
+import { HostView, hostViewByteSizeMax } from "./host-view.ts";
 import { LeakGuard } from "./leak-guard.ts";
 import { log } from "./logger.ts";
 import { MemoryError } from "./memory-error.ts";
@@ -14,10 +22,20 @@ import {
   newLocation,
 } from "./native/memory-library.ts";
 import { memoryLocation as at, memoryStatus, memoryTypeNumber } from "./native/memory-symbols.ts";
+import {
+  type Transfer,
+  transferOnHost,
+  transferOnOwnStream,
+  transferOnStream,
+} from "./transfer.ts";
 
 const {
   allocated_memory_alloc,
+  allocated_memory_alloc_with,
+  allocated_memory_check,
+  allocated_memory_fill,
   allocated_memory_free,
+  allocated_memory_free_after,
   allocated_memory_write,
   allocated_memory_read,
 } = memoryLibrary;
@@ -34,19 +52,49 @@ export interface MemoryBuffer {
   memoryTypeId: number;
 }
 
+/** Options of {@link AllocatedMemory}'s constructor. */
+export interface AllocatedMemoryOptions {
+  /**
+   * The stream that the memory will be used on, and no other before {@link CudaStream.finished}. It
+   * may then have memory at once that was freed with that stream, or with another that this one is
+   * made to wait for.
+   */
+  stream?: CudaStream;
+  /**
+   * What to do where a pool has room only in blocks that streams still use: `"wait"` for them, which
+   * blocks the thread (or, with a `stream`, mostly makes only the stream wait), or `"fallBack"` to
+   * the next kind of memory. Default `"wait"`.
+   */
+  whenFull?: "wait" | "fallBack";
+}
+
+/** Options of {@link AllocatedMemory.writeAsync} and {@link AllocatedMemory.readAsync}. */
+export interface TransferOptions {
+  /** The transfer comes after what was queued on this stream. Default: a stream of its own. */
+  stream?: CudaStream;
+}
+
+/** What there is to see of a memory that has none. */
+const noBytes = new Uint8Array(0);
+
 /** A `struct memory_location`, into which the native library puts an allocation. */
 const location = newLocation();
+
+/** Returns a `memory_status`. */
+function freeAt(location: Float64Array): number {
+  return allocated_memory_free(
+    location[at.address]!,
+    location[at.memory_type]!,
+    location[at.device_id]!,
+    location[at.generation]!,
+  );
+}
 
 /** Frees a memory that was dropped without having been freed. */
 function freeDropped(location: Float64Array): void {
   const memoryType = location[at.memory_type]!;
   const memoryTypeId = location[at.device_id]!;
-  const status = allocated_memory_free(
-    location[at.address]!,
-    memoryType,
-    memoryTypeId,
-    location[at.generation]!,
-  );
+  const status = freeAt(location);
   if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
   log.warn(
     `an AllocatedMemory of ${location[at.byte_size]} bytes (${memoryTypes[memoryType]} ` +
@@ -64,6 +112,32 @@ const leakGuard = new LeakGuard<AllocatedMemory, Float64Array>(
   (memory) => locationOf(memory)!,
   freeDropped,
 );
+
+/** Allocates into {@link location} as the options say. */
+function allocateWith(
+  byteSize: number,
+  wanted: number,
+  memoryTypeId: number,
+  options: AllocatedMemoryOptions,
+): number {
+  const operation = "new AllocatedMemory";
+  checkOptions(operation, options);
+  const { stream, whenFull = "wait" } = options;
+  if (whenFull !== "wait" && whenFull !== "fallBack") {
+    throw invalidArgument(operation, "whenFull", '"wait" or "fallBack"', whenFull);
+  }
+  const nativeStream = stream === undefined ? null : nativeStreamOf(operation, stream);
+  const mayWait = whenFull === "wait" ? 1 : 0;
+  if (byteSize === 0) return memoryStatus.MEMORY_OK;
+  return allocated_memory_alloc_with(
+    location,
+    byteSize,
+    wanted,
+    memoryTypeId,
+    nativeStream,
+    mayWait,
+  );
+}
 
 function checkArguments(byteSize: unknown, memoryType: unknown, memoryTypeId: unknown): void {
   const operation = "new AllocatedMemory";
@@ -130,6 +204,11 @@ export class AllocatedMemory implements Disposable {
   #memoryTypeId = 0;
   #generation = 0;
   #leakTicket = 0;
+  #view: HostView | null = null;
+  /** Transfers under way. */
+  #transferCount = 0;
+  /** How to free the memory when the last of them is over, once it has been freed. */
+  #freeLater: (() => void) | null = null;
 
   static {
     locationOf = (memory) => {
@@ -148,21 +227,32 @@ export class AllocatedMemory implements Disposable {
    * @param byteSize Bytes, from 0, which allocates nothing.
    * @param memoryType `"GPU"` begins at CUDA memory, `"CPU_PINNED"` and `"CPU"` at pinned memory.
    * @param memoryTypeId The GPU's CUDA ordinal; not looked at for host memory.
+   * @param options For use with streams.
    * @throws {MemoryError} `INVALID_ARG` for arguments that are not what they have to be. It does not
    * throw for lack of memory: a request that nothing can serve is an empty memory, and an error is
    * logged.
    */
-  constructor(byteSize: number, memoryType: MemoryType, memoryTypeId = 0) {
+  constructor(
+    byteSize: number,
+    memoryType: MemoryType,
+    memoryTypeId = 0,
+    options?: AllocatedMemoryOptions,
+  ) {
     const wanted = numberOfMemoryType(memoryType);
     if (!isWholeNumber(byteSize) || wanted < 0 || !isWholeNumber(memoryTypeId)) {
       checkArguments(byteSize, memoryType, memoryTypeId);
     }
+    const status =
+      options === undefined
+        ? byteSize === 0
+          ? memoryStatus.MEMORY_OK
+          : allocated_memory_alloc(location, byteSize, wanted, memoryTypeId)
+        : allocateWith(byteSize, wanted, memoryTypeId, options);
     if (byteSize === 0) {
       this.#memoryType = wanted;
       if (memoryType === "GPU") this.#memoryTypeId = memoryTypeId;
       return;
     }
-    const status = allocated_memory_alloc(location, byteSize, wanted, memoryTypeId);
     if (status < memoryStatus.MEMORY_OK) {
       log.error(nativeMessage());
       return;
@@ -246,17 +336,176 @@ export class AllocatedMemory implements Disposable {
   }
 
   /**
-   * Gives the memory back to where it came from. A second call does nothing, and neither does one
-   * after the manager was reset.
+   * As {@link write}, without blocking the event loop while a GPU works. Large transfers are made
+   * piece by piece through pinned memory; where the pinned pool is full they are slower.
    *
-   * @throws {MemoryError} `INVALID_ARG` where the memory was freed already through its pointer.
+   * The source must stay as it is until the promise is settled. Freeing the memory earlier is safe,
+   * and the promise is rejected.
+   *
+   * With a stream the bytes are there for whatever is queued on it once the promise is resolved.
+   * Transfers of one stream come after each other.
+   *
+   * @throws {MemoryError} as {@link write} does; also `INVALID_ARG` where the source is detached
+   * meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
+   *
+   * @example
+   * ```ts
+   * await tensor.writeAsync(await Bun.file("weights.bin").bytes());
+   * ```
    */
-  free(): void {
+  async writeAsync(
+    source: ArrayBuffer | ArrayBufferView,
+    byteOffset = 0,
+    options?: TransferOptions,
+  ): Promise<void> {
+    await this.#transfer("write", bytesOf("writeAsync", "source", source), byteOffset, options);
+  }
+
+  /**
+   * As {@link read}, without blocking the event loop while a GPU works; see {@link writeAsync}. What
+   * the target has before the promise is resolved is not defined.
+   *
+   * @throws {MemoryError} as {@link read} does; also `INVALID_ARG` where the target is detached
+   * meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
+   *
+   * @example
+   * ```ts
+   * const result = new Float32Array(1024);
+   * await tensor.readAsync(result, 0, { stream });
+   * ```
+   */
+  async readAsync(
+    target: ArrayBufferView,
+    byteOffset = 0,
+    options?: TransferOptions,
+  ): Promise<void> {
+    await this.#transfer("read", bytesOf("readAsync", "target", target), byteOffset, options);
+  }
+
+  async #transfer(
+    direction: Transfer["direction"],
+    bytes: Uint8Array,
+    byteOffset: number,
+    options: TransferOptions | undefined,
+  ): Promise<void> {
+    const operation = `${direction}Async`;
+    checkOptions(operation, options);
+    const stream = options?.stream;
+    if (stream !== undefined) nativeStreamOf(operation, stream);
+    const location = locationOf(this)!;
+    checkRange(operation, location, byteOffset, bytes.byteLength);
+    if (bytes.byteLength === 0) return;
+    const where = `${this.memoryType} memory ${this.#memoryTypeId}, offset ${byteOffset}`;
+    const description = `${operation} of ${bytes.byteLength} bytes (${where})`;
+    const isFreed = () => this.#address === 0;
+    const transfer: Transfer = { description, direction, bytes, location, byteOffset, isFreed };
+    this.#transferCount++;
+    try {
+      await this.#run(transfer, stream);
+    } catch (error) {
+      if (!(error instanceof MemoryError) || error.message.startsWith(description)) throw error;
+      throw new MemoryError(error.code, `${description}: ${error.message}`);
+    } finally {
+      if (--this.#transferCount === 0) this.#freeLater?.();
+    }
+  }
+
+  async #run(transfer: Transfer, stream: CudaStream | undefined): Promise<void> {
+    if (this.#memoryType !== memoryTypeNumber.MEMORY_GPU) {
+      await stream?.finished();
+      await transferOnHost(transfer);
+    } else if (stream === undefined) {
+      await transferOnOwnStream(transfer, this.#memoryTypeId);
+    } else {
+      const operation = { description: transfer.description, memories: [this] };
+      await queueTransfer(stream, operation, (native) => transferOnStream(transfer, native));
+    }
+  }
+
+  /**
+   * Sets every byte, in memory of any type. They are set when it returns. As Triton's `SetMemory`.
+   *
+   * @param byte From 0 to 255.
+   * @throws {MemoryError} `INVALID_ARG` for what is no byte; `UNAVAILABLE` where the memory's manager
+   * was reset; `INTERNAL` where CUDA fails.
+   *
+   * @example
+   * ```ts
+   * tensor.fill(0);
+   * ```
+   */
+  fill(byte: number): void {
+    if (!isWholeNumber(byte) || byte > 255) {
+      throw invalidArgument("fill", "byte", "a whole number from 0 to 255", byte);
+    }
+    if (this.#address !== 0) checkStatus(allocated_memory_fill(locationOf(this)!, byte));
+  }
+
+  /**
+   * Host memory itself, without a copy: what is written here is in the memory. Always the same view.
+   * After {@link free}, and after `PinnedMemoryManager.reset` in this thread, its length is 0. As
+   * long as the view is held the memory is not garbage collected.
+   *
+   * The first use costs about a microsecond, and more for views of many kilobytes, because the
+   * garbage collector takes the memory for JS memory and runs more often.
+   *
+   * @throws {MemoryError} `UNSUPPORTED` for a GPU's memory, which the host cannot look at, and for
+   * more than 4 GiB.
+   *
+   * @example
+   * ```ts
+   * using staging = new AllocatedMemory(1 << 20, "CPU_PINNED");
+   * staging.bytes.set(chunk, offset);
+   * copyBuffer(tensor, staging);
+   * ```
+   */
+  get bytes(): Uint8Array<ArrayBuffer> {
+    if (this.#memoryType === memoryTypeNumber.MEMORY_GPU) {
+      throw new MemoryError(
+        "UNSUPPORTED",
+        `bytes: the memory is on GPU ${this.#memoryTypeId}, where the host cannot look at it; ` +
+          "use read",
+      );
+    }
+    if (this.#byteSize > hostViewByteSizeMax) {
+      throw new MemoryError(
+        "UNSUPPORTED",
+        `bytes: a view has at most ${hostViewByteSizeMax} bytes, the memory ${this.#byteSize}`,
+      );
+    }
+    if (this.#address === 0) return this.#view?.bytes ?? noBytes;
+    this.#view ??= this.#newView();
+    return this.#view.bytes;
+  }
+
+  #newView(): HostView {
+    // The manager may have been reset, and the address be somebody else's.
+    checkStatus(allocated_memory_check(locationOf(this)!));
+    return new HostView(this.#address as Pointer, this.#byteSize, this);
+  }
+
+  /**
+   * Gives the memory back to where it came from. A second call does nothing, and neither does one
+   * after the manager was reset. While a transfer is under way the memory stays until that is over.
+   *
+   * @param stream What was queued on it so far may still use the memory: it goes back when that is
+   * done. The call does not wait. A later request for this stream may have the memory at once.
+   * @throws {MemoryError} `INVALID_ARG` where the memory was freed already through its pointer, and
+   * for what is no stream, or one that is disposed of; `INTERNAL` where CUDA cannot tell when the
+   * stream is done: then nothing is freed.
+   *
+   * @example
+   * ```ts
+   * copyBuffer(tensor, staging, { stream });
+   * staging.free(stream);
+   * ```
+   */
+  free(stream?: CudaStream): void {
     const address = this.#address;
+    if (stream !== undefined) nativeStreamOf("free", stream);
     if (address === 0) return;
-    this.#address = 0;
-    this.#byteSize = 0;
-    leakGuard.release(this, this.#leakTicket);
+    if (stream !== undefined || this.#transferCount > 0) return this.#freeAfterwards(stream);
+    this.#forget();
     const status = allocated_memory_free(
       address,
       this.#memoryType,
@@ -264,6 +513,32 @@ export class AllocatedMemory implements Disposable {
       this.#generation,
     );
     if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
+  }
+
+  /** After the transfers that are under way, and what the stream was given. */
+  #freeAfterwards(stream: CudaStream | undefined): void {
+    const location = locationOf(this)!;
+    if (this.#transferCount === 0) {
+      checkStatus(allocated_memory_free_after(location, nativeStreamOf("free", stream)));
+      return this.#forget();
+    }
+    this.#freeLater = () => {
+      this.#freeLater = null;
+      const canDefer = stream !== undefined && !isDisposedStream(stream);
+      const status = canDefer
+        ? allocated_memory_free_after(location, nativeStreamOf("free", stream))
+        : freeAt(location);
+      if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
+    };
+    this.#forget();
+  }
+
+  /** The memory is not this object's any more. */
+  #forget(): void {
+    this.#address = 0;
+    this.#byteSize = 0;
+    this.#view?.detach();
+    leakGuard.release(this, this.#leakTicket);
   }
 
   /** The same as {@link free}, for `using`. */

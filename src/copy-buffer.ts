@@ -1,8 +1,9 @@
 import { AllocatedMemory, checkRange, locationOf } from "./allocated-memory.ts";
 import { checkByteSize, checkOptions, invalidArgument, isWholeNumber } from "./arguments.ts";
+import { type CudaStream, nativeStreamOf, noteQueued } from "./cuda-stream.ts";
 import { MemoryError } from "./memory-error.ts";
 import { checkStatus, memoryLibrary } from "./native/memory-library.ts";
-import { memoryLocation as at } from "./native/memory-symbols.ts";
+import { memoryLocation as at, memoryStatus } from "./native/memory-symbols.ts";
 
 const { allocated_memory_copy } = memoryLibrary;
 
@@ -14,21 +15,31 @@ export interface CopyBufferOptions {
   sourceOffset?: number;
   /** How many bytes. Default: all that the source has from `sourceOffset` on. */
   byteSize?: number;
+  /** Queues the copy on this stream. Default: the bytes are in place when it returns. */
+  stream?: CudaStream;
 }
 
 /**
  * Copies bytes between any two memories, of any types and devices. After Triton's `CopyBuffer`.
  *
- * @returns Whether the copy was queued and the caller has to wait for it: `false`, the bytes are in
- * place when it returns.
+ * With a stream, a copy that a GPU takes part in is queued after what the stream was given before;
+ * neither memory may be used otherwise, or freed without that stream, before it is done. A copy
+ * between host memories is made at once, also with a stream, and waits for nothing.
+ *
+ * @returns Whether the copy was queued and the caller has to wait for it, by
+ * {@link CudaStream.finished} or {@link CudaStream.synchronize}, which also tell if it failed.
  * @throws {MemoryError} `INVALID_ARG` where either memory has not that many bytes, or the two ranges
- * overlap, before a byte moves; `UNAVAILABLE` where a memory's manager was reset; `INTERNAL` where CUDA fails.
+ * overlap, before a byte moves; `UNAVAILABLE` where a memory's manager was reset; `INTERNAL` where
+ * CUDA fails.
  *
  * @example
  * ```ts
  * using staging = new AllocatedMemory(1 << 20, "CPU_PINNED");
  * using tensor = new AllocatedMemory(8 << 20, "GPU");
  * copyBuffer(tensor, staging, { targetOffset: 3 << 20 });
+ *
+ * using stream = new CudaStream();
+ * if (copyBuffer(tensor, staging, { stream })) await stream.finished();
  * ```
  */
 export function copyBuffer(
@@ -48,9 +59,24 @@ export function copyBuffer(
   if (target === source && Math.abs(targetOffset - sourceOffset) < byteSize) {
     throw new MemoryError("INVALID_ARG", "copyBuffer: the ranges of source and target overlap");
   }
+  const { stream } = options ?? {};
+  const nativeStream = stream === undefined ? null : nativeStreamOf("copyBuffer", stream);
   if (byteSize === 0) return false;
-  checkStatus(allocated_memory_copy(to, targetOffset, from, sourceOffset, byteSize));
-  return false;
+  const status = allocated_memory_copy(
+    to,
+    targetOffset,
+    from,
+    sourceOffset,
+    byteSize,
+    nativeStream,
+  );
+  checkStatus(status);
+  if (stream === undefined || status === memoryStatus.MEMORY_OK) return false;
+  noteQueued(stream, {
+    description: `copyBuffer of ${byteSize} bytes`,
+    memories: [target, source],
+  });
+  return true;
 }
 
 function requireMemory(name: string, memory: AllocatedMemory): Float64Array {

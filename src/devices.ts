@@ -35,6 +35,12 @@ function deviceCount(runtime: Cudart): number {
   return count[0]!;
 }
 
+/** How many GPUs CUDA has, supported or not; without a CUDA runtime none. */
+export function gpuCount(): number {
+  const runtime = cudart();
+  return runtime === null ? 0 : deviceCount(runtime);
+}
+
 function attribute(runtime: Cudart, name: keyof typeof cudaDeviceAttr, deviceId: number): number {
   const value = new Int32Array(1);
   const error = runtime.cudaDeviceGetAttribute(value, cudaDeviceAttr[name], deviceId);

@@ -4,9 +4,15 @@
  *
  * @module
  */
-export { AllocatedMemory, type MemoryBuffer } from "./allocated-memory.ts";
+export {
+  AllocatedMemory,
+  type AllocatedMemoryOptions,
+  type MemoryBuffer,
+  type TransferOptions,
+} from "./allocated-memory.ts";
 export { copyBuffer, type CopyBufferOptions } from "./copy-buffer.ts";
 export { CudaMemoryManager, type CudaMemoryManagerOptions } from "./cuda-memory-manager.ts";
+export { CudaStream } from "./cuda-stream.ts";
 export { getSupportedGpus, pointerAttributes, type PointerAttributes } from "./devices.ts";
 export { type Logger, setLogger } from "./logger.ts";
 export { MemoryError, type MemoryErrorCode } from "./memory-error.ts";

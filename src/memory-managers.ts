@@ -9,6 +9,8 @@ import { defaultMinComputeCapability, getSupportedGpus } from "./devices.ts";
 import { log } from "./logger.ts";
 import { MemoryError } from "./memory-error.ts";
 import type { MemoryOptions } from "./memory-options.ts";
+import { memoryLibrary, nativeMessages } from "./native/memory-library.ts";
+import { memoryStatus } from "./native/memory-symbols.ts";
 import {
   createPinnedMemoryManager,
   defaultPinnedMemoryPoolByteSize,
@@ -30,6 +32,7 @@ function withDefaults(named: Map<number, number>, minComputeCapability: number) 
 /** Returns whether there was no manager before, also where none could be made. */
 function tryToCreateCudaPools(named: Map<number, number>, minComputeCapability: number): boolean {
   try {
+    enablePeerAccess(getSupportedGpus(minComputeCapability));
     return createCudaMemoryManager({
       minSupportedComputeCapability: minComputeCapability,
       memoryPoolByteSize: withDefaults(named, minComputeCapability),
@@ -39,6 +42,13 @@ function tryToCreateCudaPools(named: Map<number, number>, minComputeCapability: 
     log.error(`the server starts without CUDA memory pools: ${error.message}`);
     return true;
   }
+}
+
+/** Lets the GPUs use each other's memory. Without it copies between them take another way. */
+function enablePeerAccess(deviceIds: readonly number[]): void {
+  if (deviceIds.length < 2) return;
+  const status = memoryLibrary.peer_access_enable(Float64Array.from(deviceIds), deviceIds.length);
+  if (status !== memoryStatus.MEMORY_OK) nativeMessages().forEach(log.warn);
 }
 
 /** Resets what was made, once. */
@@ -63,8 +73,8 @@ class MemoryManagers implements Disposable {
 }
 
 /**
- * Starts the memory layer as Triton does: the pinned memory pool, then a CUDA memory pool on every
- * supported GPU, of the size that the options name or else 67108864 bytes (64 MiB). A GPU that is
+ * Starts the memory layer as Triton does: the pinned memory pool, access of the supported GPUs to each
+ * other's memory (a failure is warned about), then a CUDA memory pool on every supported GPU, of the size that the options name or else 67108864 bytes (64 MiB). A GPU that is
  * named but absent or unsupported is warned about. Where a CUDA pool cannot be made, an error is
  * logged and the server starts without CUDA pools: requests fall back to system memory.
  *

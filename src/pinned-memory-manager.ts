@@ -6,6 +6,7 @@ import {
   checkRequest,
   invalidArgument,
 } from "./arguments.ts";
+import { detachHostViews } from "./host-view.ts";
 import { log } from "./logger.ts";
 import { memoryTypes } from "./memory-type.ts";
 import { cudart } from "./native/cudart.ts";
@@ -110,7 +111,7 @@ export class PinnedMemoryManager {
       );
     }
     const location = newLocation();
-    const status = pinned_memory_alloc(location, byteSize, allowed ? 1 : 0);
+    const status = pinned_memory_alloc(location, byteSize, allowed ? 1 : 0, 1);
     checkStatus(status);
     if (status > memoryStatus.MEMORY_OK) nativeMessages().forEach(log.warn);
     return {
@@ -157,6 +158,7 @@ export class PinnedMemoryManager {
    * lost: the next `reset` or {@link create} tries again.
    */
   static reset(): void {
+    detachHostViews();
     checkStatus(pinned_memory_reset());
   }
 }

@@ -51,13 +51,18 @@ function open() {
 export const memoryLibrary = open();
 
 /**
- * Room for a `struct memory_location`. Backed by a buffer of its own: the storage of a small typed
- * array moves when the JIT compiles what uses it.
+ * Room for a struct of doubles, given by the places of its members. Backed by a buffer of its own:
+ * the storage of a small typed array moves when the JIT compiles what uses it.
  */
-export function newLocation(): Float64Array {
+export function newStruct(members: Record<string, number>): Float64Array {
   return new Float64Array(
-    new ArrayBuffer(Object.keys(memoryLocation).length * Float64Array.BYTES_PER_ELEMENT),
+    new ArrayBuffer(Object.keys(members).length * Float64Array.BYTES_PER_ELEMENT),
   );
+}
+
+/** Room for a `struct memory_location`. */
+export function newLocation(): Float64Array {
+  return newStruct(memoryLocation);
 }
 
 const codes = Object.fromEntries(

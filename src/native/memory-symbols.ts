@@ -16,7 +16,7 @@ export const memorySymbols = {
   cuda_memory_reset: { args: [], returns: "i32" },
 
   pinned_memory_create: { args: ["f64"], returns: "i32" },
-  pinned_memory_alloc: { args: ["buffer", "f64", "i32"], returns: "i32" },
+  pinned_memory_alloc: { args: ["buffer", "f64", "i32", "i32"], returns: "i32" },
   pinned_memory_free: { args: ["f64"], returns: "i32" },
   pinned_memory_stats: { args: ["ptr"], returns: "i32" },
   pinned_memory_nonpinned_count: { args: [], returns: "f64" },
@@ -24,9 +24,31 @@ export const memorySymbols = {
 
   allocated_memory_alloc: { args: ["buffer", "f64", "f64", "f64"], returns: "i32" },
   allocated_memory_free: { args: ["f64", "f64", "f64", "f64"], returns: "i32" },
+  allocated_memory_alloc_with: {
+    args: ["buffer", "f64", "f64", "f64", "ptr", "i32"],
+    returns: "i32",
+  },
+  allocated_memory_free_after: { args: ["ptr", "ptr"], returns: "i32" },
+  allocated_memory_check: { args: ["ptr"], returns: "i32" },
   allocated_memory_write: { args: ["ptr", "f64", "ptr", "f64"], returns: "i32" },
   allocated_memory_read: { args: ["ptr", "f64", "ptr", "f64"], returns: "i32" },
-  allocated_memory_copy: { args: ["ptr", "f64", "ptr", "f64", "f64"], returns: "i32" },
+  allocated_memory_fill: { args: ["ptr", "i32"], returns: "i32" },
+  allocated_memory_copy: { args: ["ptr", "f64", "ptr", "f64", "f64", "ptr"], returns: "i32" },
+  allocated_memory_write_on: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
+  allocated_memory_read_on: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
+
+  cuda_stream_create: { args: ["ptr", "f64"], returns: "i32" },
+  cuda_stream_destroy: { args: ["ptr"], returns: "i32" },
+  cuda_stream_take: { args: ["ptr", "f64"], returns: "i32" },
+  cuda_stream_give: { args: ["ptr"], returns: "i32" },
+  cuda_stream_query: { args: ["ptr"], returns: "i32" },
+  cuda_stream_synchronize: { args: ["ptr"], returns: "i32" },
+
+  cuda_event_record: { args: ["ptr"], returns: "f64" },
+  cuda_event_query: { args: ["f64"], returns: "i32" },
+  cuda_event_give: { args: ["f64"], returns: "void" },
+
+  peer_access_enable: { args: ["ptr", "i32"], returns: "i32" },
 } as const satisfies Record<string, FFIFunction>;
 
 /** `enum memory_status`. */
@@ -52,6 +74,9 @@ export const memoryLocation = {
   device_id: 3,
   generation: 4,
 } as const;
+
+/** Which double of `struct memory_stream` is which. */
+export const memoryStream = { handle: 0, device_id: 1, id: 2 } as const;
 
 /** Which double of `struct memory_pool_stats` is which. */
 export const memoryPoolStats = {

@@ -110,7 +110,8 @@ static void copy_between(struct memory *target, const struct memory *source)
     size_t byte_size = source->byte_size;
     if (byte_size > target->byte_size) byte_size = target->byte_size;
     int32_t status =
-        allocated_memory_copy(&target->location, 0, &source->location, 0, (double)byte_size);
+        allocated_memory_copy(&target->location, 0, &source->location, 0, (double)byte_size,
+                              NULL);
     if (!is_done(status, "allocated_memory_copy")) return;
     // A part of the target may be left as it was: make it all alike again.
     if (byte_size == target->byte_size) target->content = source->content;
@@ -210,7 +211,7 @@ static void use_managers(int number)
             CHECK(status == MEMORY_OK, "cuda_memory_free: %d, %s", status, memory_message());
         }
         struct memory_location location;
-        int32_t status = pinned_memory_alloc(&location, byte_size, (int32_t)(step % 2));
+        int32_t status = pinned_memory_alloc(&location, byte_size, (int32_t)(step % 2), 1);
         CHECK(status >= MEMORY_OK || (step % 2 == 0 && status == MEMORY_INTERNAL),
               "pinned_memory_alloc: %d, %s", status, memory_message());
         if (status < MEMORY_OK) continue;

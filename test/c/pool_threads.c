@@ -104,8 +104,9 @@ static _Atomic uint64_t refusal_count;
 
 static void take(struct held_block *held, uint32_t owner, uint64_t granule_count)
 {
+    struct pool_stats full;
     enum pool_status status =
-        pool_alloc(&pool, granule_count * POOL_GRANULE_BYTE_SIZE, &held->block, NULL);
+        pool_alloc(&pool, granule_count * POOL_GRANULE_BYTE_SIZE, &held->block, &full);
     if (status == POOL_FULL) {
         refusal_count++;
         return;

@@ -138,8 +138,8 @@ enum pool_status checked_alloc(struct checked_pool *checked, uint64_t byte_size)
         CHECK(block.generation == checked->generation, "a block is of generation %" PRIu64
               ", the pool of %" PRIu64, block.generation, checked->generation);
     } else if (status == POOL_FULL || status == POOL_OUT_OF_METADATA) {
-        checked->model.failed_allocation_count++;
-        if (wants_stats) {
+        if (wants_stats) { // otherwise the caller says that it tries again
+            checked->model.failed_allocation_count++;
             expect_stats(&full, pool_model_stats(&checked->model), "what a refusal says");
         }
     }

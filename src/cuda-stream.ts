@@ -1,0 +1,213 @@
+import type { Pointer } from "bun:ffi";
+import { checkDeviceId, invalidArgument } from "./arguments.ts";
+import { gpuCount } from "./devices.ts";
+import { log } from "./logger.ts";
+import { MemoryError } from "./memory-error.ts";
+import { checkStatus, memoryLibrary, nativeMessage } from "./native/memory-library.ts";
+import { type MemoryStream, newMemoryStream, StreamPoint } from "./native/memory-stream.ts";
+import { memoryStatus, memoryStream as at } from "./native/memory-symbols.ts";
+import { waitUntil } from "./wait.ts";
+
+const { cuda_stream_create, cuda_stream_destroy, cuda_stream_query, cuda_stream_synchronize } =
+  memoryLibrary;
+
+/** More operations than this are not remembered by a stream that nobody asks whether it is done. */
+const operationCountMax = 1024;
+
+/** Something that was queued on a stream, until it is known to be done. */
+interface QueuedOperation {
+  /** For the error, if it fails. */
+  description: string;
+  /** What it works on, which must not be garbage collected before. */
+  memories: readonly object[];
+}
+
+/** Destroys a stream that was dropped without having been disposed of. */
+const leakedStreams = new FinalizationRegistry((stream: MemoryStream) => {
+  const status = cuda_stream_destroy(stream);
+  if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
+  log.warn(
+    `a CudaStream of GPU ${stream[at.device_id]} was never disposed of; it has been destroyed now ` +
+      "that it was garbage collected",
+  );
+});
+
+/** The native side of a stream that is not disposed of. For this package's own functions. */
+export let nativeStreamOf: (operation: string, stream: unknown) => MemoryStream;
+
+/** Whether the stream is disposed of. For this package's own functions. */
+export let isDisposedStream: (stream: CudaStream) => boolean;
+
+/** Remembers what was queued on a stream. For this package's own functions. */
+export let noteQueued: (stream: CudaStream, operation: QueuedOperation) => void;
+
+/** Runs a transfer when those before it have been queued. For this package's own functions. */
+export let queueTransfer: (
+  stream: CudaStream,
+  operation: QueuedOperation,
+  transfer: (stream: MemoryStream) => Promise<void>,
+) => Promise<void>;
+
+/**
+ * A queue of work for a GPU: what is queued on a stream is done in that order, at the same time as
+ * what other streams do. Made as a CUDA stream that does not wait for the legacy default stream.
+ *
+ * Any number of threads may make streams; one stream belongs to the thread that made it.
+ *
+ * @example
+ * ```ts
+ * using stream = new CudaStream(0);
+ * copyBuffer(tensor, staging, { stream }); // queued, not done
+ * staging.free(stream); // given back when the copy is done
+ * await stream.finished();
+ * ```
+ */
+export class CudaStream implements Disposable {
+  readonly #stream: MemoryStream = newMemoryStream();
+  #isDisposed = false;
+  #queued: QueuedOperation[] = [];
+  #transferCount = 0;
+  #lastTransfer: Promise<void> = Promise.resolve();
+
+  static {
+    nativeStreamOf = (operation, stream) => {
+      if (typeof stream !== "object" || stream === null || !(#stream in stream)) {
+        throw invalidArgument(operation, "stream", "a CudaStream", stream);
+      }
+      if (stream.#isDisposed) {
+        throw new MemoryError("INVALID_ARG", `${operation}: the stream was disposed of`);
+      }
+      return stream.#stream;
+    };
+    isDisposedStream = (stream) => stream.#isDisposed;
+    noteQueued = (stream, operation) => stream.#note(operation);
+    queueTransfer = (stream, operation, transfer) => stream.#queueTransfer(operation, transfer);
+  }
+
+  /**
+   * @param deviceId The GPU's CUDA ordinal.
+   * @throws {MemoryError} `INVALID_ARG` for what cannot be an ordinal; `UNAVAILABLE` where there is
+   * no such GPU; `INTERNAL` where CUDA fails.
+   */
+  constructor(deviceId = 0) {
+    checkDeviceId("new CudaStream", deviceId);
+    if (deviceId >= gpuCount()) {
+      throw new MemoryError("UNAVAILABLE", `new CudaStream: there is no GPU ${deviceId}`);
+    }
+    checkStatus(cuda_stream_create(this.#stream, deviceId));
+    leakedStreams.register(this, this.#stream, this);
+  }
+
+  /** The GPU's CUDA ordinal. */
+  get deviceId(): number {
+    return this.#stream[at.device_id]!;
+  }
+
+  /** The `cudaStream_t`, for libraries that take one. */
+  get handle(): Pointer {
+    return this.#stream[at.handle] as Pointer;
+  }
+
+  /**
+   * Blocks the thread until all that has been queued is done. Of a large `writeAsync` or `readAsync`
+   * that has not been awaited only a part may have been queued.
+   *
+   * @throws {MemoryError} `INTERNAL` where something queued has failed, with what it may have been;
+   * `INVALID_ARG` once the stream is disposed of.
+   */
+  synchronize(): void {
+    const stream = nativeStreamOf("synchronize", this);
+    this.#settle(this.#queued, () => {
+      checkStatus(cuda_stream_synchronize(stream));
+      return true;
+    });
+  }
+
+  /**
+   * Whether all that was queued is done.
+   *
+   * @throws {MemoryError} as {@link synchronize} does.
+   */
+  isDone(): boolean {
+    const stream = nativeStreamOf("isDone", this);
+    const isDone = this.#settle(this.#queued, () => {
+      const status = cuda_stream_query(stream);
+      checkStatus(status);
+      return status === memoryStatus.MEMORY_OK;
+    });
+    return isDone && this.#transferCount === 0;
+  }
+
+  /**
+   * Resolves when all that was queued before the call is done. Does not block the event loop.
+   *
+   * @throws {MemoryError} as {@link synchronize} does.
+   */
+  async finished(): Promise<void> {
+    nativeStreamOf("finished", this);
+    // Transfers report their errors to those who asked for them.
+    while (this.#transferCount > 0) await this.#lastTransfer;
+    using point = new StreamPoint(nativeStreamOf("finished", this));
+    const queued = [...this.#queued];
+    await waitUntil(() => this.#settle(queued, () => point.hasPassed()));
+  }
+
+  /** Destroys the stream. What is queued on it is still done. A second call does nothing. */
+  [Symbol.dispose](): void {
+    if (this.#isDisposed) return;
+    this.#isDisposed = true;
+    leakedStreams.unregister(this);
+    checkStatus(cuda_stream_destroy(this.#stream));
+  }
+
+  #note(operation: QueuedOperation): void {
+    if (this.#queued.length === operationCountMax) this.#queued.shift();
+    this.#queued.push(operation);
+  }
+
+  async #queueTransfer(
+    operation: QueuedOperation,
+    transfer: (stream: MemoryStream) => Promise<void>,
+  ): Promise<void> {
+    const previous = this.#lastTransfer;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#lastTransfer = promise;
+    try {
+      // Without another in its way, the first part is queued before the caller goes on.
+      if (this.#transferCount++ > 0) await previous;
+      const stream = nativeStreamOf(operation.description, this);
+      this.#note(operation);
+      await transfer(stream);
+    } finally {
+      this.#transferCount--;
+      this.#forget([operation]);
+      resolve();
+    }
+  }
+
+  /**
+   * Forgets the operations if `isDone` says that they are done, or that one has failed; the error is
+   * thrown again with their names.
+   */
+  #settle(operations: readonly QueuedOperation[], isDone: () => boolean): boolean {
+    try {
+      if (!isDone()) return false;
+      this.#forget(operations);
+      return true;
+    } catch (error) {
+      this.#forget(operations);
+      if (!(error instanceof MemoryError) || operations.length === 0) throw error;
+      const shown = operations.slice(-4).map(({ description }) => description);
+      if (operations.length > shown.length) shown.unshift("...");
+      throw new MemoryError(
+        error.code,
+        `${error.message}; what was queued on the stream: ${shown.join(", ")}`,
+      );
+    }
+  }
+
+  #forget(operations: readonly QueuedOperation[]): void {
+    const forgotten = new Set(operations);
+    this.#queued = this.#queued.filter((operation) => !forgotten.has(operation));
+  }
+}

@@ -1,0 +1,275 @@
+import { MemoryError } from "./memory-error.ts";
+import { checkStatus, memoryLibrary, newLocation } from "./native/memory-library.ts";
+import { type MemoryStream, newMemoryStream, StreamPoint } from "./native/memory-stream.ts";
+import { memoryLocation as at, memoryStatus } from "./native/memory-symbols.ts";
+import { waitUntil, yieldToEventLoop } from "./wait.ts";
+
+// Bytes on their way between JS memory and a memory of any type, without blocking the event loop.
+//
+// What a GPU takes part in is staged: it passes, piece by piece, through two slots of pinned memory,
+// so that one is filled (or emptied) while the GPU works on the other. Where the pinned pool has no
+// room, CUDA stages by itself, which is slower. Either way the thread copies one piece in each turn
+// of the event loop. Only this thread ever touches JS memory, and looks each time whether it is
+// still there.
+
+const {
+  allocated_memory_copy,
+  allocated_memory_free,
+  allocated_memory_read,
+  allocated_memory_read_on,
+  allocated_memory_write,
+  allocated_memory_write_on,
+  cuda_stream_give,
+  cuda_stream_synchronize,
+  cuda_stream_take,
+  pinned_memory_alloc,
+} = memoryLibrary;
+
+/** What one turn of the event loop copies at the most: some tenths of a millisecond. */
+export const pieceByteSize = 1024 * 1024;
+
+/** More transfers at once do not move more bytes; they only take more pinned memory. */
+const activeTransferCountMax = 4;
+
+/** One end of a transfer in JS memory, the other in a memory; each from its beginning. */
+export interface Transfer {
+  /** What the transfer is, for errors. */
+  description: string;
+  direction: "write" | "read";
+  /** In JS memory. */
+  bytes: Uint8Array;
+  /** A `struct memory_location`. */
+  location: Float64Array;
+  /** Where in the memory. */
+  byteOffset: number;
+  /** Whether the memory was freed meanwhile. */
+  isFreed(): boolean;
+}
+
+/** A piece of a transfer. */
+interface Piece {
+  offset: number;
+  byteSize: number;
+}
+
+function* piecesOf(transfer: Transfer): Generator<Piece> {
+  const { byteLength } = transfer.bytes;
+  for (let offset = 0; offset < byteLength; offset += pieceByteSize) {
+    yield { offset, byteSize: Math.min(pieceByteSize, byteLength - offset) };
+  }
+}
+
+/** The JS side of a piece. */
+function bytesOf({ bytes, description, isFreed }: Transfer, piece: Piece): Uint8Array {
+  if (isFreed()) {
+    throw new MemoryError("UNAVAILABLE", `${description}: the memory was freed meanwhile`);
+  }
+  const part = bytes.subarray(piece.offset, piece.offset + piece.byteSize);
+  if (part.byteLength < piece.byteSize) {
+    throw new MemoryError("INVALID_ARG", `${description}: the buffer was detached meanwhile`);
+  }
+  return part;
+}
+
+/** Of host memory: without a GPU there is nothing to wait for. */
+export async function transferOnHost(transfer: Transfer): Promise<void> {
+  const copy = transfer.direction === "write" ? allocated_memory_write : allocated_memory_read;
+  for (const piece of piecesOf(transfer)) {
+    if (piece.offset > 0) await yieldToEventLoop();
+    const bytes = bytesOf(transfer, piece);
+    const { location, byteOffset } = transfer;
+    checkStatus(copy(location, byteOffset + piece.offset, bytes, piece.byteSize));
+  }
+}
+
+/** Of a GPU's memory, in the order of a stream. */
+export async function transferOnStream(transfer: Transfer, stream: MemoryStream): Promise<void> {
+  const staging = Staging.tryToTake(transfer.bytes.byteLength);
+  if (staging === null) return await transferUnstaged(transfer, stream);
+  try {
+    if (transfer.direction === "write") await writeStaged(transfer, stream, staging);
+    else await readStaged(transfer, stream, staging);
+  } catch (error) {
+    // The GPU may still be using the slots. Its error, if that is not the one at hand, is lost.
+    cuda_stream_synchronize(stream);
+    throw error;
+  } finally {
+    staging[Symbol.dispose]();
+  }
+}
+
+let activeTransferCount = 0;
+const waitingTransfers: (() => void)[] = [];
+
+/** Of a GPU's memory, on a stream of its own. Too many at once wait for each other. */
+export async function transferOnOwnStream(transfer: Transfer, deviceId: number): Promise<void> {
+  if (activeTransferCount === activeTransferCountMax) {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    waitingTransfers.push(resolve);
+    await promise; // whoever resolves it leaves its place
+  } else {
+    activeTransferCount++;
+  }
+  try {
+    const stream = newMemoryStream();
+    checkStatus(cuda_stream_take(stream, deviceId));
+    try {
+      await transferOnStream(transfer, stream);
+    } finally {
+      checkStatus(cuda_stream_give(stream));
+    }
+  } finally {
+    const next = waitingTransfers.shift();
+    if (next === undefined) activeTransferCount--;
+    else next();
+  }
+}
+
+/** A part of the staging memory, which a GPU may be using. */
+class Slot {
+  readonly byteOffset: number;
+  #point: StreamPoint | null = null;
+
+  constructor(byteOffset: number) {
+    this.byteOffset = byteOffset;
+  }
+
+  /** The stream uses the slot until it has done what it was given so far. */
+  usedBy(stream: MemoryStream): void {
+    this.#point = new StreamPoint(stream);
+  }
+
+  async free(): Promise<void> {
+    const point = this.#point;
+    if (point === null) return;
+    await waitUntil(() => point.hasPassed());
+    this[Symbol.dispose]();
+  }
+
+  [Symbol.dispose](): void {
+    this.#point?.[Symbol.dispose]();
+    this.#point = null;
+  }
+}
+
+/** Pinned memory of one transfer: two slots, or one where that is enough. */
+class Staging implements Disposable {
+  readonly location: Float64Array;
+  readonly #slots: Slot[];
+
+  private constructor(location: Float64Array, slotCount: number) {
+    this.location = location;
+    this.#slots = Array.from({ length: slotCount }, (_, i) => new Slot(i * pieceByteSize));
+  }
+
+  /** `null` where the pinned pool has no room, or is none. */
+  static tryToTake(byteSize: number): Staging | null {
+    const location = newLocation();
+    const taken = Math.min(byteSize, 2 * pieceByteSize);
+    const mayWait = 0; // would block the thread
+    const status = pinned_memory_alloc(location, taken, 0, mayWait);
+    if (status < memoryStatus.MEMORY_OK) return null;
+    return new Staging(location, taken > pieceByteSize ? 2 : 1);
+  }
+
+  slotOf(piece: Piece): Slot {
+    return this.#slots[(piece.offset / pieceByteSize) % this.#slots.length]!;
+  }
+
+  async allFree(): Promise<void> {
+    for (const slot of this.#slots) await slot.free();
+  }
+
+  [Symbol.dispose](): void {
+    for (const slot of this.#slots) slot[Symbol.dispose]();
+    const { location } = this;
+    allocated_memory_free(
+      location[at.address]!,
+      location[at.memory_type]!,
+      location[at.device_id]!,
+      location[at.generation]!,
+    );
+  }
+}
+
+async function writeStaged(
+  transfer: Transfer,
+  stream: MemoryStream,
+  staging: Staging,
+): Promise<void> {
+  for (const piece of piecesOf(transfer)) {
+    if (piece.offset > 0) await yieldToEventLoop();
+    const slot = staging.slotOf(piece);
+    await slot.free();
+    const bytes = bytesOf(transfer, piece);
+    checkStatus(allocated_memory_write(staging.location, slot.byteOffset, bytes, piece.byteSize));
+    checkStatus(
+      allocated_memory_copy(
+        transfer.location,
+        transfer.byteOffset + piece.offset,
+        staging.location,
+        slot.byteOffset,
+        piece.byteSize,
+        stream,
+      ),
+    );
+    slot.usedBy(stream);
+  }
+  await staging.allFree();
+}
+
+async function readStaged(
+  transfer: Transfer,
+  stream: MemoryStream,
+  staging: Staging,
+): Promise<void> {
+  const queue = (piece: Piece) => {
+    if (transfer.isFreed()) bytesOf(transfer, piece); // says so
+    const slot = staging.slotOf(piece);
+    checkStatus(
+      allocated_memory_copy(
+        staging.location,
+        slot.byteOffset,
+        transfer.location,
+        transfer.byteOffset + piece.offset,
+        piece.byteSize,
+        stream,
+      ),
+    );
+    slot.usedBy(stream);
+  };
+  const fetch = async (piece: Piece) => {
+    const slot = staging.slotOf(piece);
+    await slot.free();
+    const bytes = bytesOf(transfer, piece);
+    checkStatus(allocated_memory_read(staging.location, slot.byteOffset, bytes, piece.byteSize));
+  };
+  let previous: Piece | null = null;
+  for (const piece of piecesOf(transfer)) {
+    queue(piece);
+    if (previous !== null) {
+      await fetch(previous);
+      await yieldToEventLoop();
+    }
+    previous = piece;
+  }
+  if (previous !== null) await fetch(previous);
+}
+
+async function transferUnstaged(transfer: Transfer, stream: MemoryStream): Promise<void> {
+  const copy =
+    transfer.direction === "write" ? allocated_memory_write_on : allocated_memory_read_on;
+  const reached = async () => {
+    using point = new StreamPoint(stream);
+    await waitUntil(() => point.hasPassed());
+  };
+  for (const piece of piecesOf(transfer)) {
+    // CUDA would block the thread until the stream has come here.
+    await reached();
+    if (piece.offset > 0) await yieldToEventLoop();
+    const bytes = bytesOf(transfer, piece);
+    const { location, byteOffset } = transfer;
+    checkStatus(copy(location, byteOffset + piece.offset, bytes, piece.byteSize, stream));
+  }
+  await reached();
+}
