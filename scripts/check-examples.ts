@@ -1,7 +1,8 @@
 // check-examples.ts API.json: fails unless every function, class and object of the API reference has
 // an example, and every example there type-checks. The reference is what TypeDoc writes as JSON.
 //
-// An example that imports nothing sees everything that the package exports.
+// An example that imports nothing sees everything that the package exports, and the objects of other
+// examples that go by the names below.
 
 import { mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -70,14 +71,26 @@ const prelude = entries
   })
   .join("");
 
+/** What examples of a method may take as given. */
+const cast = `
+declare const tensor: import("bun-cuda-memory").AllocatedMemory;
+declare const staging: import("bun-cuda-memory").AllocatedMemory;
+declare const stream: import("bun-cuda-memory").CudaStream;
+`;
+
+/** An example may declare anew what is declared around it. */
+function sourceOf(code: string): string {
+  if (/^import /m.test(code)) return `${code}\n`;
+  return `${prelude}${cast}\nasync function example() {\n${code}\n}\n`;
+}
+
 /** What the type checker has against the examples. */
 function typeErrors(examples: readonly [string, string][]): string[] {
   const folder = join(root, "build/examples");
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
   examples.forEach(([path, code], index) => {
-    const source = /^import /m.test(code) ? code : `${prelude}\n${code}`;
-    writeFileSync(join(folder, `${path}-${index}.ts`), `${source}\n`);
+    writeFileSync(join(folder, `${path}-${index}.ts`), sourceOf(code));
   });
   const compilerOptions = { noUnusedLocals: false };
   const config = { extends: "../../tsconfig.json", compilerOptions, include: ["."] };

@@ -1,6 +1,6 @@
 // Somebody's own project, in an empty folder, into which the packed package is installed.
 
-import { expect, setDefaultTimeout } from "bun:test";
+import { expect } from "bun:test";
 import { cpSync, mkdirSync, mkdtempSync, readdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
@@ -44,9 +44,6 @@ const bunOnlyPath = programFolder({ bun: process.execPath });
 
 /** The PATH of a machine on which there is a compiler. */
 export const pathWithCompiler = `${bunOnlyPath}:${process.env["PATH"]}`;
-
-// The slowest compile the libraries, on a machine that may have other work.
-setDefaultTimeout(120_000);
 
 export const simulatorName = "libcudart_sim.so";
 export const libraryName = "libbun_cuda_memory.so";
