@@ -32,15 +32,9 @@ export function emptyFolder(): string {
   return mkdtempSync(join(tmpdir(), "bun-cuda-memory-"));
 }
 
-/** A folder for the PATH that has these programs and no others. */
-function programFolder(programs: Readonly<Record<string, string>>): string {
-  const folder = emptyFolder();
-  for (const [name, path] of Object.entries(programs)) symlinkSync(path, join(folder, name));
-  return folder;
-}
-
 /** The PATH of a machine with Bun alone: no compiler, no make, no node. */
-const bunOnlyPath = programFolder({ bun: process.execPath });
+const bunOnlyPath = emptyFolder();
+symlinkSync(process.execPath, join(bunOnlyPath, "bun"));
 
 /** The PATH of a machine on which there is a compiler. */
 export const pathWithCompiler = `${bunOnlyPath}:${process.env["PATH"]}`;
@@ -127,7 +121,7 @@ export const simulated: Environment = {
 /** What the {@link program} prints. */
 export interface ProgramResult {
   readonly threads: readonly { readonly memoryType: string; readonly sum: number }[];
-  /** The files that were loaded beside the system's and the CUDA runtime. */
+  /** The files that were loaded beside the system's and the CUDA runtime, also if replaced since. */
   readonly libraries: readonly string[];
 }
 
@@ -160,7 +154,7 @@ export const program = `
     using managers = createMemoryManagers();
     const inWorkers = await Promise.all([moveBytesInWorker(), moveBytesInWorker()]);
     const threads = [moveBytes(), ...inWorkers];
-    const files = readFileSync("/proc/self/maps", "utf8").match(/\\/\\S+\\.so$/gm) ?? [];
+    const files = readFileSync("/proc/self/maps", "utf8").match(/\\/\\S+\\.so( .deleted.)?$/gm) ?? [];
     const libraries = new Set(files.filter((path) => !/^\\/(usr|lib)|cudart/.test(path)));
     console.log(JSON.stringify({ threads, libraries: [...libraries] }));
   }

@@ -16,7 +16,7 @@ import {
   simulatorName,
 } from "./consumer.ts";
 
-/** Two Workers import the package, and the main thread does not. */
+/** Two Workers import the package, and the main thread does not. Prints the inodes that were loaded. */
 const programInWorkersAlone = `
   import { readFileSync } from "node:fs";
   import { isMainThread } from "node:worker_threads";
@@ -28,8 +28,9 @@ const programInWorkersAlone = `
       return promise;
     });
     await Promise.all(libraries);
-    const files = readFileSync("/proc/self/maps", "utf8").match(/\\S*libbun_cuda_memory.so$/gm);
-    console.log(JSON.stringify([...new Set(files)]));
+    const maps = readFileSync("/proc/self/maps", "utf8");
+    const inodes = maps.match(/\\d+(?= +\\S*libbun_cuda_memory\\.so)/g);
+    console.log(JSON.stringify([...new Set(inodes)]));
   }
 
   if (isMainThread) void main();
@@ -77,7 +78,7 @@ describe("BUN_CUDA_MEMORY_LIBRARY", () => {
   test("is an error where it names another library", async () => {
     const path = join(consumer.prebuiltFolder, simulatorName);
     const message = await failureWith({ BUN_CUDA_MEMORY_LIBRARY: path });
-    expect(message).toMatch(/simulator|Symbol|symbol|_sim/);
+    expect(message).toMatch(/_sim\.so, which cannot be loaded: Symbol "\w+" not found/);
   });
 });
 
