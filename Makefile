@@ -13,6 +13,11 @@
 #                    ThreadSanitizer, with gcc or clang
 #   make fuzz        random calls of the pool, steered by coverage (needs clang), for a minute;
 #                    FUZZ_SECONDS=0 until it is stopped
+#   make package     what `bun pm pack` packs besides the sources: the libraries for x64 and arm64
+#                    (needs gcc for both: on Debian for x64, gcc-aarch64-linux-gnu), JavaScript, types
+#   make test-package
+#                    packs, and tries the package as its users do
+#   make docs        the API reference, into build/docs
 #   make format      what the formatter can repair
 #   make clean
 #
@@ -40,7 +45,9 @@ endif
 WARNINGS := -Wall -Wextra -Werror
 # What `make check` asks of the C code beyond the build.
 STRICT_WARNINGS := -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla -Wcast-align
-CFLAGS   := -std=c11 -D_GNU_SOURCE -O2 -g -fPIC -fvisibility=hidden -pthread $(LTO) $(WARNINGS)
+# Those without which the libraries would not be the same, for whoever else builds them too.
+OPTIONS  := $(shell cat c/cc-options)
+CFLAGS   := $(OPTIONS) -g $(LTO) $(WARNINGS)
 
 # Parts of the C library itself, in libraries of their own before glibc 2.34.
 LDLIBS   := -ldl -lpthread
@@ -64,11 +71,12 @@ SIMULATOR_SOURCES := $(wildcard c/cudart_sim/*.c)
 FUZZ_SECONDS := 60
 CLANG        := clang
 
-.PHONY: all demo test bench gpu-check gpu-check-rehearsal check check-c fuzz format clean
+.PHONY: all demo test bench gpu-check gpu-check-rehearsal check check-c fuzz package test-package docs
+.PHONY: format clean
 all: $(POOL_LIBRARY) $(SIMULATOR_LIBRARY)
 
-$(POOL_LIBRARY): $(POOL_SOURCES) $(wildcard c/*.h) Makefile
-$(SIMULATOR_LIBRARY): $(SIMULATOR_SOURCES) $(wildcard c/cudart_sim/*.h) Makefile
+$(POOL_LIBRARY): $(POOL_SOURCES) $(wildcard c/*.h) c/cc-options Makefile
+$(SIMULATOR_LIBRARY): $(SIMULATOR_SOURCES) $(wildcard c/cudart_sim/*.h) c/cc-options Makefile
 
 # Built under another name and moved into place, so that a process that starts meanwhile never
 # loads half a library.
@@ -100,11 +108,51 @@ gpu-check: | $(BUN)
 gpu-check-rehearsal: | $(BUN)
 	BUN=$(BUN) gpu-check/rehearse.sh
 
+# The libraries that are packed. They name libdl and libpthread, which the newer glibc that they are
+# linked with has no more use for: an older one has there what a newer one has in libc.
+OLDEST_GLIBC       := 2.28
+RELEASE_CFLAGS     := $(OPTIONS) -include c/old_glibc.h -flto -s $(WARNINGS)
+RELEASE_LDLIBS     := -Wl,--no-as-needed -l:libdl.so.2 -l:libpthread.so.0
+RELEASE_FOLDERS    := prebuilt/linux-x64 prebuilt/linux-arm64
+POOL_RELEASES      := $(RELEASE_FOLDERS:%=%/libbun_cuda_memory.so)
+SIMULATOR_RELEASES := $(RELEASE_FOLDERS:%=%/libcudart_sim.so)
+
+$(POOL_RELEASES): $(POOL_SOURCES) $(wildcard c/*.h) c/cc-options Makefile
+$(SIMULATOR_RELEASES): $(SIMULATOR_SOURCES) $(wildcard c/cudart_sim/*.h) c/old_glibc.h c/cc-options Makefile
+prebuilt/linux-x64/%: TRIPLET := x86_64-linux-gnu
+prebuilt/linux-arm64/%: TRIPLET := aarch64-linux-gnu
+
+prebuilt/%.so:
+	@mkdir -p $(@D)
+	$(TRIPLET)-gcc -shared $(RELEASE_CFLAGS) $(filter %.c,$^) $(RELEASE_LDLIBS) -o $@.$$$$ && \
+	  OBJDUMP=$(TRIPLET)-objdump scripts/check-glibc.sh $(OLDEST_GLIBC) $@.$$$$ && \
+	  mv $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
+
+dist/index.js: $(shell find src -name '*.ts') tsconfig.json tsconfig.build.json node_modules/.installed
+	rm -rf dist
+	$(BUN) x --bun tsc -p tsconfig.build.json
+
+package: $(POOL_RELEASES) $(SIMULATOR_RELEASES) dist/index.js
+
+# What needs a TypeScript older than the package's own.
+tools/node_modules/.installed: tools/package.json tools/bun.lock | $(BUN)
+	$(BUN) install --frozen-lockfile --cwd tools
+	@touch $@
+
+test-package: all node_modules/.installed tools/node_modules/.installed
+	rm -rf build/tarball
+	BUN='$(BUN)' $(BUN) pm pack --quiet --destination build/tarball
+	folder=$$(mktemp -d); TMPDIR=$$folder $(BUN) test --timeout 120000 ./test-package; status=$$?; rm -rf $$folder; exit $$status
+
 check: node_modules/.installed
 	$(BUN) fmt --check
 	$(BUN) check
 	$(BUN) x --bun oxlint --deny-warnings
 	$(CC) $(CFLAGS) $(STRICT_WARNINGS) -fsyntax-only $(POOL_SOURCES) $(SIMULATOR_SOURCES)
+
+docs: node_modules/.installed tools/node_modules/.installed
+	$(BUN) tools/node_modules/typedoc/bin/typedoc
+	$(BUN) scripts/check-examples.ts build/docs/api.json
 
 check-c:
 	CC='$(CC)' test/c/check.sh
@@ -116,4 +164,4 @@ format: node_modules/.installed
 	$(BUN) fmt
 
 clean:
-	rm -rf build node_modules
+	rm -rf build dist prebuilt node_modules tools/node_modules

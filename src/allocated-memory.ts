@@ -42,9 +42,13 @@ const {
 
 /** One buffer of a memory. */
 export interface MemoryBuffer {
+  /** Its address. */
   pointer: Pointer;
+  /** Its bytes. */
   byteSize: number;
+  /** The kind of memory that it lies in. */
   memoryType: MemoryType;
+  /** The GPU's CUDA ordinal; 0 for host memory. */
   memoryTypeId: number;
 }
 

@@ -2,8 +2,11 @@ import { invalidArgument } from "./arguments.ts";
 
 /** Where messages go; `console` fits. */
 export interface Logger {
+  /** What has been reserved, and which CUDA runtime is used. */
   info(message: string): void;
+  /** What was asked for and is not to be had, such as GPU memory, where something else serves. */
   warn(message: string): void;
+  /** What is not to be had at all. */
   error(message: string): void;
 }
 

@@ -18,14 +18,17 @@ export type MemoryErrorCode =
  * try {
  *   CudaMemoryManager.alloc(1 << 30, 0);
  * } catch (error) {
- *   if (error instanceof MemoryError && error.code === "INTERNAL") useLess();
+ *   if (error instanceof MemoryError && error.code === "INTERNAL") console.warn(error.message);
  * }
  * ```
  */
 export class MemoryError extends Error {
+  /** Always `"MemoryError"`. */
   override readonly name = "MemoryError";
+  /** What kind of failure it is. */
   readonly code: MemoryErrorCode;
 
+  /** For the package's own use, and for tests of what handles its errors. */
   constructor(code: MemoryErrorCode, message: string) {
     super(message);
     this.code = code;

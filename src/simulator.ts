@@ -4,8 +4,7 @@
  * The simulator is a library with libcudart's functions. This module does not make anything use
  * it; that takes the environment of the process under test:
  *
- * - `BUN_CUDA_MEMORY_CUDART`: the simulator's path, {@link simulatorLibraryPath}, which is
- *   `build/libcudart_sim.so` in this package.
+ * - `BUN_CUDA_MEMORY_CUDART`: the simulator's path, {@link simulatorLibraryPath}.
  * - `CUDART_SIM_DEVICES`: the devices in order, each as compute capability and memory in bytes, or
  *   `none`. Without it there is one device, `9.0:17179869184`.
  * - `CUDART_SIM_FAULTS`: calls that fail, each as function, call counted from 1, and error. In place
@@ -14,7 +13,7 @@
  *   {@link CudartSimulator.setDelay} has it, each a decimal number. Without them, no time.
  *
  * ```sh
- * export BUN_CUDA_MEMORY_CUDART=$PWD/node_modules/bun-cuda-memory/build/libcudart_sim.so
+ * export BUN_CUDA_MEMORY_CUDART=$(bun -p 'require("bun-cuda-memory/simulator").simulatorLibraryPath')
  * export CUDART_SIM_DEVICES=8.0:1073741824,9.0:85899345920
  * export CUDART_SIM_FAULTS=cudaMalloc:2:cudaErrorMemoryAllocation
  * bun test
@@ -75,11 +74,9 @@ export interface OperationFailure {
  *
  * @example
  * ```ts
- * import { CudartSimulator } from "bun-cuda-memory/simulator";
- *
  * CudartSimulator.failCall({ function: "cudaMalloc", error: "cudaErrorMemoryAllocation" });
- * runTheCodeThatAllocates();
- * expect(CudartSimulator.liveDeviceMemory(0)).toEqual({ blockCount: 0, byteSize: 0 });
+ * createMemoryManagers(); // logs an error and goes on without a pool on GPU 0
+ * console.log(CudartSimulator.liveDeviceMemory(0)); // { blockCount: 0, byteSize: 0 }
  * ```
  */
 export const CudartSimulator = {

@@ -1,18 +1,50 @@
 import { dlopen } from "bun:ffi";
-import { existsSync } from "node:fs";
-import { fileURLToPath } from "node:url";
 import { MemoryError, type MemoryErrorCode } from "../memory-error.ts";
+import { findLibrary } from "./library-search.ts";
 import { memoryLocation, memoryStatus, memorySymbols } from "./memory-symbols.ts";
 
+/**
+ * A bundler takes along what is required by a literal path, and passes over what is not there if a
+ * `try` is around it. What it took is at a path relative to this module's new place.
+ */
+function bundled(): URL[] {
+  const urls: URL[] = [];
+  const add = (path: string) => void urls.push(new URL(path, import.meta.url));
+  try {
+    add(require("../../build/libbun_cuda_memory.so"));
+  } catch {}
+  try {
+    if (process.arch === "x64") add(require("../../prebuilt/linux-x64/libbun_cuda_memory.so"));
+  } catch {}
+  try {
+    if (process.arch === "arm64") add(require("../../prebuilt/linux-arm64/libbun_cuda_memory.so"));
+  } catch {}
+  return urls;
+}
+
+const overrideVariable = "BUN_CUDA_MEMORY_LIBRARY";
+
+function cannotLoad(path: string, { message }: Error): MemoryError {
+  const subject = process.env[overrideVariable]
+    ? `${overrideVariable} names ${path}, which`
+    : `the native library ${path}`;
+  // An executable has its files in itself, where the loader of libraries does not see them.
+  const advice = path.startsWith("/$bunfs/") ? "; Bun unpacks it into $TMPDIR, or /tmp" : "";
+  return new MemoryError("UNAVAILABLE", `${subject} cannot be loaded: ${message}${advice}`);
+}
+
 function open() {
-  const path = fileURLToPath(new URL("../../build/libbun_cuda_memory.so", import.meta.url));
-  if (!existsSync(path)) {
-    throw new MemoryError(
-      "UNAVAILABLE",
-      `the native library is not at ${path}; run \`make\` in the package's folder to build it`,
-    );
+  const path = findLibrary({
+    fileName: "libbun_cuda_memory.so",
+    sourceFolder: "c",
+    overrideVariable,
+    bundled,
+  });
+  try {
+    return dlopen(path, memorySymbols).symbols;
+  } catch (error) {
+    throw cannotLoad(path, error as Error);
   }
-  return dlopen(path, memorySymbols).symbols;
 }
 
 /** The native library's functions. Opened when the package is imported, never closed. */

@@ -1,11 +1,42 @@
 import { dlopen } from "bun:ffi";
-import { fileURLToPath } from "node:url";
+import { findLibrary } from "./library-search.ts";
 import { simulatorSymbols } from "./simulator-symbols.ts";
 
-/** Absolute path of the simulator's library. */
-export const simulatorLibraryPath: string = fileURLToPath(
-  new URL("../../build/libcudart_sim.so", import.meta.url),
-);
+/** What a bundler took along, as in memory-library.ts. */
+function bundled(): URL[] {
+  const urls: URL[] = [];
+  const add = (path: string) => void urls.push(new URL(path, import.meta.url));
+  try {
+    add(require("../../build/libcudart_sim.so"));
+  } catch {}
+  try {
+    if (process.arch === "x64") add(require("../../prebuilt/linux-x64/libcudart_sim.so"));
+  } catch {}
+  try {
+    if (process.arch === "arm64") add(require("../../prebuilt/linux-arm64/libcudart_sim.so"));
+  } catch {}
+  return urls;
+}
+
+/**
+ * Absolute path of the simulator's library. Importing it does not load the simulator: that takes
+ * `BUN_CUDA_MEMORY_CUDART`, or a call of {@link CudartSimulator}.
+ *
+ * @throws {MemoryError} `UNAVAILABLE`, from the import, where there is no such library.
+ *
+ * @example
+ * ```ts
+ * // A server in a process of its own, on simulated GPUs.
+ * Bun.spawn(["bun", "server.ts"], {
+ *   env: { ...process.env, BUN_CUDA_MEMORY_CUDART: simulatorLibraryPath },
+ * });
+ * ```
+ */
+export const simulatorLibraryPath: string = findLibrary({
+  fileName: "libcudart_sim.so",
+  sourceFolder: "c/cudart_sim",
+  bundled,
+});
 
 type SimulatorFunctions = ReturnType<typeof dlopen<typeof simulatorSymbols>>["symbols"];
 
@@ -73,6 +104,7 @@ export function errorNumber(name: string): number | undefined {
   return accepted(result) ? number[0] : undefined;
 }
 
+/** What is allocated of one kind of simulated memory. */
 export interface LiveMemory {
   /** Number of allocations that are not freed. */
   readonly blockCount: number;
@@ -98,6 +130,7 @@ export function liveHostMemory(): LiveMemory {
   return { blockCount: Number(blockCount[0]), byteSize: Number(byteSize[0]) };
 }
 
+/** What exists of the objects that CUDA gives handles for. */
 export interface LiveHandles {
   /** Number of streams that were created and not destroyed. */
   readonly streamCount: number;
@@ -112,6 +145,7 @@ export function liveHandles(): LiveHandles {
   return { streamCount: Number(streams[0]), eventCount: Number(events[0]) };
 }
 
+/** How long a copy or memset takes, beyond what moving the bytes takes. */
 export interface Delay {
   /** Nanoseconds for each byte: 0.05 is 20 GB/s. */
   readonly nsPerByte: number;

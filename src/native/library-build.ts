@@ -1,0 +1,88 @@
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+} from "node:fs";
+import { homedir } from "node:os";
+import { isAbsolute, join } from "node:path";
+import { platformName } from "./platform.ts";
+
+/** Why a library could not be built. */
+export class BuildError extends Error {}
+
+/** The user's cache folder. A relative path is to be ignored, says the XDG Base Directory Specification. */
+function cacheFolder(): string {
+  const folder = process.env["XDG_CACHE_HOME"] ?? "";
+  return isAbsolute(folder) ? folder : join(homedir(), ".cache");
+}
+
+/** Names what is built from these files by this kind of machine: a home folder may be shared. */
+function buildName(paths: readonly string[]): string {
+  const hash = new Bun.CryptoHasher("sha256");
+  hash.update(platformName());
+  for (const path of paths) hash.update("\0").update(readFileSync(path));
+  return hash.digest("hex").slice(0, 16);
+}
+
+function compile(optionsPath: string, sourcePaths: readonly string[], outputPath: string): void {
+  const command = (process.env["CC"] || "cc").split(/\s+/);
+  const compiler = Bun.which(command[0]!);
+  if (compiler === null) throw new BuildError(`there is no C compiler ${command[0]} on the PATH`);
+  const { success, stderr } = Bun.spawnSync([
+    compiler,
+    ...command.slice(1),
+    "-shared",
+    `@${optionsPath}`,
+    ...sourcePaths,
+    "-ldl",
+    "-lpthread",
+    "-o",
+    outputPath,
+  ]);
+  if (!success) throw new BuildError(`${compiler} failed: ${stderr.toString().trim()}`);
+}
+
+/**
+ * Builds a library with the user's C compiler, `$CC` or `cc`, in the user's cache folder, unless it
+ * has been built there before. Returns its path.
+ *
+ * Any number of processes and Workers may do so at the same time. Each compiles in a folder of its
+ * own, and the first to rename that to the common name wins: a folder is never replaced, so all
+ * Workers of a process load the same file and share its pools.
+ *
+ * @param sourceFolder The folder of the library's C sources, all of which are compiled.
+ * @param optionsPath The compiler's options, in a file.
+ * @throws {BuildError} Where it cannot be built.
+ */
+export function buildLibrary(fileName: string, sourceFolder: string, optionsPath: string): string {
+  const pathsOf = (extension: string) =>
+    readdirSync(sourceFolder)
+      .filter((name) => name.endsWith(extension))
+      .toSorted()
+      .map((name) => join(sourceFolder, name));
+  const sourcePaths = pathsOf(".c");
+  const parent = join(cacheFolder(), "bun-cuda-memory");
+  const folder = join(parent, buildName([optionsPath, ...sourcePaths, ...pathsOf(".h")]));
+  const path = join(folder, fileName);
+  if (existsSync(path)) return path;
+
+  let ownFolder: string | undefined;
+  try {
+    mkdirSync(parent, { recursive: true });
+    ownFolder = mkdtempSync(`${folder}.`);
+    compile(optionsPath, sourcePaths, join(ownFolder, fileName));
+    renameSync(ownFolder, folder);
+  } catch (error) {
+    // Somebody else may have been faster.
+    if (existsSync(path)) return path;
+    if (error instanceof BuildError) throw error;
+    throw new BuildError(`it cannot be built in ${parent}: ${(error as Error).message}`);
+  } finally {
+    if (ownFolder !== undefined) rmSync(ownFolder, { recursive: true, force: true });
+  }
+  return path;
+}
