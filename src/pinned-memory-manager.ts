@@ -64,6 +64,9 @@ export function createPinnedMemoryManager(options?: PinnedMemoryManagerOptions):
   return status !== memoryStatus.MEMORY_ALREADY_EXISTS;
 }
 
+/** A `struct memory_location`, into which the native library puts an allocation. */
+const location = newLocation();
+
 /**
  * Page-locked host memory, which a GPU copies to and from at full speed, from one pool that is
  * reserved when the manager is created; and memory of the system heap where the pool cannot serve.
@@ -110,7 +113,6 @@ export class PinnedMemoryManager {
         allowed,
       );
     }
-    const location = newLocation();
     const status = pinned_memory_alloc(location, byteSize, allowed ? 1 : 0, 1);
     checkStatus(status);
     if (status > memoryStatus.MEMORY_OK) nativeMessages().forEach(log.warn);

@@ -19,8 +19,11 @@ import { median, percentile } from "../statistics.ts";
 const mebibyte = 1024 ** 2;
 const smallByteSize = 4096;
 
-/** How long the wait is that must cost nothing. */
-const idleMilliseconds = 400;
+/** How long the wait is that must cost next to nothing. */
+const idleMilliseconds = 1000;
+
+/** GPUs have queues of about a thousand operations, so each must take a millisecond or more. */
+const longCopyByteSize = 2048 * mebibyte;
 
 interface Sample {
   shortCopies: { blocking: number[]; awaited: number[] };
@@ -53,21 +56,29 @@ async function measureShortCopies(count: number): Promise<Sample["shortCopies"]>
   return { blocking, awaited };
 }
 
-/** Queues work that takes about so long. */
-function queueWork(stream: CudaStream, memories: AllocatedMemory[], milliseconds: number): void {
-  const [target, source] = memories as [AllocatedMemory, AllocatedMemory];
+/** What queues work that takes about so long on a stream, the same each time. */
+function workOf(
+  milliseconds: number,
+  stream: CudaStream,
+  target: AllocatedMemory,
+  source: AllocatedMemory,
+): () => void {
   if (isSimulated()) {
-    CudartSimulator.setDelay({ operationNs: milliseconds * 1e6 });
-    copyBuffer(target, source, { stream, byteSize: 512 });
-    CudartSimulator.setDelay({});
-    return;
+    return () => {
+      CudartSimulator.setDelay({ operationNs: milliseconds * 1e6 });
+      copyBuffer(target, source, { stream, byteSize: 512 });
+      CudartSimulator.setDelay({});
+    };
   }
-  const start = Bun.nanoseconds();
-  copyBuffer(target, source, { stream });
+  const queue = (count: number) => {
+    for (let i = 0; i < count; i++) copyBuffer(target, source, { stream });
+  };
+  const trialCount = 20;
+  const start = performance.now();
+  queue(trialCount);
   stream.synchronize();
-  const copyMilliseconds = (Bun.nanoseconds() - start) / 1e6;
-  const count = Math.ceil(milliseconds / copyMilliseconds);
-  for (let i = 0; i < count; i++) copyBuffer(target, source, { stream });
+  const count = Math.ceil((trialCount * milliseconds) / (performance.now() - start));
+  return () => queue(count);
 }
 
 /** Milliseconds that pass, and processor time in milliseconds, all threads together. */
@@ -84,14 +95,14 @@ async function measureIdle(byteSize: number): Promise<Sample["idle"]> {
   using stream = new CudaStream(0);
   using target = new AllocatedMemory(byteSize, "GPU");
   using source = new AllocatedMemory(byteSize, "GPU");
-  const memories = [target, source];
+  const queueWork = workOf(idleMilliseconds, stream, target, source);
 
-  queueWork(stream, memories, idleMilliseconds);
+  queueWork();
   const blocked = await costOf(() => stream.synchronize());
-  queueWork(stream, memories, idleMilliseconds);
+  queueWork();
   const waited = await costOf(() => stream.finished());
   // What the driver and a timer take when nobody asks.
-  queueWork(stream, memories, idleMilliseconds);
+  queueWork();
   const slept = await costOf(() => Bun.sleep(Math.round(waited.passed)));
   stream.synchronize();
   return {
@@ -138,15 +149,16 @@ async function measureTimers(byteSize: number, count: number): Promise<Sample["t
 
 async function measure({ isQuick, progress }: SectionContext): Promise<Sample> {
   const byteSize = (isQuick || isSimulated() ? 64 : 512) * mebibyte;
+  const idleByteSize = isSimulated() ? mebibyte : longCopyByteSize;
   using _managers = createMemoryManagers({
-    cudaMemoryPoolByteSize: { 0: 2 * byteSize },
+    cudaMemoryPoolByteSize: { 0: Math.max(byteSize, 2 * idleByteSize) },
     pinnedMemoryPoolByteSize: 64 * mebibyte,
   });
   CudaMemoryManager.stats(0); // throws where there is no GPU
   progress.show("waiting: for short copies");
   const shortCopies = await measureShortCopies(isQuick ? 100 : 5000);
   progress.show("waiting: idle");
-  const idle = await measureIdle(byteSize);
+  const idle = await measureIdle(idleByteSize);
   progress.show("waiting: while timers run");
   const timers = await measureTimers(byteSize, isQuick ? 1 : 8);
   return { shortCopies, idle, timers };
