@@ -88,7 +88,8 @@ int32_t allocated_memory_free(double address, double memory_type, double device_
 {
     if (memory_type != MEMORY_GPU) return pinned_memory_give(address, (int)memory_type, generation);
     struct pool *pool = cuda_memory_pool(device_id);
-    enum pool_status status = pool_free(pool, whole_number(address), whole_number(generation));
+    enum pool_status status =
+        deferred_free_pool_free(pool, whole_number(address), whole_number(generation));
     return __builtin_expect(status != POOL_NOT_ALLOCATED, 1) ? MEMORY_OK
                                                              : freed_already(address, device_id);
 }

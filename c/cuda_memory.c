@@ -239,7 +239,7 @@ double cuda_memory_alloc(double byte_size, double device_id)
 int32_t cuda_memory_free(double address, double device_id)
 {
     struct pool *pool = cuda_memory_pool(device_id);
-    enum pool_status status = pool_free(pool, whole_number(address), 0);
+    enum pool_status status = deferred_free_pool_free(pool, whole_number(address), 0);
     if (__builtin_expect(status == POOL_OK, 1)) return MEMORY_OK;
     if (status == POOL_CLOSED) {
         return message_set(MEMORY_UNAVAILABLE, "failed to free 0x%llx on GPU %.0f: %s",

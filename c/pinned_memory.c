@@ -171,7 +171,8 @@ static int32_t not_allocated(double address)
 int32_t pinned_memory_give(double address, int32_t memory_type, double generation)
 {
     if (memory_type == MEMORY_CPU_PINNED) {
-        enum pool_status status = pool_free(&pool, whole_number(address), whole_number(generation));
+        enum pool_status status =
+            deferred_free_pool_free(&pool, whole_number(address), whole_number(generation));
         if (status == POOL_OK || status == POOL_CLOSED) return MEMORY_OK;
     } else if (nonpinned_memory_free((void *)(uintptr_t)address, whole_number(generation))) {
         return MEMORY_OK;
