@@ -32,10 +32,10 @@ static void locate_cuda(struct memory_location *location, const struct pool_bloc
 
 // Host memory, after what the CUDA pool refused; null where it was not asked.
 static int32_t fall_back(struct memory_location *location, double byte_size, double device_id,
-                         const struct refusal *cuda, const struct deferred_request *request)
+                         const struct refusal *cuda, bool may_wait)
 {
     struct refusal pinned;
-    bool is_served = pinned_memory_take(location, byte_size, true, request, &pinned);
+    bool is_served = pinned_memory_take(location, byte_size, true, may_wait, &pinned);
     if (cuda == NULL && pinned.status == POOL_OK) return MEMORY_OK;
     const struct fallback fallback = {.byte_size = byte_size,
                                       .device_id = device_id,
@@ -48,13 +48,13 @@ static int32_t fall_back(struct memory_location *location, double byte_size, dou
 int32_t allocated_memory_alloc(struct memory_location *location, double byte_size,
                                double memory_type, double device_id)
 {
-    if (memory_type != MEMORY_GPU) return fall_back(location, byte_size, device_id, NULL, NULL);
+    if (memory_type != MEMORY_GPU) return fall_back(location, byte_size, device_id, NULL, true);
     struct pool_block block;
     struct refusal cuda;
     cuda.status = deferred_free_pool_alloc(cuda_memory_pool(device_id), whole_number(byte_size),
                                            &block, &cuda.full);
     if (__builtin_expect(cuda.status != POOL_OK, 0)) {
-        return fall_back(location, byte_size, device_id, &cuda, NULL);
+        return fall_back(location, byte_size, device_id, &cuda, true);
     }
     locate_cuda(location, &block, byte_size, device_id);
     return MEMORY_OK;
@@ -65,12 +65,12 @@ int32_t allocated_memory_alloc_with(struct memory_location *location, double byt
                                     const struct memory_stream *stream, int32_t may_wait)
 {
     const struct deferred_request request = {.stream = stream, .may_wait = may_wait};
-    if (memory_type != MEMORY_GPU) return fall_back(location, byte_size, device_id, NULL, &request);
+    if (memory_type != MEMORY_GPU) return fall_back(location, byte_size, device_id, NULL, may_wait);
     struct pool_block block;
     struct refusal cuda;
     cuda.status = deferred_free_alloc(cuda_memory_pool(device_id), whole_number(byte_size),
                                       &request, &block, &cuda.full);
-    if (cuda.status != POOL_OK) return fall_back(location, byte_size, device_id, &cuda, &request);
+    if (cuda.status != POOL_OK) return fall_back(location, byte_size, device_id, &cuda, may_wait);
     locate_cuda(location, &block, byte_size, device_id);
     return MEMORY_OK;
 }

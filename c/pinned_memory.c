@@ -122,14 +122,14 @@ static bool take_nonpinned(struct memory_location *location, double byte_size)
 }
 
 bool pinned_memory_take(struct memory_location *location, double byte_size,
-                        bool allow_nonpinned_fallback, const struct deferred_request *request,
-                        struct refusal *pinned)
+                        bool allow_nonpinned_fallback, bool may_wait, struct refusal *pinned)
 {
     struct pool_block block;
     uint64_t size = whole_number(byte_size);
-    pinned->status = request == NULL
-                         ? deferred_free_pool_alloc(&pool, size, &block, &pinned->full)
-                         : deferred_free_alloc(&pool, size, request, &block, &pinned->full);
+    const struct deferred_request without_waiting = {.stream = NULL, .may_wait = false};
+    pinned->status =
+        may_wait ? deferred_free_pool_alloc(&pool, size, &block, &pinned->full)
+                 : deferred_free_alloc(&pool, size, &without_waiting, &block, &pinned->full);
     if (__builtin_expect(pinned->status != POOL_OK, 0)) {
         return allow_nonpinned_fallback && take_nonpinned(location, byte_size);
     }
@@ -149,10 +149,9 @@ int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
                            "memory manager has not been created",
                            byte_size);
     }
-    const struct deferred_request request = {.may_wait = may_wait};
     struct refusal pinned;
-    bool is_served = pinned_memory_take(location, byte_size, allow_nonpinned_fallback,
-                                        may_wait ? NULL : &request, &pinned);
+    bool is_served =
+        pinned_memory_take(location, byte_size, allow_nonpinned_fallback, may_wait, &pinned);
     if (__builtin_expect(pinned.status == POOL_OK, 1)) return MEMORY_OK;
     const struct fallback fallback = {.byte_size = byte_size,
                                       .pinned = &pinned,
