@@ -191,10 +191,11 @@ static int32_t reset(void)
     is_created = false;
     int32_t waited = cuda_stream_wait_for_all();
     close_device_pools();
-    int32_t destroyed = cuda_event_destroy_idle();
-    if (destroyed == MEMORY_OK) destroyed = cuda_stream_destroy_idle();
+    int32_t events_destroyed = cuda_event_destroy_idle();
+    int32_t streams_destroyed = cuda_stream_destroy_idle();
     int32_t status = give_reservations_back();
-    if (status == MEMORY_OK) status = destroyed;
+    if (status == MEMORY_OK) status = events_destroyed;
+    if (status == MEMORY_OK) status = streams_destroyed;
     return status == MEMORY_OK ? waited : status;
 }
 

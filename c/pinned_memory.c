@@ -91,10 +91,11 @@ static int32_t reset(void)
     deferred_free_drop(NULL);
     pool_close(&pool);
     nonpinned_memory_reset();
-    int32_t destroyed = cuda_event_destroy_idle();
-    if (destroyed == MEMORY_OK) destroyed = cuda_stream_destroy_idle();
+    int32_t events_destroyed = cuda_event_destroy_idle();
+    int32_t streams_destroyed = cuda_stream_destroy_idle();
     int32_t status = give_reservation_back();
-    if (status == MEMORY_OK) status = destroyed;
+    if (status == MEMORY_OK) status = events_destroyed;
+    if (status == MEMORY_OK) status = streams_destroyed;
     return status == MEMORY_OK ? waited : status;
 }
 
