@@ -348,10 +348,11 @@ static struct deferred_block *first_that_helps(struct pool *pool, uint64_t byte_
 static bool wait_for(const struct deferred_block *block)
 {
     struct cuda_event *event = block->event;
+    uint64_t stream_id = event->stream_id;
     // Events are destroyed only under the exclusive lifecycle lock. One that is used again in the
     // meantime makes this wait longer, and no harm is done.
     pthread_mutex_unlock(&lock);
-    bool has_passed = cuda_event_wait(event);
+    bool has_passed = cuda_event_wait(event, stream_id);
     pthread_mutex_lock(&lock);
     return has_passed;
 }
