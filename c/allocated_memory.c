@@ -157,7 +157,10 @@ static int32_t queue_copy(const struct memory_stream *stream, void *target, cons
     status = cudart_check(error, "cudaMemcpyAsync", "queue a copy of %zu bytes on GPU %d",
                           byte_size, device);
     status = cudart_leave_device(device, saved_device, status);
-    return status == MEMORY_OK ? 1 : status;
+    if (status == MEMORY_OK) return 1;
+    // What is reported as failed must not be under way: its memory may be freed next.
+    if (error == 0) (void)cudart.cudaStreamSynchronize(cuda_stream_handle(stream));
+    return status;
 }
 
 // One side of a copy. Ordinary host memory has no location, and is nobody's to take away.
