@@ -33,10 +33,10 @@ static void locate_cuda(struct memory_location *location, const struct pool_bloc
 
 // Host memory, after what the CUDA pool refused; null where it was not asked.
 static int32_t fall_back(struct memory_location *location, double byte_size, double device_id,
-                         const struct refusal *cuda, const struct deferred_request *request)
+                         const struct refusal *cuda, bool may_wait)
 {
     struct refusal pinned;
-    bool is_served = pinned_memory_take(location, byte_size, true, request, &pinned);
+    bool is_served = pinned_memory_take(location, byte_size, true, may_wait, &pinned);
     if (cuda == NULL && pinned.status == POOL_OK) return MEMORY_OK;
     const struct fallback fallback = {.byte_size = byte_size,
                                       .device_id = device_id,
@@ -49,13 +49,13 @@ static int32_t fall_back(struct memory_location *location, double byte_size, dou
 int32_t allocated_memory_alloc(struct memory_location *location, double byte_size,
                                double memory_type, double device_id)
 {
-    if (memory_type != MEMORY_GPU) return fall_back(location, byte_size, device_id, NULL, NULL);
+    if (memory_type != MEMORY_GPU) return fall_back(location, byte_size, device_id, NULL, true);
     struct pool_block block;
     struct refusal cuda;
     cuda.status = deferred_free_pool_alloc(cuda_memory_pool(device_id), whole_number(byte_size),
                                            &block, &cuda.full);
     if (__builtin_expect(cuda.status != POOL_OK, 0)) {
-        return fall_back(location, byte_size, device_id, &cuda, NULL);
+        return fall_back(location, byte_size, device_id, &cuda, true);
     }
     locate_cuda(location, &block, byte_size, device_id);
     return MEMORY_OK;
@@ -66,12 +66,12 @@ int32_t allocated_memory_alloc_with(struct memory_location *location, double byt
                                     const struct memory_stream *stream, int32_t may_wait)
 {
     const struct deferred_request request = {.stream = stream, .may_wait = may_wait};
-    if (memory_type != MEMORY_GPU) return fall_back(location, byte_size, device_id, NULL, &request);
+    if (memory_type != MEMORY_GPU) return fall_back(location, byte_size, device_id, NULL, may_wait);
     struct pool_block block;
     struct refusal cuda;
     cuda.status = deferred_free_alloc(cuda_memory_pool(device_id), whole_number(byte_size),
                                       &request, &block, &cuda.full);
-    if (cuda.status != POOL_OK) return fall_back(location, byte_size, device_id, &cuda, &request);
+    if (cuda.status != POOL_OK) return fall_back(location, byte_size, device_id, &cuda, may_wait);
     locate_cuda(location, &block, byte_size, device_id);
     return MEMORY_OK;
 }
@@ -89,7 +89,8 @@ int32_t allocated_memory_free(double address, double memory_type, double device_
 {
     if (memory_type != MEMORY_GPU) return pinned_memory_give(address, (int)memory_type, generation);
     struct pool *pool = cuda_memory_pool(device_id);
-    enum pool_status status = pool_free(pool, whole_number(address), whole_number(generation));
+    enum pool_status status =
+        deferred_free_pool_free(pool, whole_number(address), whole_number(generation));
     return __builtin_expect(status != POOL_NOT_ALLOCATED, 1) ? MEMORY_OK
                                                              : freed_already(address, device_id);
 }
@@ -157,7 +158,10 @@ static int32_t queue_copy(const struct memory_stream *stream, void *target, cons
     status = cudart_check(error, "cudaMemcpyAsync", "queue a copy of %zu bytes on GPU %d",
                           byte_size, device);
     status = cudart_leave_device(device, saved_device, status);
-    return status == MEMORY_OK ? 1 : status;
+    if (status == MEMORY_OK) return 1;
+    // What is reported as failed must not be under way: its memory may be freed next.
+    if (error == 0) (void)cudart.cudaStreamSynchronize(cuda_stream_handle(stream));
+    return status;
 }
 
 // One side of a copy. Ordinary host memory has no location, and is nobody's to take away.

@@ -112,7 +112,8 @@ MEMORY_EXPORT int32_t pinned_memory_reset(void);
 MEMORY_EXPORT int32_t allocated_memory_alloc(struct memory_location *location, double byte_size,
                                              double memory_type, double device_id);
 // The same for use on a stream (or null), and with a choice: where only blocks are in the way that
-// streams still use, a request waits for them if it may, and falls back if not.
+// streams still use, a request waits for them if it may, and falls back if not. CUDA memory may be
+// what the stream's earlier work still uses; host memory never is.
 MEMORY_EXPORT int32_t allocated_memory_alloc_with(struct memory_location *location,
                                                   double byte_size, double memory_type,
                                                   double device_id,

@@ -99,11 +99,11 @@ bool cuda_event_has_passed(struct cuda_event *event)
     return false;
 }
 
-bool cuda_event_wait(struct cuda_event *event)
+bool cuda_event_wait(struct cuda_event *event, uint64_t stream_id)
 {
     int error = cudart.cudaEventSynchronize(event->handle);
     if (error == 0) return true;
-    cuda_stream_note(event->stream_id, error, "cudaEventSynchronize");
+    cuda_stream_note(stream_id, error, "cudaEventSynchronize");
     return false;
 }
 

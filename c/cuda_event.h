@@ -23,8 +23,9 @@ struct cuda_event *cuda_event_after(const struct memory_stream *stream);
 // kept for whoever asks about the stream next on behalf of its owner.
 bool cuda_event_has_passed(struct cuda_event *event);
 
-// Waits until it has. False where CUDA cannot tell.
-bool cuda_event_wait(struct cuda_event *event);
+// Waits until it has. False where CUDA cannot tell. The caller says which stream's it is, because the
+// event may be recycled, and used for another stream, before this returns.
+bool cuda_event_wait(struct cuda_event *event, uint64_t stream_id);
 
 // Makes all that the stream is given from now on wait for the point. False where CUDA refuses, which
 // is kept as an error of the stream.

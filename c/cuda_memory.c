@@ -191,10 +191,11 @@ static int32_t reset(void)
     is_created = false;
     int32_t waited = cuda_stream_wait_for_all();
     close_device_pools();
-    int32_t destroyed = cuda_event_destroy_idle();
-    if (destroyed == MEMORY_OK) destroyed = cuda_stream_destroy_idle();
+    int32_t events_destroyed = cuda_event_destroy_idle();
+    int32_t streams_destroyed = cuda_stream_destroy_idle();
     int32_t status = give_reservations_back();
-    if (status == MEMORY_OK) status = destroyed;
+    if (status == MEMORY_OK) status = events_destroyed;
+    if (status == MEMORY_OK) status = streams_destroyed;
     return status == MEMORY_OK ? waited : status;
 }
 
@@ -239,7 +240,7 @@ double cuda_memory_alloc(double byte_size, double device_id)
 int32_t cuda_memory_free(double address, double device_id)
 {
     struct pool *pool = cuda_memory_pool(device_id);
-    enum pool_status status = pool_free(pool, whole_number(address), 0);
+    enum pool_status status = deferred_free_pool_free(pool, whole_number(address), 0);
     if (__builtin_expect(status == POOL_OK, 1)) return MEMORY_OK;
     if (status == POOL_CLOSED) {
         return message_set(MEMORY_UNAVAILABLE, "failed to free 0x%llx on GPU %.0f: %s",

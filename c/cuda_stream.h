@@ -9,7 +9,8 @@
 void *cuda_stream_handle(const struct memory_stream *stream);
 
 // Keeps an error of the stream's work, which CUDA may tell only once, for whoever asks about the
-// stream next on behalf of its owner.
+// stream next on behalf of its owner. Of several the first is kept, and none of a stream that is
+// destroyed.
 void cuda_stream_note(uint64_t stream_id, int error, const char *function);
 
 // What was kept for the owner of the stream, as a status with a message.

@@ -19,8 +19,9 @@ struct deferred_block {
     uint64_t address;
     uint64_t generation;
     uint64_t byte_size; // in whole granules
-    uint32_t number;    // counts all that are freed this way, and wraps round; never 0
+    uint32_t number;    // counts all that are freed this way, and wraps round
     struct cuda_event *event;
+    bool is_lent; // handed on, and live again; it stays in its place
 };
 
 // The blocks that were freed with a stream, in that order, so that the events pass in it too.
@@ -69,6 +70,25 @@ static void drop_empty_queues(void)
     }
 }
 
+// Where a block is in the queues.
+struct place {
+    struct deferred_queue *queue;
+    struct deferred_block **link; // null for nowhere
+};
+
+static struct place find_lent(const struct pool *pool, uint64_t address)
+{
+    for (struct deferred_queue *queue = queues; queue != NULL; queue = queue->next) {
+        for (struct deferred_block **link = &queue->first; *link != NULL; link = &(*link)->next) {
+            const struct deferred_block *block = *link;
+            if (block->is_lent && block->pool == pool && block->address == address) {
+                return (struct place){queue, link};
+            }
+        }
+    }
+    return (struct place){NULL, NULL};
+}
+
 // Takes the block at the link out of its queue, without giving it back to anybody.
 static struct deferred_block *remove_at(struct deferred_queue *queue, struct deferred_block **link)
 {
@@ -80,10 +100,13 @@ static struct deferred_block *remove_at(struct deferred_queue *queue, struct def
     return block;
 }
 
-static void give_back(struct deferred_block *block)
+// Nothing uses the block any more, unless it is lent: then its owner may do with it what he likes.
+static void settle(struct deferred_block *block)
 {
     if (block->pool == NULL) {
         free((void *)(uintptr_t)block->address);
+    } else if (block->is_lent) {
+        (void)pool_end_loan(block->pool, block->address, block->generation);
     } else {
         (void)pool_free_retired(block->pool, block->address, block->generation);
     }
@@ -93,7 +116,7 @@ static void give_back(struct deferred_block *block)
 static void reclaim_passed(struct deferred_queue *queue)
 {
     while (queue->first != NULL && cuda_event_has_passed(queue->first->event)) {
-        give_back(remove_at(queue, &queue->first));
+        settle(remove_at(queue, &queue->first));
     }
 }
 
@@ -120,7 +143,7 @@ void deferred_free_reclaim(void)
 static uint32_t next_number(void)
 {
     static uint32_t last_number;
-    if (++last_number == 0) last_number = 1;
+    last_number = last_number == POOL_RETIRED_NUMBER_MAX ? 1 : last_number + 1;
     return last_number;
 }
 
@@ -163,13 +186,31 @@ static int32_t out_of_memory(void)
                                         "list of what a stream still uses");
 }
 
+// The stream's event is to say when the block is free: also of what still uses it from before it was
+// lent.
+static int32_t order_after_loan(struct place lent, const struct memory_stream *stream)
+{
+    if (lent.link == NULL || lent.queue->stream_id == (uint64_t)stream->id) return MEMORY_OK;
+    if (cuda_event_hold_back((*lent.link)->event, stream)) return MEMORY_OK;
+    return message_set(MEMORY_INTERNAL, "failed to free memory: its stream cannot be made to wait "
+                                        "for another that still uses it");
+}
+
 // In one piece under the lock, so that a queue is in the order of its events.
 static int32_t defer_locked(struct deferred_block *block, const struct memory_stream *stream)
 {
     struct deferred_queue *queue = make_queue_of((uint64_t)stream->id);
     if (queue == NULL) return out_of_memory();
-    block->event = cuda_event_after(stream);
-    int32_t status = block->event == NULL ? MEMORY_INTERNAL : enqueue(queue, block);
+    struct place lent = {NULL, NULL};
+    if (block->pool != NULL && pool_is_lent(block->pool, block->address, block->generation)) {
+        lent = find_lent(block->pool, block->address);
+    }
+    int32_t status = order_after_loan(lent, stream);
+    if (status == MEMORY_OK) {
+        block->event = cuda_event_after(stream);
+        status = block->event == NULL ? MEMORY_INTERNAL : enqueue(queue, block);
+    }
+    if (status == MEMORY_OK && lent.link != NULL) free(remove_at(lent.queue, lent.link));
     if (status != MEMORY_OK && block->event != NULL) cuda_event_recycle(block->event);
     reclaim_passed(queue);
     drop_empty_queues();
@@ -197,6 +238,29 @@ int32_t deferred_free_block(struct pool *pool, uint64_t address, uint64_t genera
     return defer(&block, stream);
 }
 
+// Has a lent block wait on where it waited before.
+static enum pool_status take_back(struct place lent)
+{
+    struct deferred_block *block = *lent.link;
+    enum pool_status status = pool_retire(block->pool, block->address, block->generation,
+                                          block->number, &block->byte_size);
+    if (status == POOL_OK) block->is_lent = false;
+    reclaim_passed(lent.queue);
+    drop_empty_queues();
+    return status;
+}
+
+enum pool_status deferred_free_lent(struct pool *pool, uint64_t address, uint64_t generation)
+{
+    pthread_mutex_lock(&lock);
+    struct place lent = find_lent(pool, address);
+    // Where the loan has ended meanwhile, the block is as any other.
+    enum pool_status status =
+        lent.link == NULL ? pool_free(pool, address, generation) : take_back(lent);
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
 void deferred_free_drop(struct pool *pool)
 {
     pthread_mutex_lock(&lock);
@@ -205,7 +269,7 @@ void deferred_free_drop(struct pool *pool)
             if ((*link)->pool != pool) {
                 link = &(*link)->next;
             } else {
-                give_back(remove_at(queue, link));
+                settle(remove_at(queue, link));
             }
         }
     }
@@ -215,29 +279,26 @@ void deferred_free_drop(struct pool *pool)
 
 // ---- Allocating
 
-// Takes a block out of its queue that is to be used as it is. False where it went with its pool.
-static bool revive(struct deferred_queue *queue, struct deferred_block **link,
-                   struct pool_block *revived)
+// Hands on a block as it is. False where it went with its pool.
+static bool lend(struct deferred_block *block, struct pool_block *lent)
 {
-    struct deferred_block *block = remove_at(queue, link);
-    bool is_live = pool_revive(block->pool, block->address, block->generation) == POOL_OK;
-    *revived = (struct pool_block){.address = block->address, .generation = block->generation};
-    free(block);
-    return is_live;
+    if (pool_lend(block->pool, block->address, block->generation) != POOL_OK) return false;
+    block->is_lent = true;
+    *lent = (struct pool_block){.address = block->address, .generation = block->generation};
+    return true;
 }
 
-// The link to the smallest block of the queue's first that has at least so many bytes, and at most
-// so many; null if there is none.
-static struct deferred_block **find_in(struct deferred_queue *queue, const struct pool *pool,
-                                       uint64_t byte_size_min, uint64_t byte_size_max)
+// The smallest block of the queue's first that has at least so many bytes, and at most so many; null
+// if there is none.
+static struct deferred_block *find_in(const struct deferred_queue *queue, const struct pool *pool,
+                                      uint64_t byte_size_min, uint64_t byte_size_max)
 {
-    struct deferred_block **best = NULL;
-    struct deferred_block **link = &queue->first;
-    for (int i = 0; *link != NULL && i < SEARCH_COUNT_MAX; i++, link = &(*link)->next) {
-        uint64_t byte_size = (*link)->byte_size;
-        bool fits = (*link)->pool == pool && byte_size >= byte_size_min &&
-                    byte_size <= byte_size_max;
-        if (fits && (best == NULL || byte_size < (*best)->byte_size)) best = link;
+    struct deferred_block *best = NULL;
+    struct deferred_block *block = queue->first;
+    for (int i = 0; block != NULL && i < SEARCH_COUNT_MAX; i++, block = block->next) {
+        bool fits = block->pool == pool && !block->is_lent && block->byte_size >= byte_size_min &&
+                    block->byte_size <= byte_size_max;
+        if (fits && (best == NULL || block->byte_size < best->byte_size)) best = block;
     }
     return best;
 }
@@ -249,27 +310,24 @@ static uint64_t rounded_up(uint64_t byte_size)
 }
 
 static bool hand_on_same_stream(struct pool *pool, uint64_t byte_size_min, uint64_t byte_size_max,
-                                const struct memory_stream *stream, struct pool_block *block)
+                                const struct memory_stream *stream, struct pool_block *lent)
 {
-    struct deferred_queue *queue = queue_of((uint64_t)stream->id);
+    const struct deferred_queue *queue = queue_of((uint64_t)stream->id);
     if (queue == NULL) return false;
-    struct deferred_block **link = find_in(queue, pool, byte_size_min, byte_size_max);
-    return link != NULL && revive(queue, link, block);
+    struct deferred_block *block = find_in(queue, pool, byte_size_min, byte_size_max);
+    return block != NULL && lend(block, lent);
 }
 
 static bool hand_on_other_stream(struct pool *pool, uint64_t byte_size,
-                                 const struct memory_stream *stream, struct pool_block *block)
+                                 const struct memory_stream *stream, struct pool_block *lent)
 {
-    struct deferred_queue *best_queue = NULL;
-    struct deferred_block **best = NULL;
-    for (struct deferred_queue *queue = queues; queue != NULL; queue = queue->next) {
-        struct deferred_block **link = find_in(queue, pool, byte_size, UINT64_MAX);
-        if (link == NULL || (best != NULL && (*best)->byte_size <= (*link)->byte_size)) continue;
-        best = link;
-        best_queue = queue;
+    struct deferred_block *best = NULL;
+    for (const struct deferred_queue *queue = queues; queue != NULL; queue = queue->next) {
+        struct deferred_block *block = find_in(queue, pool, byte_size, UINT64_MAX);
+        if (block == NULL || (best != NULL && best->byte_size <= block->byte_size)) continue;
+        best = block;
     }
-    return best != NULL && cuda_event_hold_back((*best)->event, stream) &&
-           revive(best_queue, best, block);
+    return best != NULL && cuda_event_hold_back(best->event, stream) && lend(best, lent);
 }
 
 // The block that was freed first of those that help, or null.
@@ -279,7 +337,7 @@ static struct deferred_block *first_that_helps(struct pool *pool, uint64_t byte_
     for (struct deferred_queue *queue = queues; queue != NULL; queue = queue->next) {
         for (struct deferred_block *block = queue->first; block != NULL; block = block->next) {
             bool is_later = first != NULL && (int32_t)(block->number - first->number) > 0;
-            if (block->pool != pool || is_later) continue;
+            if (block->pool != pool || block->is_lent || is_later) continue;
             if (pool_byte_size_without(pool, block->address) >= byte_size) first = block;
         }
     }
@@ -290,10 +348,11 @@ static struct deferred_block *first_that_helps(struct pool *pool, uint64_t byte_
 static bool wait_for(const struct deferred_block *block)
 {
     struct cuda_event *event = block->event;
+    uint64_t stream_id = event->stream_id;
     // Events are destroyed only under the exclusive lifecycle lock. One that is used again in the
     // meantime makes this wait longer, and no harm is done.
     pthread_mutex_unlock(&lock);
-    bool has_passed = cuda_event_wait(event);
+    bool has_passed = cuda_event_wait(event, stream_id);
     pthread_mutex_lock(&lock);
     return has_passed;
 }

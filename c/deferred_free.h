@@ -16,6 +16,10 @@
 //   5. refuses.
 // The caller may do without the 3rd and 4th. A request with a stream first looks for a block of
 // exactly its size that was freed with the same stream, before the pool is asked at all.
+//
+// A block that is handed on is lent: what its last owner queued may still be ahead of it. Until that
+// is known to be done, the new owner can only give it back to here, where it waits on, because
+// whoever had it next might use it in no stream's order.
 #ifndef DEFERRED_FREE_H
 #define DEFERRED_FREE_H
 
@@ -26,7 +30,7 @@
 #include "bun_cuda_memory.h"
 #include "pool.h"
 
-// How many blocks wait.
+// How many blocks wait or are lent.
 extern _Atomic uint64_t deferred_free_count;
 
 // Frees a pool's block, or non-pinned memory where the pool is null, after what the stream has been
@@ -56,6 +60,17 @@ static inline enum pool_status deferred_free_pool_alloc(struct pool *pool, uint6
     if (__builtin_expect(status == POOL_OK || !has_waiting, 1)) return status;
     const struct deferred_request request = {.stream = NULL, .may_wait = true};
     return deferred_free_alloc(pool, byte_size, &request, block, full);
+}
+
+enum pool_status deferred_free_lent(struct pool *pool, uint64_t address, uint64_t generation);
+
+// pool_free(), where blocks of the pool may be lent.
+static inline enum pool_status deferred_free_pool_free(struct pool *pool, uint64_t address,
+                                                       uint64_t generation)
+{
+    enum pool_status status = pool_free(pool, address, generation);
+    if (__builtin_expect(status != POOL_LENT, 1)) return status;
+    return deferred_free_lent(pool, address, generation);
 }
 
 // Takes back what can be.

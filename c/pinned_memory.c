@@ -91,10 +91,11 @@ static int32_t reset(void)
     deferred_free_drop(NULL);
     pool_close(&pool);
     nonpinned_memory_reset();
-    int32_t destroyed = cuda_event_destroy_idle();
-    if (destroyed == MEMORY_OK) destroyed = cuda_stream_destroy_idle();
+    int32_t events_destroyed = cuda_event_destroy_idle();
+    int32_t streams_destroyed = cuda_stream_destroy_idle();
     int32_t status = give_reservation_back();
-    if (status == MEMORY_OK) status = destroyed;
+    if (status == MEMORY_OK) status = events_destroyed;
+    if (status == MEMORY_OK) status = streams_destroyed;
     return status == MEMORY_OK ? waited : status;
 }
 
@@ -122,14 +123,14 @@ static bool take_nonpinned(struct memory_location *location, double byte_size)
 }
 
 bool pinned_memory_take(struct memory_location *location, double byte_size,
-                        bool allow_nonpinned_fallback, const struct deferred_request *request,
-                        struct refusal *pinned)
+                        bool allow_nonpinned_fallback, bool may_wait, struct refusal *pinned)
 {
     struct pool_block block;
     uint64_t size = whole_number(byte_size);
-    pinned->status = request == NULL
-                         ? deferred_free_pool_alloc(&pool, size, &block, &pinned->full)
-                         : deferred_free_alloc(&pool, size, request, &block, &pinned->full);
+    const struct deferred_request without_waiting = {.stream = NULL, .may_wait = false};
+    pinned->status =
+        may_wait ? deferred_free_pool_alloc(&pool, size, &block, &pinned->full)
+                 : deferred_free_alloc(&pool, size, &without_waiting, &block, &pinned->full);
     if (__builtin_expect(pinned->status != POOL_OK, 0)) {
         return allow_nonpinned_fallback && take_nonpinned(location, byte_size);
     }
@@ -149,10 +150,9 @@ int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
                            "memory manager has not been created",
                            byte_size);
     }
-    const struct deferred_request request = {.may_wait = may_wait};
     struct refusal pinned;
-    bool is_served = pinned_memory_take(location, byte_size, allow_nonpinned_fallback,
-                                        may_wait ? NULL : &request, &pinned);
+    bool is_served =
+        pinned_memory_take(location, byte_size, allow_nonpinned_fallback, may_wait, &pinned);
     if (__builtin_expect(pinned.status == POOL_OK, 1)) return MEMORY_OK;
     const struct fallback fallback = {.byte_size = byte_size,
                                       .pinned = &pinned,
@@ -171,7 +171,8 @@ static int32_t not_allocated(double address)
 int32_t pinned_memory_give(double address, int32_t memory_type, double generation)
 {
     if (memory_type == MEMORY_CPU_PINNED) {
-        enum pool_status status = pool_free(&pool, whole_number(address), whole_number(generation));
+        enum pool_status status =
+            deferred_free_pool_free(&pool, whole_number(address), whole_number(generation));
         if (status == POOL_OK || status == POOL_CLOSED) return MEMORY_OK;
     } else if (nonpinned_memory_free((void *)(uintptr_t)address, whole_number(generation))) {
         return MEMORY_OK;

@@ -6,16 +6,17 @@
 #include <stdint.h>
 
 #include "bun_cuda_memory.h"
-#include "deferred_free.h"
 #include "fallback.h"
 
 // Pinned memory, else non-pinned memory where that is allowed; with or without a pool, and before
 // the manager is created too. False where neither can be had. Where it is not pinned memory,
-// `pinned` says why; otherwise its status is POOL_OK. The request is null for one without a stream
-// that may wait.
+// `pinned` says why; otherwise its status is POOL_OK. Where only blocks are in the way that streams
+// still use, it waits for them if it may.
+//
+// Nobody gets pinned memory before its last use is over, not even for a stream: the host writes to
+// it and reads it in no stream's order.
 bool pinned_memory_take(struct memory_location *location, double byte_size,
-                        bool allow_nonpinned_fallback, const struct deferred_request *request,
-                        struct refusal *pinned);
+                        bool allow_nonpinned_fallback, bool may_wait, struct refusal *pinned);
 
 // Frees either kind. Memory of an earlier life of the manager is gone already: that succeeds. With
 // generation 0, whatever is live at the address now.

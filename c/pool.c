@@ -17,6 +17,7 @@ enum {
 
 #define NODE_COUNT_MAX (UINT32_MAX - 2047) // whole steps of the table, so that no number wraps
 #define GRANULE_COUNT_MAX ((uint64_t)1 << 44)
+#define LENT (POOL_RETIRED_NUMBER_MAX + 1)
 #define HASH_MULTIPLIER UINT64_C(0x9E3779B97F4A7C15) // 2^64 / the golden ratio
 
 // A block. Neighbours by address form a ring that the sentinel, node 0, closes: it stands before
@@ -36,7 +37,7 @@ struct node {
         };
         struct { // while live
             uint32_t bucket_next;
-            uint32_t retired_number; // 0 unless retired
+            uint32_t retired_number; // 0 while somebody owns it, or LENT
         };
         uint32_t spare_next;  // while on the stack of spare nodes
     };
@@ -52,6 +53,11 @@ static struct node *node_at(const struct pool *pool, uint32_t number)
 static bool is_live(const struct node *node)
 {
     return node->extent & 1;
+}
+
+static bool is_retired(const struct node *node)
+{
+    return is_live(node) && node->retired_number != 0 && node->retired_number != LENT;
 }
 
 static uint64_t granule_count_of(const struct node *node)
@@ -625,9 +631,9 @@ enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_b
     return status;
 }
 
-// The link to the live block at the address. It is retired or not, as the caller expects.
+// The link to the live block at the address.
 static enum pool_status find_live(const struct pool *pool, uint64_t address, uint64_t generation,
-                                  bool is_retired, uint32_t **link)
+                                  uint32_t **link)
 {
     if (pool->generation == 0) return POOL_CLOSED;
     if (generation != 0 && generation != pool->generation) return POOL_CLOSED;
@@ -637,46 +643,57 @@ static enum pool_status find_live(const struct pool *pool, uint64_t address, uin
         return POOL_NOT_ALLOCATED;
     }
     *link = index_link(pool, granule);
-    if (**link == SENTINEL) return POOL_NOT_ALLOCATED;
-    bool found_retired = node_at(pool, **link)->retired_number != 0;
-    return found_retired == is_retired ? POOL_OK : POOL_NOT_ALLOCATED;
+    return **link == SENTINEL ? POOL_NOT_ALLOCATED : POOL_OK;
 }
 
-static inline enum pool_status free_block(struct pool *pool, uint64_t address, uint64_t generation,
-                                          bool is_retired)
+// The same of one that is neither retired nor lent.
+static enum pool_status find_owned(const struct pool *pool, uint64_t address, uint64_t generation,
+                                   uint32_t **link)
 {
-    lock_acquire(&pool->lock);
-    uint32_t *link;
-    enum pool_status status = find_live(pool, address, generation, is_retired, &link);
-    if (__builtin_expect(status == POOL_OK, 1)) {
-        uint32_t number = *link;
-        *link = node_at(pool, number)->bucket_next;
-        pool->live_block_count--;
-        uncount_live(pool, granule_count_of(node_at(pool, number)));
-        make_free(pool, number);
-    }
-    lock_release(&pool->lock);
-    return status;
+    enum pool_status status = find_live(pool, address, generation, link);
+    if (status != POOL_OK) return status;
+    uint32_t retired_number = node_at(pool, **link)->retired_number;
+    if (__builtin_expect(retired_number == 0, 1)) return POOL_OK;
+    return retired_number == LENT ? POOL_LENT : POOL_NOT_ALLOCATED;
+}
+
+static enum pool_status find_retired(const struct pool *pool, uint64_t address,
+                                     uint64_t generation, uint32_t **link)
+{
+    enum pool_status status = find_live(pool, address, generation, link);
+    if (status != POOL_OK) return status;
+    return is_retired(node_at(pool, **link)) ? POOL_OK : POOL_NOT_ALLOCATED;
+}
+
+// The link leads to the block.
+static void free_live(struct pool *pool, uint32_t *link)
+{
+    uint32_t number = *link;
+    *link = node_at(pool, number)->bucket_next;
+    pool->live_block_count--;
+    uncount_live(pool, granule_count_of(node_at(pool, number)));
+    make_free(pool, number);
 }
 
 enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation)
 {
-    return free_block(pool, address, generation, false);
+    lock_acquire(&pool->lock);
+    uint32_t *link;
+    enum pool_status status = find_owned(pool, address, generation, &link);
+    if (__builtin_expect(status == POOL_OK, 1)) free_live(pool, link);
+    lock_release(&pool->lock);
+    return status;
 }
 
-// ---- Retired blocks
-
-enum pool_status pool_free_retired(struct pool *pool, uint64_t address, uint64_t generation)
-{
-    return free_block(pool, address, generation, true);
-}
+// ---- Retired and lent blocks
 
 enum pool_status pool_retire(struct pool *pool, uint64_t address, uint64_t generation,
                              uint32_t number, uint64_t *block_byte_size)
 {
     lock_acquire(&pool->lock);
     uint32_t *link;
-    enum pool_status status = find_live(pool, address, generation, false, &link);
+    enum pool_status status = find_owned(pool, address, generation, &link);
+    if (status == POOL_LENT) status = POOL_OK;
     if (status == POOL_OK) {
         struct node *node = node_at(pool, *link);
         node->retired_number = number;
@@ -686,14 +703,48 @@ enum pool_status pool_retire(struct pool *pool, uint64_t address, uint64_t gener
     return status;
 }
 
-enum pool_status pool_revive(struct pool *pool, uint64_t address, uint64_t generation)
+enum pool_status pool_free_retired(struct pool *pool, uint64_t address, uint64_t generation)
 {
     lock_acquire(&pool->lock);
     uint32_t *link;
-    enum pool_status status = find_live(pool, address, generation, true, &link);
-    if (status == POOL_OK) node_at(pool, *link)->retired_number = 0;
+    enum pool_status status = find_retired(pool, address, generation, &link);
+    if (status == POOL_OK) free_live(pool, link);
     lock_release(&pool->lock);
     return status;
+}
+
+enum pool_status pool_lend(struct pool *pool, uint64_t address, uint64_t generation)
+{
+    lock_acquire(&pool->lock);
+    uint32_t *link;
+    enum pool_status status = find_retired(pool, address, generation, &link);
+    if (status == POOL_OK) node_at(pool, *link)->retired_number = LENT;
+    lock_release(&pool->lock);
+    return status;
+}
+
+enum pool_status pool_end_loan(struct pool *pool, uint64_t address, uint64_t generation)
+{
+    lock_acquire(&pool->lock);
+    uint32_t *link;
+    enum pool_status status = find_owned(pool, address, generation, &link);
+    if (status == POOL_LENT) {
+        node_at(pool, *link)->retired_number = 0;
+        status = POOL_OK;
+    } else if (status == POOL_OK) {
+        status = POOL_NOT_ALLOCATED;
+    }
+    lock_release(&pool->lock);
+    return status;
+}
+
+bool pool_is_lent(struct pool *pool, uint64_t address, uint64_t generation)
+{
+    lock_acquire(&pool->lock);
+    uint32_t *link;
+    bool is_lent = find_owned(pool, address, generation, &link) == POOL_LENT;
+    lock_release(&pool->lock);
+    return is_lent;
 }
 
 // Whether the block is free, or retired and not after the number.
@@ -702,7 +753,7 @@ static bool is_free_without(const struct pool *pool, uint32_t number, uint32_t r
     if (number == SENTINEL) return false;
     const struct node *node = node_at(pool, number);
     if (!is_live(node)) return true;
-    return node->retired_number != 0 && (int32_t)(node->retired_number - retired_number) <= 0;
+    return is_retired(node) && (int32_t)(node->retired_number - retired_number) <= 0;
 }
 
 uint64_t pool_byte_size_without(struct pool *pool, uint64_t address)
@@ -710,7 +761,7 @@ uint64_t pool_byte_size_without(struct pool *pool, uint64_t address)
     lock_acquire(&pool->lock);
     uint64_t granule_count = 0;
     uint32_t *link;
-    if (find_live(pool, address, 0, true, &link) == POOL_OK) {
+    if (find_retired(pool, address, 0, &link) == POOL_OK) {
         const struct node *retired = node_at(pool, *link);
         uint32_t last = retired->retired_number;
         granule_count = granule_count_of(retired);

@@ -45,6 +45,7 @@ enum pool_status {
     POOL_FULL,            // no free block is large enough
     POOL_OUT_OF_METADATA, // the system refuses memory for the pool's own tables
     POOL_NOT_ALLOCATED,   // the address is not that of a live block
+    POOL_LENT,            // the block is lent: see below
     POOL_BAD_RANGE,       // misaligned, empty, or beyond the address space
 };
 
@@ -118,12 +119,24 @@ enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_b
 enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation);
 
 // A live block may be retired: its owner has freed it, but a GPU may still be using it. It stays in
-// use, pool_free() does not take it any more, and whoever retired it frees or revives it later.
-// Blocks are retired in the order of their numbers, which are above 0 and may wrap round.
+// use, and pool_free() does not take it any more: whoever retired it frees it later, or lends it to
+// a new owner, whose use comes after the GPU's. That order ends with the new owner: pool_free() gives
+// POOL_LENT for a lent block and leaves it as it is, until it is retired again or, when the GPU is
+// known to be done, made an ordinary live block.
+//
+// Blocks are retired in the order of their numbers, from 1 to POOL_RETIRED_NUMBER_MAX, which may
+// wrap round.
+#define POOL_RETIRED_NUMBER_MAX (UINT32_MAX - 1)
+
+// Of a live or a lent block.
 enum pool_status pool_retire(struct pool *pool, uint64_t address, uint64_t generation,
                              uint32_t number, uint64_t *block_byte_size);
+// Of a retired block.
 enum pool_status pool_free_retired(struct pool *pool, uint64_t address, uint64_t generation);
-enum pool_status pool_revive(struct pool *pool, uint64_t address, uint64_t generation);
+enum pool_status pool_lend(struct pool *pool, uint64_t address, uint64_t generation);
+// Of a lent block.
+enum pool_status pool_end_loan(struct pool *pool, uint64_t address, uint64_t generation);
+bool pool_is_lent(struct pool *pool, uint64_t address, uint64_t generation);
 
 // The bytes around a retired block that would be free in one piece if it and all that were retired
 // before it were freed. 0 for what is no retired block.
