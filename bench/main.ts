@@ -13,6 +13,7 @@ import { latency } from "./latency/latency.ts";
 import { metadata } from "./metadata/metadata.ts";
 import { packing } from "./packing/packing.ts";
 import { speed } from "./speed/speed.ts";
+import { views } from "./views/views.ts";
 import { waiting } from "./waiting/waiting.ts";
 import { workers } from "./workers/workers.ts";
 
@@ -28,6 +29,7 @@ const sections: readonly Section[] = [
   latency,
   bandwidth,
   waiting,
+  views,
   packing,
   metadata,
 ];

@@ -222,6 +222,7 @@ describe("the benchmark", () => {
       "latency",
       "bandwidth",
       "waiting",
+      "views",
       "packing",
       "metadata",
     ]);
