@@ -1,4 +1,6 @@
 import { afterEach, describe, expect, spyOn, test } from "bun:test";
+import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { AllocatedMemory } from "../../src/index.ts";
@@ -7,6 +9,7 @@ import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
 import type { ServiceStats } from "../../examples/tensor-service.ts";
 import { logged, patternBytes, resetAfterEach } from "../support/memory.ts";
 import { resultOf, spawnBody } from "../support/process.ts";
+import { serviceProgramPath, ServiceProcess } from "./service-process.ts";
 import type * as serviceUnderTest from "./service-under-test.ts";
 import { eventually, ServiceUnderTest } from "./service-under-test.ts";
 
@@ -357,8 +360,7 @@ describe.skipIf(!isSimulated)("while a GPU copies", () => {
   afterEach(() => CudartSimulator.setDelay({}));
 
   test("64 uploads, the event loop goes on", async () => {
-    // Four at a time; the thread would be blocked all the while by `write`, and for a copy's whole
-    // time whenever it is.
+    // With `write` in place of `writeAsync` no look at the event loop would come sooner than a copy.
     const copyMilliseconds = 20;
     await using under = new ServiceUnderTest();
     CudartSimulator.setDelay({ operationNs: copyMilliseconds * 1e6 });
@@ -453,21 +455,61 @@ describe.skipIf(!isSimulated)("where CUDA fails", () => {
   });
 });
 
-describe("run directly", () => {
-  const main = join(import.meta.dir, "../../examples/tensor-service.ts");
+describe("the service's process", () => {
+  const byteSize = 256 * MiB;
+  // Much more than what the service needs, much less than a body.
+  const growthByteSizeMax = 64 * MiB;
 
-  test("it prints its address, serves, and ends when it is told to", async () => {
-    const argv = ["--port", "0", "--cuda-memory-pool-byte-size", "0:1MiB"];
-    await using child = Bun.spawn([process.execPath, main, ...argv], {
-      stdout: "pipe",
-      env: process.env, // the runtime that the tests chose among it
+  function residentByteSize(pid: number): number {
+    const status = readFileSync(`/proc/${pid}/status`, "latin1");
+    return Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1]) * KiB;
+  }
+
+  /** How much larger a process was at some time while `action` ran than before. */
+  async function growthByteSize(pid: number, action: () => Promise<void>): Promise<number> {
+    const before = residentByteSize(pid);
+    let most = before;
+    const timer = setInterval(() => (most = Math.max(most, residentByteSize(pid))), 5);
+    try {
+      await action();
+    } finally {
+      clearInterval(timer);
+    }
+    return most - before;
+  }
+
+  test("is no larger for a large tensor, however slow the GPU", async () => {
+    const path = join(tmpdir(), `tensor-${process.pid}`);
+    await using _file = { [Symbol.asyncDispose]: () => Bun.file(path).delete() };
+    writeFileSync(path, "");
+    truncateSync(path, byteSize); // zeros that take no room
+    await using child = new ServiceProcess(["--cuda-memory-pool-byte-size", `0:${byteSize}`], {
+      CUDART_SIM_NS_PER_BYTE: "2", // slower than the network: 500 MB/s
     });
-    const { value } = await child.stdout.getReader().read();
-    const url = new TextDecoder().decode(value).trim();
-    const stats = (await (await fetch(`${url}stats`)).json()) as ServiceStats;
+    const url = `${await child.url()}tensors/a`;
+    const put = async () => {
+      const response = await fetch(url, { method: "PUT", body: Bun.file(path) });
+      expect(await response.json()).toMatchObject({ byteSize, memoryType: "GPU" });
+    };
+    const get = async () => {
+      let receivedByteSize = 0;
+      for await (const chunk of (await fetch(url)).body!) receivedByteSize += chunk.byteLength;
+      expect(receivedByteSize).toBe(byteSize);
+    };
+    // The simulated GPU's memory is the process's too, and must not be taken for growth.
+    await put();
+    await fetch(url, { method: "DELETE" });
+    expect(await growthByteSize(child.pid, put)).toBeLessThan(growthByteSizeMax);
+    expect(await growthByteSize(child.pid, get)).toBeLessThan(growthByteSizeMax);
+  }, 30_000);
+});
+
+describe("run directly", () => {
+  test("it prints its address, serves, and ends when it is told to", async () => {
+    await using child = new ServiceProcess(["--cuda-memory-pool-byte-size", "0:1MiB"]);
+    const stats = (await (await fetch(`${await child.url()}stats`)).json()) as ServiceStats;
     expect(stats.cuda["0"]!.capacityByteSize).toBe(MiB);
-    child.kill("SIGTERM");
-    expect(await child.exited).toBe(0);
+    expect(await child.end()).toBe(0);
   });
 
   test.each([
@@ -475,7 +517,7 @@ describe("run directly", () => {
     ["--port", "http"],
     ["--prt", "1"],
   ])("it refuses %s %s", (option, value) => {
-    const argv = [process.execPath, main, option!, value!];
+    const argv = [process.execPath, serviceProgramPath, option!, value!];
     const { exitCode, stdout, stderr } = Bun.spawnSync(argv);
     expect([exitCode, stdout.toString()]).toEqual([2, ""]);
     expect(stderr.toString()).toContain(option!);
