@@ -10,6 +10,7 @@ import type { Section } from "./section.ts";
 import { latency } from "./latency/latency.ts";
 import { metadata } from "./metadata/metadata.ts";
 import { packing } from "./packing/packing.ts";
+import { service } from "./service/service.ts";
 import { speed } from "./speed/speed.ts";
 import { workers } from "./workers/workers.ts";
 
@@ -19,7 +20,7 @@ import { workers } from "./workers/workers.ts";
 // It ends with 0 where it ran through, also where a limit is missed (unless --strict: 1), with 1
 // where something failed, and with 2 where it was not called properly.
 
-const sections: readonly Section[] = [speed, workers, latency, packing, metadata];
+const sections: readonly Section[] = [speed, workers, latency, packing, metadata, service];
 
 const simulatorPath = fileURLToPath(new URL("../build/libcudart_sim.so", import.meta.url));
 
