@@ -29,7 +29,7 @@ export interface TensorServiceOptions {
   hostname?: string;
   /** Larger tensors are refused. Default 1 GiB. */
   maxTensorByteSize?: number;
-  /** Bytes that a download reads at once, and has in JS memory. Default 1 MiB. */
+  /** Bytes that a request moves at once, and has in JS memory. Default 1 MiB. */
   pieceByteSize?: number;
   /** A client that neither sends nor takes anything for so long is disconnected. Default 30. */
   idleTimeoutSeconds?: number;
@@ -200,7 +200,7 @@ export class TensorService implements AsyncDisposable {
 
   async #put(name: string, request: Request): Promise<Response> {
     const byteSize = announcedByteSize(request, this.#maxTensorByteSize);
-    const memory = await receiveTensor(request.body, byteSize);
+    const memory = await receiveTensor(request.body, byteSize, this.#pieceByteSize);
     if (this.#isStopped) {
       memory.free();
       throw new HttpError(503, "the service has been stopped");

@@ -34,6 +34,30 @@ async function* chunksOf(body: ReadableStream<Uint8Array> | null): AsyncGenerato
 }
 
 /**
+ * The same bytes in larger pieces, since each costs a wait for the GPU. All are views of one buffer:
+ * a piece is there until the next is asked for.
+ */
+async function* inPieces(
+  chunks: AsyncIterable<Uint8Array>,
+  pieceByteSize: number,
+): AsyncGenerator<Uint8Array> {
+  const piece = new Uint8Array(pieceByteSize);
+  let filledByteSize = 0;
+  for await (const chunk of chunks) {
+    for (let offset = 0; offset < chunk.byteLength;) {
+      const part = chunk.subarray(offset, offset + pieceByteSize - filledByteSize);
+      piece.set(part, filledByteSize);
+      filledByteSize += part.byteLength;
+      offset += part.byteLength;
+      if (filledByteSize < pieceByteSize) continue;
+      yield piece;
+      filledByteSize = 0;
+    }
+  }
+  yield piece.subarray(0, filledByteSize);
+}
+
+/**
  * Streams a body into memory of its own, on GPU 0 where there is room. Whatever goes wrong, nothing
  * stays allocated.
  *
@@ -44,13 +68,14 @@ async function* chunksOf(body: ReadableStream<Uint8Array> | null): AsyncGenerato
 export async function receiveTensor(
   body: ReadableStream<Uint8Array> | null,
   byteSize: number,
+  pieceByteSize: number,
 ): Promise<AllocatedMemory> {
   const tensor = allocate(byteSize);
   try {
     let receivedByteSize = 0;
-    for await (const chunk of chunksOf(body)) {
-      await tensor.writeAsync(chunk, receivedByteSize);
-      receivedByteSize += chunk.byteLength;
+    for await (const piece of inPieces(chunksOf(body), Math.min(byteSize, pieceByteSize))) {
+      await tensor.writeAsync(piece, receivedByteSize);
+      receivedByteSize += piece.byteLength;
     }
     if (receivedByteSize < byteSize) {
       throw new CutOffError(`${byteSize} bytes were announced, ${receivedByteSize} came`);
