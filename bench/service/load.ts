@@ -77,7 +77,7 @@ class Client {
   }
 
   async deleteAll(): Promise<void> {
-    for (const name of [...this.#stored.keys()]) await this.#delete(name);
+    for (const name of this.#stored.keys()) await this.#delete(name);
   }
 
   #newBody(): Uint8Array<ArrayBuffer> {

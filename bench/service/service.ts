@@ -10,8 +10,12 @@ import type { EventLoopDelay } from "./service-process.ts";
 // The tensor service in a process of its own, and clients that keep it busy: what it does in a
 // second, how long it takes, how long it keeps others waiting, and that it loses nothing.
 
-const eventLoopMillisecondsMax = 50;
-const warmUpRequestCount = 10;
+/**
+ * Reading from all clients' connections takes some milliseconds; a thread that also waited for the
+ * GPU would mostly be more than 15 late. What is rare depends on what else the machine does.
+ */
+const eventLoopMillisecondsMax = { p50: 15, p99: 100 };
+const warmUpRequestCountPerClient = 10;
 
 /** Of one round's requests of one kind. */
 interface RequestFigures {
@@ -36,27 +40,6 @@ function figuresOf(answered: readonly Answered[], seconds: number): RequestFigur
   };
 }
 
-function roundOf(
-  answered: readonly Answered[],
-  seconds: number,
-  eventLoopDelay: EventLoopDelay,
-): Round {
-  const of = (wanted: Method) =>
-    figuresOf(
-      answered.filter(({ method }) => method === wanted),
-      seconds,
-    );
-  return {
-    requests: {
-      PUT: of("PUT"),
-      GET: of("GET"),
-      DELETE: of("DELETE"),
-      all: figuresOf(answered, seconds),
-    },
-    eventLoopDelay,
-  };
-}
-
 async function measureRound(
   service: ServiceClient,
   load: Load,
@@ -68,7 +51,17 @@ async function measureRound(
   const start = performance.now();
   await load.run(requestCountPerClient);
   const seconds = (performance.now() - start) / 1000;
-  return roundOf(answered.slice(answeredCount), seconds, await service.eventLoopDelay());
+  const ofRound = answered.slice(answeredCount);
+  const of = (wanted: Method) => ofRound.filter(({ method }) => method === wanted);
+  return {
+    requests: {
+      PUT: figuresOf(of("PUT"), seconds),
+      GET: figuresOf(of("GET"), seconds),
+      DELETE: figuresOf(of("DELETE"), seconds),
+      all: figuresOf(ofRound, seconds),
+    },
+    eventLoopDelay: await service.eventLoopDelay(),
+  };
 }
 
 async function statsOf(url: string): Promise<ServiceStats> {
@@ -97,7 +90,7 @@ async function measure(
   const url = await service.url();
   const load = new Load(url, clientCount);
   progress.show("service: warming up");
-  await load.run(warmUpRequestCount);
+  await load.run(warmUpRequestCountPerClient);
   const rounds: Round[] = [];
   for (let round = 0; round < roundCount; round++) {
     progress.showShare("service: round", round, roundCount);
@@ -150,7 +143,7 @@ function explanation(clientCount: number, { outcome, fullStats }: Measured): str
   return (
     `${clientCount} clients, one request of each at a time: of ten four store a tensor of ` +
     "log-uniform 4 KiB-4 MiB, five fetch one and compare every byte, one deletes one. Clients and " +
-    `service share the machine. ${outcome.sentCount} requests in all; at the end ${GPU.count} ` +
+    `service share the machine. ${outcome.sentCount.toLocaleString("en")} requests in all; at the end ${GPU.count} ` +
     `tensors were in the CUDA pool, ${CPU_PINNED.count} in the pinned pool and ${CPU.count} in ` +
     "neither, before they were deleted."
   );
@@ -163,7 +156,9 @@ export const service: Section = {
     const clientCount = context.isQuick ? 8 : 32;
     const measured = await measure(clientCount, context);
     const { rounds, outcome, emptyStats } = measured;
-    const p99s = rounds.map(({ eventLoopDelay }) => eventLoopDelay.p99Milliseconds);
+    const delays = rounds.map(({ eventLoopDelay }) => eventLoopDelay);
+    const p50 = median(delays.map(({ p50Milliseconds }) => p50Milliseconds));
+    const p99 = median(delays.map(({ p99Milliseconds }) => p99Milliseconds));
     const text = `${table(rounds)}\n\n${eventLoopLine(rounds)}`;
     return {
       text: `${text}${failureLines(outcome)}\n\n${formatNote(explanation(clientCount, measured))}`,
@@ -176,12 +171,8 @@ export const service: Section = {
         limitOf("bytes that came back wrong", outcome.wrongByteCount, 0),
         limitOf("tensors left, all deleted", emptyStats.tensors.count, 0),
         limitOf("blocks left in the pools, all deleted", blockCount(emptyStats), 0),
-        limitOf(
-          "event loop of the service late, p99",
-          median(p99s),
-          eventLoopMillisecondsMax,
-          "ms",
-        ),
+        limitOf("event loop of the service late, p50", p50, eventLoopMillisecondsMax.p50, "ms"),
+        limitOf("event loop of the service late, p99", p99, eventLoopMillisecondsMax.p99, "ms"),
       ],
       data: {
         rounds,
