@@ -4,7 +4,8 @@
 #   make             the native libraries, into build/
 #   make demo        the example service on real files; TRACE=FILE replays another trace
 #   make test        every test
-#   make bench       speed and packing beside other allocators; TRACES=FOLDER packs its RMM logs too
+#   make bench       speed and packing beside other allocators, and the service under load;
+#                    TRACES=FOLDER packs its RMM logs too
 #   make check       formatter, type check, linter, and stricter warnings for the C code
 #   make check-c     the C code's own tests under AddressSanitizer, UndefinedBehaviorSanitizer and
 #                    ThreadSanitizer, with gcc or clang
