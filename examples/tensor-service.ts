@@ -151,7 +151,7 @@ export class TensorService implements AsyncDisposable {
     this.#isStopped = true;
     await this.#server.stop(true);
     await Promise.allSettled(this.#pending); // uploads notice that they are cut off
-    this.#tensors.clear();
+    await this.#tensors.clear(); // and so do downloads
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -260,17 +260,17 @@ describe("an upload that is cut off", () => {
   });
 });
 
+/** A download whose client takes nothing after the first bytes. */
+async function stalledDownload(under: ServiceUnderTest, name = "a") {
+  const client = await under.connect();
+  client.send(`GET /tensors/${name} HTTP/1.1`);
+  await eventually(() => client.receivedByteSize > 0);
+  client.pause();
+  return client;
+}
+
 describe("a download", () => {
   const byteSize = 32 * MiB; // more than the network holds back
-
-  /** A download whose client takes nothing after the first bytes. */
-  async function stalledDownload(under: ServiceUnderTest) {
-    const client = await under.connect();
-    client.send("GET /tensors/a HTTP/1.1");
-    await eventually(() => client.receivedByteSize > 0);
-    client.pause();
-    return client;
-  }
 
   test("whose client goes away keeps nothing", async () => {
     await using under = new ServiceUnderTest();
@@ -314,6 +314,22 @@ describe("a download", () => {
     other[Symbol.dispose]();
     await eventually(() => under.usedByteSizes().cuda === 0);
   });
+});
+
+test("the end of the service ends a download that stalls, and one of a deleted tensor", async () => {
+  await using under = new ServiceUnderTest();
+  await under.put("a", patternBytes(24 * MiB));
+  await under.put("b", patternBytes(24 * MiB));
+  using one = await stalledDownload(under, "a");
+  using other = await stalledDownload(under, "b");
+  await under.request("DELETE", "tensors/b");
+  await under.service.stop();
+  expect(under.usedByteSizes()).toEqual({ cuda: 0, pinned: 0 });
+  for (const client of [one, other]) {
+    client.resume();
+    await eventually(() => client.isClosed);
+    expect(client.isChunkedBodyDone).toBe(false);
+  }
 });
 
 test("20 uploads at once, then 20 downloads", async () => {
@@ -393,6 +409,18 @@ describe.skipIf(!isSimulated)("while a GPU copies", () => {
     expect(under.usedByteSizes().cuda).toBe(2 * MiB);
     await eventually(() => Bun.deepEquals(under.usedByteSizes(), { cuda: 0, pinned: 0 }));
     expect((await under.stats()).tensors.count).toBe(0);
+  });
+
+  // While it reads the first piece, and a later one.
+  test.each([30, 250])("the end of the service waits %d ms into a download", async (wait) => {
+    await using under = new ServiceUnderTest();
+    await under.put("a", patternBytes(8 * MiB));
+    CudartSimulator.setDelay({ operationNs: 100e6 });
+    using client = await under.connect();
+    client.send("GET /tensors/a HTTP/1.1");
+    await Bun.sleep(wait);
+    await under.service.stop();
+    expect(under.usedByteSizes()).toEqual({ cuda: 0, pinned: 0 });
   });
 });
 
