@@ -62,6 +62,7 @@ async function* inPieces(
  * stays allocated.
  *
  * @param byteSize What the client announced.
+ * @param pieceByteSize Bytes that it has in JS memory, and moves at once.
  * @throws {CutOffError} where fewer bytes came.
  * @throws {OutOfMemoryError} where nothing can serve.
  */

@@ -67,7 +67,7 @@ class Client {
     this.#outcome = outcome;
   }
 
-  /** Four of ten requests store a tensor, five fetch one, one deletes one. */
+  /** Stores a tensor four times of ten, or where there is none; fetches five times, deletes once. */
   async requestAnything(): Promise<void> {
     const draw = this.#random();
     const name = `client-${this.#number}-${Math.floor(this.#random() * nameCount)}`;

@@ -26,24 +26,24 @@ export class ServiceClient implements Disposable {
 
   /** Where it listens. Must be asked for once, and first. */
   async url(): Promise<string> {
-    const answer = await this.#answer();
-    return answer.kind === "ready" ? answer.url : "";
+    return (await this.#answer("ready")).url;
   }
 
   /** Since the last call. */
   async eventLoopDelay(): Promise<EventLoopDelay> {
     this.#child.send("delay");
-    const answer = await this.#answer();
-    if (answer.kind !== "delay") throw new Error("the service's process was started twice");
-    return answer.delay;
+    return (await this.#answer("delay")).delay;
   }
 
-  async #answer(): Promise<ServiceAnswer> {
+  async #answer<Kind extends ServiceAnswer["kind"]>(
+    kind: Kind,
+  ): Promise<Extract<ServiceAnswer, { kind: Kind }>> {
     const timer = setTimeout(() => this.#fail("does not answer"), answerMillisecondsMax);
     try {
       const answer = await this.#next.promise;
       this.#next = Promise.withResolvers();
-      return answer;
+      if (answer.kind !== kind) throw new Error(`answered "${answer.kind}", not "${kind}"`);
+      return answer as Extract<ServiceAnswer, { kind: Kind }>;
     } finally {
       clearTimeout(timer);
     }

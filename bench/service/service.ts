@@ -140,12 +140,13 @@ function failureLines({ failures }: Outcome): string {
 
 function explanation(clientCount: number, { outcome, fullStats }: Measured): string {
   const { GPU, CPU_PINNED, CPU } = fullStats.tensors.byMemoryType;
+  const sentCount = outcome.sentCount.toLocaleString("en");
   return (
-    `${clientCount} clients, one request of each at a time: of ten four store a tensor of ` +
-    "log-uniform 4 KiB-4 MiB, five fetch one and compare every byte, one deletes one. Clients and " +
-    `service share the machine. ${outcome.sentCount.toLocaleString("en")} requests in all; at the end ${GPU.count} ` +
-    `tensors were in the CUDA pool, ${CPU_PINNED.count} in the pinned pool and ${CPU.count} in ` +
-    "neither, before they were deleted."
+    `${clientCount} clients, one request of each at a time: about nine in twenty store a tensor ` +
+    "of log-uniform 4 KiB-4 MiB, nine fetch one and compare every byte, two delete one. Clients " +
+    `and service share the machine. ${sentCount} requests in all; at the end ${GPU.count} tensors ` +
+    `were in the CUDA pool, ${CPU_PINNED.count} in the pinned pool and ${CPU.count} in neither, ` +
+    "before they were deleted."
   );
 }
 
