@@ -12,6 +12,7 @@ import { bandwidth } from "./bandwidth/bandwidth.ts";
 import { latency } from "./latency/latency.ts";
 import { metadata } from "./metadata/metadata.ts";
 import { packing } from "./packing/packing.ts";
+import { service } from "./service/service.ts";
 import { speed } from "./speed/speed.ts";
 import { views } from "./views/views.ts";
 import { waiting } from "./waiting/waiting.ts";
@@ -32,6 +33,7 @@ const sections: readonly Section[] = [
   views,
   packing,
   metadata,
+  service,
 ];
 
 /** Address space only: nothing ever touches this memory. */
