@@ -29,9 +29,9 @@ function timeEach(count: number, action: () => unknown): number {
   return (Bun.nanoseconds() - start) / count;
 }
 
-function contestantsOf(byteSize: number, isQuick: boolean) {
+function contestantsOf(kept: AllocatedMemory, isQuick: boolean) {
+  const byteSize = kept.totalByteSize;
   const count = isQuick ? 10 : Math.min(5000, (256 * 1024 * kibibyte) / byteSize);
-  const kept = new AllocatedMemory(byteSize, "CPU_PINNED");
   const measures: Record<WayName, () => number> = {
     alone: () => timeEach(count, () => new AllocatedMemory(byteSize, "CPU_PINNED").free()),
     viewed: () =>
@@ -49,14 +49,14 @@ function contestantsOf(byteSize: number, isQuick: boolean) {
 
 async function measure({ roundCount = 9, isQuick, progress }: SectionContext) {
   PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 64 * 1024 * kibibyte });
-  try {
-    const contestants = byteSizes.flatMap((byteSize) => contestantsOf(byteSize, isQuick));
-    return await runRounds(contestants, roundCount, (doneCount) =>
-      progress.showShare("views: round", doneCount, roundCount),
-    );
-  } finally {
-    PinnedMemoryManager.reset();
-  }
+  using stack = new DisposableStack();
+  stack.defer(() => PinnedMemoryManager.reset());
+  const contestants = byteSizes.flatMap((byteSize) =>
+    contestantsOf(stack.use(new AllocatedMemory(byteSize, "CPU_PINNED")), isQuick),
+  );
+  return await runRounds(contestants, roundCount, (doneCount) =>
+    progress.showShare("views: round", doneCount, roundCount),
+  );
 }
 
 const columns: readonly Column[] = [
