@@ -11,7 +11,7 @@ build=build/check-c
 results=$build/results
 
 # Those with threads run under both; a race detector has nothing to see in the others.
-threaded='lock_contention manager_threads pool_threads'
+threaded='lock_contention manager_streams manager_threads pool_threads'
 single='manager_faults metadata_faults metadata_growth pool_sequences'
 
 flags='-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra -Werror
@@ -57,15 +57,15 @@ compile() {
 # link PROGRAM: with the simulator and with failing calls only where they are meant.
 link() {
   local objects=("$directory"/library/*.o) extra=() object
+  [[ $1 == manager_* ]] && objects+=("$directory"/simulator/*.o)
   for object in "$directory"/support/*.o; do
     case $(basename "$object" .o) in
     failing_calls)
       [[ $1 == *_faults ]] || continue
       extra+=("$failing_calls")
       ;;
-    simulated_cuda)
+    held_stream | simulated_cuda)
       [[ $1 == manager_* ]] || continue
-      objects+=("$directory"/simulator/*.o)
       ;;
     esac
     objects+=("$object")
