@@ -634,112 +634,6 @@ static void a_reset_waits_for_what_is_under_way(void)
     destroy();
 }
 
-// ---- The bytes
-
-enum { SLOT_COUNT = 32, STEP_COUNT = 4000 };
-
-// What a memory was filled with, and where its bytes are read back to, both on a stream.
-struct slot {
-    struct memory_location source, target;
-    int stream; // -1 for one that is not in use
-    size_t byte_size;
-    unsigned char content;
-};
-
-static struct slot slots[SLOT_COUNT];
-
-static void settle(struct slot *slot)
-{
-    if (slot->stream < 0) return;
-    synchronize(slot->stream);
-    const unsigned char *bytes = (const unsigned char *)(uintptr_t)slot->target.address;
-    for (size_t i = 0; i < slot->byte_size; i++) {
-        CHECK(bytes[i] == slot->content, "byte %zu of %zu is %d, was written as %d", i,
-              slot->byte_size, bytes[i], slot->content);
-    }
-    slot->stream = -1;
-}
-
-static void queue_copy(const struct memory_location *target, const struct memory_location *source,
-                       size_t byte_size, int stream)
-{
-    int32_t status =
-        allocated_memory_copy(target, 0, source, 0, (double)byte_size, &streams[stream]);
-    CHECK(status >= MEMORY_OK, "allocated_memory_copy: %d, %s", status, memory_message());
-}
-
-static void write_and_read_on(struct slot *slot, const struct memory_location *memory, int stream,
-                              unsigned char content)
-{
-    settle(slot);
-    slot->stream = stream;
-    slot->byte_size = (size_t)memory->byte_size;
-    slot->content = content;
-    memset((void *)(uintptr_t)slot->source.address, content, slot->byte_size);
-    memset((void *)(uintptr_t)slot->target.address, (unsigned char)~content, slot->byte_size);
-    queue_copy(memory, &slot->source, slot->byte_size, stream);
-    queue_copy(&slot->target, memory, slot->byte_size, stream);
-}
-
-static void write_and_read_now(const struct memory_location *memory, unsigned char content)
-{
-    unsigned char bytes[BLOCK_BYTE_SIZE];
-    CHECK(allocated_memory_fill(memory, content) == MEMORY_OK, "%s", memory_message());
-    CHECK(allocated_memory_read(memory, 0, bytes, memory->byte_size) == MEMORY_OK, "%s",
-          memory_message());
-    for (size_t i = 0; i < (size_t)memory->byte_size; i++) {
-        CHECK(bytes[i] == content, "byte %zu is %d, was written as %d", i, bytes[i], content);
-    }
-}
-
-static void use_some_memory(struct random *random, struct slot *slot)
-{
-    double byte_size = (double)(1 + random_below(random, BLOCK_BYTE_SIZE));
-    int stream = (int)random_below(random, STREAM_COUNT + 1) - 1;
-    unsigned char content = (unsigned char)random_below(random, 256);
-    struct memory_location memory = take_for(stream, byte_size, random_below(random, 4) != 0);
-    if (stream < 0) {
-        write_and_read_now(&memory, content);
-        give(&memory);
-        return;
-    }
-    uint64_t choice = random_below(random, 8);
-    if (choice == 0) {
-        give(&memory); // unused
-    } else if (choice == 1) {
-        give_after((int)random_below(random, STREAM_COUNT), &memory); // unused
-    } else {
-        write_and_read_on(slot, &memory, stream, content);
-        give_after(stream, &memory);
-    }
-}
-
-// A block that is used again too early has its bytes changed under those who still use it.
-static void bytes_stay_their_owners(void)
-{
-    create();
-    double pinned_byte_size = 2.0 * SLOT_COUNT * BLOCK_BYTE_SIZE;
-    CHECK(pinned_memory_reset() == MEMORY_OK, "%s", memory_message());
-    CHECK(pinned_memory_create(pinned_byte_size) == MEMORY_OK, "%s", memory_message());
-    for (int i = 0; i < SLOT_COUNT; i++) {
-        struct slot *slot = &slots[i];
-        slot->stream = -1;
-        CHECK(pinned_memory_alloc(&slot->source, BLOCK_BYTE_SIZE, 0, 1) == MEMORY_OK &&
-                  pinned_memory_alloc(&slot->target, BLOCK_BYTE_SIZE, 0, 1) == MEMORY_OK,
-              "%s", memory_message());
-    }
-    cudartSimSetDelay(0, 30 * 1000);
-    struct random random = random_stream(1);
-    for (int step = 0; step < STEP_COUNT; step++) {
-        use_some_memory(&random, &slots[random_below(&random, SLOT_COUNT)]);
-    }
-    for (int i = 0; i < SLOT_COUNT; i++) settle(&slots[i]);
-    for (int i = 0; i < STREAM_COUNT; i++) synchronize(i);
-    cudartSimSetDelay(0, 0);
-    expect_used(0);
-    destroy();
-}
-
 int main(void)
 {
     // Small: a race detector cannot map what is large.
@@ -773,6 +667,5 @@ int main(void)
     check_case("a request that may not wait falls back", a_request_that_may_not_wait_falls_back);
     check_case("a destroyed stream goes on", a_destroyed_stream_goes_on);
     check_case("a reset waits for what is under way", a_reset_waits_for_what_is_under_way);
-    check_case("bytes stay their owner's", bytes_stay_their_owners);
     return check_report();
 }
