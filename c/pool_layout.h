@@ -36,7 +36,7 @@ _Static_assert(sizeof(struct node) == 32, "two nodes fill a cache line");
 
 static inline struct node *node_at(const struct pool *pool, uint32_t number)
 {
-    return (struct node *)pool->nodes.base + number;
+    return (struct node *)(void *)pool->nodes.base + number;
 }
 
 static inline bool is_live(const struct node *node)
