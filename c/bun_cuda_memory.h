@@ -158,7 +158,7 @@ MEMORY_EXPORT int32_t allocated_memory_read_on(const struct memory_location *sou
 // ---- Streams
 
 MEMORY_EXPORT int32_t cuda_stream_create(struct memory_stream *stream, double device_id);
-// Work that is under way goes on.
+// Work that is under way goes on. Where CUDA refuses, the stream is given back instead.
 MEMORY_EXPORT int32_t cuda_stream_destroy(const struct memory_stream *stream);
 // One that was given back, or else a new one; of all threads, until a manager is reset.
 MEMORY_EXPORT int32_t cuda_stream_take(struct memory_stream *stream, double device_id);

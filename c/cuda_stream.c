@@ -144,8 +144,10 @@ static int32_t destroy_handle(const struct memory_stream *stream)
 int32_t cuda_stream_destroy(const struct memory_stream *stream)
 {
     message_clear();
-    forget((uint64_t)stream->id);
-    return destroy_handle(stream);
+    int32_t status = destroy_handle(stream);
+    if (status == MEMORY_OK) forget((uint64_t)stream->id);
+    else cuda_stream_give(stream); // not lost: the next reset tries again
+    return status;
 }
 
 // ---- Idle streams
@@ -174,8 +176,10 @@ int32_t cuda_stream_give(const struct memory_stream *stream)
 {
     pthread_mutex_lock(&lock);
     struct known_stream *known = find_known((uint64_t)stream->id);
-    known->error = 0; // nobody asks any more
-    known->is_idle = true;
+    if (known != NULL) {
+        known->error = 0; // nobody asks any more
+        known->is_idle = true;
+    }
     pthread_mutex_unlock(&lock);
     return MEMORY_OK;
 }

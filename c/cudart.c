@@ -44,7 +44,7 @@ int32_t cudart_bind(const char *name, void *address)
 {
     for (int i = 0; i < FUNCTION_COUNT; i++) {
         if (strcmp(functions[i].name, name) != 0) continue;
-        void **slot = (void **)((char *)&cudart + functions[i].offset);
+        void **slot = (void **)(void *)((char *)&cudart + functions[i].offset);
         pthread_mutex_lock(&binding_lock);
         // Later threads bind the same runtime, while earlier ones may be calling it.
         if (*slot == NULL) *slot = address;

@@ -3,11 +3,9 @@
 #include <stddef.h>
 #include <string.h>
 
-enum side { LOW, HIGH };
+#include "pool_layout.h"
 
 enum {
-    SENTINEL = 0,
-    MIDDLE = 1,
     BUCKET_COUNT_AT_OPEN = 1024,
     // Beyond this many blocks of a bin, looking for a better fit gains less than it costs.
     FIT_SCAN_COUNT_MAX = 4,
@@ -17,53 +15,6 @@ enum {
 
 #define NODE_COUNT_MAX (UINT32_MAX - 2047) // whole steps of the table, so that no number wraps
 #define GRANULE_COUNT_MAX ((uint64_t)1 << 44)
-#define LENT (POOL_RETIRED_NUMBER_MAX + 1)
-#define HASH_MULTIPLIER UINT64_C(0x9E3779B97F4A7C15) // 2^64 / the golden ratio
-
-// A block. Neighbours by address form a ring that the sentinel, node 0, closes: it stands before
-// the lowest and after the highest block, and counts as live, so that nothing joins it. Node 1 is
-// the middle, a free block that is in no bin and may be empty.
-struct node {
-    uint64_t granule; // the first, counted from the pool's base
-    // granule count * 2 + 1 while live. One word, always written and read whole: a bit field would
-    // be written as a byte and then read as a word, which stalls the processor.
-    uint64_t extent;
-    uint32_t previous;
-    uint32_t next;
-    union {
-        struct {
-            uint32_t bin_previous; // 0 for the first of its bin
-            uint32_t bin_next;
-        };
-        struct { // while live
-            uint32_t bucket_next;
-            uint32_t retired_number; // 0 while somebody owns it, or LENT
-        };
-        uint32_t spare_next;  // while on the stack of spare nodes
-    };
-};
-
-_Static_assert(sizeof(struct node) == 32, "two nodes fill a cache line");
-
-static struct node *node_at(const struct pool *pool, uint32_t number)
-{
-    return (struct node *)pool->nodes.base + number;
-}
-
-static bool is_live(const struct node *node)
-{
-    return node->extent & 1;
-}
-
-static bool is_retired(const struct node *node)
-{
-    return is_live(node) && node->retired_number != 0 && node->retired_number != LENT;
-}
-
-static uint64_t granule_count_of(const struct node *node)
-{
-    return node->extent >> 1;
-}
 
 static uint64_t free_extent(uint64_t granule_count)
 {
@@ -97,37 +48,6 @@ static void give_node_back(struct pool *pool, uint32_t number)
 }
 
 // ---- Bins of free blocks
-
-// The sizes of a bin differ in so many of their lowest bits: below 2 * POOL_BINS_PER_LEVEL in none,
-// and in one more for every power of two above.
-static uint32_t free_bits_of(uint64_t granule_count)
-{
-    return 57 - (uint32_t)__builtin_clzll(granule_count | (2 * POOL_BINS_PER_LEVEL - 1));
-}
-
-static uint32_t bin_of(uint64_t granule_count)
-{
-    uint32_t free_bits = free_bits_of(granule_count);
-    return free_bits * POOL_BINS_PER_LEVEL + (uint32_t)(granule_count >> free_bits);
-}
-
-static uint32_t level_of(uint64_t granule_count)
-{
-    return bin_of(granule_count) / POOL_BINS_PER_LEVEL;
-}
-
-// By how much the size is above the smallest of its bin.
-static uint32_t excess_of(uint64_t granule_count)
-{
-    uint32_t free_bits = free_bits_of(granule_count);
-    uint64_t excess = granule_count - (granule_count >> free_bits << free_bits);
-    return excess < UINT32_MAX ? (uint32_t)excess : UINT32_MAX;
-}
-
-static enum side side_of(const struct pool *pool, const struct node *node)
-{
-    return node->granule < node_at(pool, MIDDLE)->granule ? LOW : HIGH;
-}
 
 // Which of its neighbours in a list a block has is as good as random, and a branch on it would be
 // mispredicted half of the time. So nothing here branches: the links of a neighbour that is not
@@ -268,11 +188,6 @@ static uint32_t last_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t
     return is_enough ? largest : SENTINEL;
 }
 
-static bool may_be_large(const struct pool *pool, uint64_t granule_count)
-{
-    return granule_count >= pool->large_granule_count_min;
-}
-
 static void count_live(struct pool *pool, uint64_t granule_count)
 {
     pool->used_granule_count += granule_count;
@@ -339,20 +254,6 @@ static uint64_t largest_free_granule_count(struct pool *pool)
 }
 
 // ---- Index of live blocks by address
-
-static uint32_t *bucket_at(const struct pool *pool, uint64_t bucket)
-{
-    return (uint32_t *)(void *)pool->buckets.base + bucket;
-}
-
-// Linear hashing: the buckets beyond bucket_mask exist only up to bucket_count; what hashes
-// further is still in the bucket that has not been split yet.
-static uint64_t bucket_of(const struct pool *pool, uint64_t granule)
-{
-    uint64_t hash = (granule * HASH_MULTIPLIER) >> 32;
-    uint64_t bucket = hash & (2 * pool->bucket_mask + 1);
-    return bucket < pool->bucket_count ? bucket : bucket & pool->bucket_mask;
-}
 
 // Splits one bucket in two. Where the system refuses memory chains get longer, nothing else.
 static void add_bucket(struct pool *pool)
@@ -804,84 +705,4 @@ bool pool_contains(struct pool *pool, uint64_t address)
                     address - pool->base < pool->granule_count * POOL_GRANULE_BYTE_SIZE;
     lock_release(&pool->lock);
     return contains;
-}
-
-static const char *broken_in_address_order(const struct pool *pool, uint64_t free_block_counts[2])
-{
-    bool has_middle = false;
-    uint64_t granule = 0, used_granule_count = 0, live_block_count = 0;
-    bool previous_is_live = true;
-    uint32_t previous = SENTINEL;
-    uint32_t number = node_at(pool, SENTINEL)->next;
-    for (; number != SENTINEL; number = node_at(pool, number)->next) {
-        const struct node *node = node_at(pool, number);
-        if (node->previous != previous) return "neighbours agree on each other";
-        if (node->granule != granule) return "blocks follow each other without gap or overlap";
-        if (granule_count_of(node) == 0 && number != MIDDLE) return "only the middle may be empty";
-        if (!is_live(node) && !previous_is_live) return "no two free blocks are neighbours";
-        if (is_live(node)) {
-            live_block_count++;
-            used_granule_count += granule_count_of(node);
-            uint32_t found = *bucket_at(pool, bucket_of(pool, granule));
-            while (found != number && found != SENTINEL) found = node_at(pool, found)->bucket_next;
-            if (found != number) return "every live block is in the index";
-        } else if (number == MIDDLE) {
-            has_middle = true;
-        } else {
-            ++free_block_counts[has_middle ? HIGH : LOW];
-        }
-        granule += granule_count_of(node);
-        previous_is_live = is_live(node);
-        previous = number;
-    }
-    if (!has_middle) return "the middle is between the sides";
-    if (granule != pool->granule_count) return "the blocks fill the pool";
-    if (used_granule_count != pool->used_granule_count) return "the used size is exact";
-    if (live_block_count != pool->live_block_count) return "the number of live blocks is exact";
-    return NULL;
-}
-
-static const char *broken_in_bins(const struct pool *pool, enum side side,
-                                  uint64_t free_block_count)
-{
-    const struct pool_bins *bins = &pool->bins[side];
-    uint64_t listed_count = 0;
-    for (uint32_t bin = 0; bin < POOL_BIN_LEVEL_COUNT * POOL_BINS_PER_LEVEL; bin++) {
-        uint32_t level = bin / POOL_BINS_PER_LEVEL;
-        bool is_marked = bins->bin_bitmaps[level] >> bin % POOL_BINS_PER_LEVEL & 1;
-        if (is_marked != (bins->bins[bin].first != SENTINEL)) return "bitmaps mark the filled bins";
-        if ((bins->level_bitmap >> level & 1) != (bins->bin_bitmaps[level] != 0)) {
-            return "the level bitmap marks the filled levels";
-        }
-        uint32_t previous = SENTINEL;
-        for (uint32_t number = bins->bins[bin].first; number != SENTINEL;) {
-            const struct node *node = node_at(pool, number);
-            if (is_live(node) || number == MIDDLE) return "bins list free blocks only";
-            if (side_of(pool, node) != side) return "a free block is listed on its side";
-            if (bin_of(granule_count_of(node)) != bin) return "a free block is in its size's bin";
-            if (excess_of(granule_count_of(node)) > bins->bins[bin].excess_max) {
-                return "a bin's bound holds for its blocks";
-            }
-            if (node->bin_previous != previous) return "bin links agree in both directions";
-            if (++listed_count > free_block_count) return "every free block is listed once";
-            previous = number;
-            number = node->bin_next;
-        }
-    }
-    return listed_count == free_block_count ? NULL : "every free block is listed";
-}
-
-const char *pool_broken_invariant(struct pool *pool)
-{
-    lock_acquire(&pool->lock);
-    const char *broken = NULL;
-    if (pool->generation != 0) {
-        uint64_t free_block_counts[2] = {0, 0};
-        broken = broken_in_address_order(pool, free_block_counts);
-        for (enum side side = LOW; broken == NULL && side <= HIGH; side++) {
-            broken = broken_in_bins(pool, side, free_block_counts[side]);
-        }
-    }
-    lock_release(&pool->lock);
-    return broken;
 }

@@ -78,7 +78,7 @@ struct pool_bins {
     struct pool_bin bins[POOL_BIN_LEVEL_COUNT * POOL_BINS_PER_LEVEL];
 };
 
-// All members are private to pool.c. A zeroed pool is a valid, closed one.
+// All members are private to pool.c and pool_invariants.c. A zeroed pool is a valid, closed one.
 struct pool {
     struct lock lock;
     uint32_t spare_node; // a stack of node numbers that were given back

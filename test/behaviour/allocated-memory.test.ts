@@ -246,7 +246,8 @@ describe("release", () => {
       Bun.gc(true);
       await Bun.sleep(1);
     }
-    expect(logged.warn).toEqual([]);
+    // What the test before has dropped may be noticed only now.
+    expect(logged.warn.filter((warning) => warning.includes("512 bytes"))).toEqual([]);
     expect(CudaMemoryManager.stats(gpu).allocationCount).toBe(0);
   });
 });

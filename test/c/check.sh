@@ -11,13 +11,15 @@ build=build/check-c
 results=$build/results
 
 # Those with threads run under both; a race detector has nothing to see in the others.
-threaded='byte_copy lock_contention manager_threads pool_threads'
-single='manager_faults metadata_faults metadata_growth pool_sequences'
+threaded='byte_copy lock_contention manager_streams manager_stream_threads manager_threads
+  pool_threads'
+single='manager_faults manager_stream_faults metadata_faults metadata_growth pool_sequences'
 
 flags='-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra -Werror
   -Ic -Ic/cudart_sim -Itest/c/support'
 # What failing_calls.c takes the place of.
-failing_calls='-Wl,--wrap=mmap,--wrap=munmap,--wrap=mprotect,--wrap=posix_memalign,--wrap=tsearch'
+failing_calls='-Wl,--wrap=malloc,--wrap=mmap,--wrap=munmap,--wrap=mprotect,--wrap=posix_memalign'
+failing_calls+=',--wrap=tsearch'
 
 export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string_checks=1
 export UBSAN_OPTIONS=print_stacktrace=1
@@ -57,15 +59,15 @@ compile() {
 # link PROGRAM: with the simulator and with failing calls only where they are meant.
 link() {
   local objects=("$directory"/library/*.o) extra=() object
+  [[ $1 == manager_* ]] && objects+=("$directory"/simulator/*.o)
   for object in "$directory"/support/*.o; do
     case $(basename "$object" .o) in
     failing_calls)
       [[ $1 == *_faults ]] || continue
       extra+=("$failing_calls")
       ;;
-    simulated_cuda)
+    held_stream | simulated_cuda)
       [[ $1 == manager_* ]] || continue
-      objects+=("$directory"/simulator/*.o)
       ;;
     esac
     objects+=("$object")

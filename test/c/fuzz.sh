@@ -30,7 +30,7 @@ build_target() {
   "$clang" $flags -fsanitize=address,undefined -c $support/pool_model.c -o build/pool_model.o &&
     "$clang" $flags -fsanitize=fuzzer,address,undefined \
       -fsanitize-coverage-ignorelist=test/c/fuzz_uncovered.txt \
-      test/c/fuzz_pool.c $support/{check,checked_pool}.c c/{pool,lock,metadata_array}.c \
+      test/c/fuzz_pool.c $support/{check,checked_pool}.c c/{pool,pool_invariants,lock,metadata_array}.c \
       build/pool_model.o -o "$target"
 }
 
@@ -39,7 +39,7 @@ describe_failure() {
   printf '\n%s fails:\n' "$1"
   od -An -tx1 "$1"
   CHECK_TRACE=1 "$target" "$1" 2>&1 |
-    grep -E '^(open|close|alloc|free)|: in "|does not hold|^SUMMARY|ERROR: ' | tail -n 60
+    grep -E '^(open|close|alloc|free|retire|lend|end_loan)|: in "|does not hold|^SUMMARY|ERROR: ' | tail -n 60
   cat <<MESSAGE
 again:   CHECK_TRACE=1 $target $1
 smaller: $target -minimize_crash=1 -max_total_time=60 -exact_artifact_path=$1.small $1

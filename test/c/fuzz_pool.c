@@ -92,6 +92,35 @@ static void free_wrong(struct checked_pool *checked, struct input *input)
     }
 }
 
+static void retire_or_lend(struct checked_pool *checked, struct input *input)
+{
+    uint64_t address = live_address(checked, input);
+    uint64_t choice = take(input, 1);
+    uint64_t generation = choice & 128 ? checked->generation : choice & 64 ? 0 : choice & 32;
+    switch (choice % 8) {
+    case 0:
+    case 1:
+    case 2:
+        checked_retire(checked, address, generation);
+        break;
+    case 3:
+        checked_free_retired(checked, address, generation);
+        break;
+    case 4:
+        checked_lend(checked, address, generation);
+        break;
+    case 5:
+        checked_end_loan(checked, address, generation);
+        break;
+    case 6:
+        checked_retire(checked, address + take(input, 1), generation);
+        break;
+    default:
+        checked_free_retired(checked, address + GRANULE * take(input, 1), generation);
+    }
+    checked_ask(checked, address);
+}
+
 // Nearly the size of a live block: many blocks of one class, of which only some are enough.
 static uint64_t take_alike(const struct checked_pool *checked, struct input *input)
 {
@@ -132,8 +161,10 @@ static void run_call(struct checked_pool *checked, struct input *input)
         break;
     case 10:
     case 11:
-    case 12:
         checked_free(checked, live_address(checked, input), checked->generation);
+        break;
+    case 12:
+        retire_or_lend(checked, input);
         break;
     case 13:
         free_wrong(checked, input);

@@ -44,7 +44,12 @@ static void free_some_live(struct checked_pool *checked, struct random *random)
     size_t index = random_below(random, checked->model.block_count);
     uint64_t generation = random_below(random, 2) == 0 ? 0 : checked->generation;
     uint64_t address = pool_model_address(&checked->model, index);
-    CHECK(checked_free(checked, address, generation) == POOL_OK, "a live block is freed");
+    if (checked->model.blocks[index].use == MODEL_RETIRED) {
+        checked_free_retired(checked, address, generation);
+    } else if (checked_free(checked, address, generation) == POOL_LENT) {
+        checked_retire(checked, address, generation);
+        checked_free_retired(checked, address, generation);
+    }
     // Nothing else starts there before the next request.
     CHECK(checked_free(checked, address, 0) == POOL_NOT_ALLOCATED, "and freed only once");
 }
@@ -63,10 +68,45 @@ static void free_wrong(struct checked_pool *checked, struct random *random)
     size_t index = random_below(random, checked->model.block_count);
     uint64_t address = pool_model_address(&checked->model, index);
     checked_free(checked, address + 1 + random_below(random, POOL_GRANULE_BYTE_SIZE - 1), 0);
-    CHECK(checked_free(checked, address, checked->generation - 1) == POOL_CLOSED,
+    // With 0, which comes before the first, any generation is meant.
+    CHECK(checked->generation == 1 ||
+              checked_free(checked, address, checked->generation - 1) == POOL_CLOSED,
           "a block of another generation is not this pool's");
     CHECK(checked_free(checked, address, checked->generation + 1) == POOL_CLOSED,
           "a block of another generation is not this pool's");
+}
+
+// Right and wrong calls alike: the model knows which it is.
+static void retire_or_lend_some(struct checked_pool *checked, struct random *random)
+{
+    uint64_t address = checked->model.base + bytes_of(checked->model.granule_count);
+    if (checked->model.block_count > 0) {
+        size_t index = random_below(random, checked->model.block_count);
+        address = pool_model_address(&checked->model, index);
+    }
+    uint64_t percent = random_below(random, 100);
+    if (percent < 2) address += POOL_GRANULE_BYTE_SIZE;
+    if (percent == 2) address++;
+    if (percent == 3) address = random_next(random);
+    // Mostly this life, or whichever it is.
+    uint64_t life = random_below(random, 16);
+    uint64_t generation = life > 7 ? 0 : life > 0 ? checked->generation : checked->generation - 1;
+    switch (random_below(random, 6)) {
+    case 0:
+    case 1:
+    case 2:
+        checked_retire(checked, address, generation);
+        break;
+    case 3:
+        checked_free_retired(checked, address, generation);
+        break;
+    case 4:
+        checked_lend(checked, address, generation);
+        break;
+    default:
+        checked_end_loan(checked, address, generation);
+    }
+    checked_ask(checked, address);
 }
 
 // `verified_every` steps the whole pool is looked at.
@@ -79,10 +119,11 @@ static void run_sequence(struct checked_pool *checked, struct random *random, in
     for (int step = 0; step < step_count; step++) {
         if (step % phase_step_count == 0) {
             bool grows = step / phase_step_count % 2 == 0;
-            free_share = (grows ? 15 : 50) + random_below(random, 30);
+            free_share = (grows ? 20 : 55) + random_below(random, 30);
         }
         uint64_t choice = random_below(random, 100);
         if (choice < 4) free_wrong(checked, random);
+        else if (choice < 12) retire_or_lend_some(checked, random);
         else if (choice < free_share) free_some_live(checked, random);
         else checked_alloc(checked, random_byte_size(random, checked));
         if (step % verified_every == 0) checked_verify(checked);
@@ -244,35 +285,77 @@ static void every_granule_can_be_a_block(void)
 
 // ---- All sequences of a tiny pool
 
-enum { EXHAUSTIVE_GRANULE_COUNT = 4, EXHAUSTIVE_DEPTH = 6 };
+// A choice at a step of a sequence: a request of so many granules, or a call for the block at a
+// granule, right or wrong.
+typedef enum pool_status block_call(struct checked_pool *checked, uint64_t address,
+                                    uint64_t generation);
 
-// The choices at a step: a size of 1 to 4 granules, or a granule to free, right or wrong. The
-// sequence is a number whose digits are the choices.
-static void run_numbered_sequence(struct checked_pool *checked, uint64_t number)
+struct tiny_pool {
+    uint64_t granule_count;
+    int depth;
+    block_call *const *calls;
+    uint64_t call_count;
+};
+
+static uint64_t choice_count(const struct tiny_pool *tiny)
 {
-    for (int step = 0; step < EXHAUSTIVE_DEPTH; step++) {
-        uint64_t choice = number % (2 * EXHAUSTIVE_GRANULE_COUNT);
-        number /= 2 * EXHAUSTIVE_GRANULE_COUNT;
-        if (choice < EXHAUSTIVE_GRANULE_COUNT) checked_alloc(checked, bytes_of(choice + 1));
-        else checked_free(checked, BASE + bytes_of(choice - EXHAUSTIVE_GRANULE_COUNT), 0);
+    return tiny->granule_count * (1 + tiny->call_count);
+}
+
+static void choose(struct checked_pool *checked, const struct tiny_pool *tiny, uint64_t choice)
+{
+    uint64_t granule = choice % tiny->granule_count;
+    uint64_t call = choice / tiny->granule_count;
+    if (call == 0) checked_alloc(checked, bytes_of(granule + 1));
+    else tiny->calls[call - 1](checked, BASE + bytes_of(granule), 0);
+    for (granule = 0; granule < tiny->granule_count; granule++) {
+        checked_ask(checked, BASE + bytes_of(granule));
+    }
+}
+
+// The sequence is a number whose digits are the choices.
+static void run_numbered_sequence(struct checked_pool *checked, const struct tiny_pool *tiny,
+                                  uint64_t number)
+{
+    for (int step = 0; step < tiny->depth; step++) {
+        choose(checked, tiny, number % choice_count(tiny));
+        number /= choice_count(tiny);
     }
     checked_verify(checked);
     checked_free_all(checked);
 }
 
-static void all_sequences_of_a_tiny_pool(void)
+static void run_all_sequences(const struct tiny_pool *tiny)
 {
     static struct checked_pool checked;
-    checked_open(&checked, BASE, bytes_of(EXHAUSTIVE_GRANULE_COUNT));
+    checked_open(&checked, BASE, bytes_of(tiny->granule_count));
     uint64_t sequence_count = 1;
-    for (int i = 0; i < EXHAUSTIVE_DEPTH; i++) sequence_count *= 2 * EXHAUSTIVE_GRANULE_COUNT;
-    // A block has to be before another choice means anything: the first is never a free.
+    for (int i = 0; i < tiny->depth; i++) sequence_count *= choice_count(tiny);
+    // A block has to be before another choice means anything: the first is always a request.
     for (uint64_t number = 0; number < sequence_count; number++) {
-        uint64_t first_choice = number % (2 * EXHAUSTIVE_GRANULE_COUNT);
-        if (first_choice < EXHAUSTIVE_GRANULE_COUNT) run_numbered_sequence(&checked, number);
+        bool begins_with_request = number % choice_count(tiny) < tiny->granule_count;
+        if (begins_with_request) run_numbered_sequence(&checked, tiny, number);
     }
     checked_verify(&checked);
     checked_close(&checked);
+}
+
+static void all_sequences_of_a_tiny_pool(void)
+{
+    static block_call *const calls[] = {checked_free};
+    run_all_sequences(
+        &(struct tiny_pool){.granule_count = 4, .depth = 6, .calls = calls, .call_count = 1});
+}
+
+static void all_sequences_with_retired_blocks(void)
+{
+    static block_call *const calls[] = {checked_free, checked_retire, checked_free_retired,
+                                        checked_lend, checked_end_loan};
+    run_all_sequences(
+        &(struct tiny_pool){.granule_count = 2, .depth = 5, .calls = calls, .call_count = 5});
+    // Three neighbours, retired in every order.
+    run_all_sequences(
+        &(struct tiny_pool){.granule_count = 3, .depth = 6, .calls = calls + 1, .call_count = 1});
 }
 
 // ---- Opening, closing, generations
@@ -293,8 +376,13 @@ static void reopened_pools_start_anew(void)
         if (stale_generation != 0) {
             CHECK(checked_free(&checked, stale_address, stale_generation) == POOL_CLOSED,
                   "a block of an earlier life is not freed in a later one");
+            checked_retire(&checked, stale_address, stale_generation);
+            checked_free_retired(&checked, stale_address, stale_generation);
+            checked_lend(&checked, stale_address, stale_generation);
+            checked_end_loan(&checked, stale_address, stale_generation);
         }
         for (int step = 0; step < 30; step++) {
+            if (step % 3 == 0) retire_or_lend_some(&checked, &random);
             checked_alloc(&checked, random_byte_size(&random, &checked));
         }
         checked_verify(&checked);
@@ -304,6 +392,8 @@ static void reopened_pools_start_anew(void)
         checked_verify(&checked);
         CHECK(checked_alloc(&checked, 1) == POOL_CLOSED, "a closed pool serves nothing");
         CHECK(checked_free(&checked, stale_address, 0) == POOL_CLOSED, "and frees nothing");
+        CHECK(checked_retire(&checked, stale_address, 0) == POOL_CLOSED, "and retires nothing");
+        checked_ask(&checked, stale_address);
         checked_close(&checked); // once more changes nothing
         checked_verify(&checked);
     }
@@ -362,6 +452,7 @@ int main(void)
     check_case("blocks of nearly one size", blocks_of_nearly_one_size);
     check_case("every granule can be a block", every_granule_can_be_a_block);
     check_case("all sequences of a tiny pool", all_sequences_of_a_tiny_pool);
+    check_case("all sequences with retired blocks", all_sequences_with_retired_blocks);
     check_case("reopened pools start anew", reopened_pools_start_anew);
     check_case("bad ranges are refused", bad_ranges_are_refused);
     check_case("refused requests change nothing", refused_requests_change_nothing);

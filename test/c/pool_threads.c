@@ -239,12 +239,18 @@ static void give_in_generation(struct held_block *held, uint64_t owner)
     held->granule_count = 0;
 }
 
+// Threads go on until the pool was reopened so often, however seldom that thread gets a processor.
+enum { REOPENING_COUNT_MIN = 4 };
+
+static atomic_int reopening_count;
+
 static void take_and_give_in_generations(int number)
 {
     struct held_block held[BLOCKS_PER_THREAD] = {0};
     struct random random = random_stream((uint64_t)number);
     uint64_t owner = (uint64_t)number + 1;
-    for (int step = 0; step < STEP_COUNT / thread_count; step++) {
+    for (int step = 0;
+         step < STEP_COUNT / thread_count || reopening_count < REOPENING_COUNT_MIN; step++) {
         struct held_block *chosen = &held[random_below(&random, BLOCKS_PER_THREAD)];
         if (chosen->granule_count == 0) {
             take_in_generation(chosen, owner, random_granule_count(&random));
@@ -256,8 +262,6 @@ static void take_and_give_in_generations(int number)
         if (held[i].granule_count != 0) give_in_generation(&held[i], owner);
     }
 }
-
-static int reopening_count;
 
 static void reopen(void)
 {
@@ -271,7 +275,6 @@ static void no_block_outlives_its_generation(void)
 {
     open_pool();
     threads_run_beside(thread_count, take_and_give_in_generations, reopen);
-    CHECK(reopening_count > 3, "the pool was reopened only %d times", reopening_count);
     expect_all_free();
     pool_close(&pool);
 }

@@ -17,6 +17,7 @@ static const char *name_of(enum pool_status status)
         [POOL_OUT_OF_METADATA] = "POOL_OUT_OF_METADATA",
         [POOL_NOT_ALLOCATED] = "POOL_NOT_ALLOCATED",
         [POOL_BAD_RANGE] = "POOL_BAD_RANGE",
+        [POOL_LENT] = "POOL_LENT",
     };
     return names[status];
 }
@@ -92,6 +93,7 @@ enum pool_status checked_open(struct checked_pool *checked, uint64_t base, uint6
     CHECK(checked->generation > last_generation, "generation %" PRIu64 " comes after %" PRIu64,
           checked->generation, last_generation);
     last_generation = checked->generation;
+    checked->retired_count = 0;
     pool_model_open(&checked->model, base, byte_size);
     return status;
 }
@@ -146,28 +148,134 @@ enum pool_status checked_alloc(struct checked_pool *checked, uint64_t byte_size)
     return status;
 }
 
+// What a call is to give that names a block: its own answer for a block that lives.
+static enum pool_status expected_of(const struct checked_pool *checked, uint64_t generation,
+                                    const struct model_block *block, enum pool_status of_use)
+{
+    if (checked->generation == 0 || (generation != 0 && generation != checked->generation)) {
+        return POOL_CLOSED;
+    }
+    return block == NULL ? POOL_NOT_ALLOCATED : of_use;
+}
+
+static enum pool_status ok_if(bool is_right)
+{
+    return is_right ? POOL_OK : POOL_NOT_ALLOCATED;
+}
+
+static void trace_call(const struct checked_pool *checked, const char *call, uint64_t address,
+                       uint64_t generation, enum pool_status status)
+{
+    int64_t offset = (int64_t)(address - checked->model.base);
+    TRACE("%s(granule %" PRId64 " and %" PRId64 " bytes, generation %" PRIu64 ") %s\n", call,
+          offset / POOL_GRANULE_BYTE_SIZE, offset % POOL_GRANULE_BYTE_SIZE, generation,
+          name_of(status));
+}
+
 enum pool_status checked_free(struct checked_pool *checked, uint64_t address, uint64_t generation)
 {
-    enum pool_status expected;
-    if (checked->generation == 0 || (generation != 0 && generation != checked->generation)) {
-        expected = POOL_CLOSED;
-    } else {
-        expected = pool_model_remove(&checked->model, address) ? POOL_OK : POOL_NOT_ALLOCATED;
-    }
-    TRACE("free(granule %" PRId64 " and %" PRId64 " bytes, generation %" PRIu64 ")",
-          (int64_t)(address - checked->model.base) / POOL_GRANULE_BYTE_SIZE,
-          (int64_t)(address - checked->model.base) % POOL_GRANULE_BYTE_SIZE, generation);
+    struct model_block *block = pool_model_find(&checked->model, address);
+    static const enum pool_status of_use[] = {
+        [MODEL_OWNED] = POOL_OK,
+        [MODEL_RETIRED] = POOL_NOT_ALLOCATED,
+        [MODEL_LENT] = POOL_LENT,
+    };
+    enum pool_status expected =
+        expected_of(checked, generation, block, block == NULL ? POOL_OK : of_use[block->use]);
     enum pool_status status = pool_free(&checked->pool, address, generation);
-    TRACE(" %s\n", name_of(status));
+    trace_call(checked, "free", address, generation, status);
     expect_status(status, expected, "pool_free");
+    if (status == POOL_OK) pool_model_remove(&checked->model, block);
     return status;
+}
+
+// The numbers wrap soon after the pool was opened.
+static uint32_t number_of(uint64_t retired_order)
+{
+    const uint64_t before_wrapping = 50;
+    uint64_t number = POOL_RETIRED_NUMBER_MAX - before_wrapping + retired_order;
+    return (uint32_t)((number - 1) % POOL_RETIRED_NUMBER_MAX + 1);
+}
+
+enum pool_status checked_retire(struct checked_pool *checked, uint64_t address,
+                                uint64_t generation)
+{
+    struct model_block *block = pool_model_find(&checked->model, address);
+    enum pool_status expected = expected_of(checked, generation, block,
+                                            ok_if(block != NULL && block->use != MODEL_RETIRED));
+    uint64_t order = ++checked->retired_count;
+    uint64_t byte_size = 0;
+    enum pool_status status =
+        pool_retire(&checked->pool, address, generation, number_of(order), &byte_size);
+    trace_call(checked, "retire", address, generation, status);
+    expect_status(status, expected, "pool_retire");
+    if (status != POOL_OK) return status;
+    CHECK(byte_size == block->granule_count * POOL_GRANULE_BYTE_SIZE,
+          "a block has %" PRIu64 " bytes", byte_size);
+    block->use = MODEL_RETIRED;
+    block->retired_order = order;
+    return status;
+}
+
+enum pool_status checked_free_retired(struct checked_pool *checked, uint64_t address,
+                                      uint64_t generation)
+{
+    struct model_block *block = pool_model_find(&checked->model, address);
+    enum pool_status expected = expected_of(checked, generation, block,
+                                            ok_if(block != NULL && block->use == MODEL_RETIRED));
+    enum pool_status status = pool_free_retired(&checked->pool, address, generation);
+    trace_call(checked, "free_retired", address, generation, status);
+    expect_status(status, expected, "pool_free_retired");
+    if (status == POOL_OK) pool_model_remove(&checked->model, block);
+    return status;
+}
+
+enum pool_status checked_lend(struct checked_pool *checked, uint64_t address, uint64_t generation)
+{
+    struct model_block *block = pool_model_find(&checked->model, address);
+    enum pool_status expected = expected_of(checked, generation, block,
+                                            ok_if(block != NULL && block->use == MODEL_RETIRED));
+    enum pool_status status = pool_lend(&checked->pool, address, generation);
+    trace_call(checked, "lend", address, generation, status);
+    expect_status(status, expected, "pool_lend");
+    if (status == POOL_OK) block->use = MODEL_LENT;
+    return status;
+}
+
+enum pool_status checked_end_loan(struct checked_pool *checked, uint64_t address,
+                                  uint64_t generation)
+{
+    struct model_block *block = pool_model_find(&checked->model, address);
+    enum pool_status expected = expected_of(checked, generation, block,
+                                            ok_if(block != NULL && block->use == MODEL_LENT));
+    enum pool_status status = pool_end_loan(&checked->pool, address, generation);
+    trace_call(checked, "end_loan", address, generation, status);
+    expect_status(status, expected, "pool_end_loan");
+    if (status == POOL_OK) block->use = MODEL_OWNED;
+    return status;
+}
+
+void checked_ask(struct checked_pool *checked, uint64_t address)
+{
+    uint64_t byte_size = pool_byte_size_without(&checked->pool, address);
+    uint64_t expected = pool_model_byte_size_without(&checked->model, address);
+    CHECK(byte_size == expected, "without the block %" PRIu64 " bytes are free, must be %" PRIu64,
+          byte_size, expected);
+    const struct model_block *block = pool_model_find(&checked->model, address);
+    bool is_lent = block != NULL && block->use == MODEL_LENT;
+    CHECK(pool_is_lent(&checked->pool, address, checked->generation) == is_lent,
+          "the block is%s lent", is_lent ? "" : " not");
 }
 
 void checked_free_all(struct checked_pool *checked)
 {
     while (checked->model.block_count > 0) {
-        uint64_t address = pool_model_address(&checked->model, checked->model.block_count - 1);
-        checked_free(checked, address, 0);
+        size_t last = checked->model.block_count - 1;
+        uint64_t address = pool_model_address(&checked->model, last);
+        enum model_use use = checked->model.blocks[last].use;
+        if (use == MODEL_LENT) checked_end_loan(checked, address, 0);
+        if (use == MODEL_RETIRED) checked_free_retired(checked, address, 0);
+        else checked_free(checked, address, 0);
     }
 }
 

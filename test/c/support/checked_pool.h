@@ -14,6 +14,7 @@ struct checked_pool {
     struct pool_model model;
     uint64_t generation; // 0 while closed
     uint64_t alloc_count;
+    uint64_t retired_count;
     // Where a test makes system calls fail, the number that failed so far. Only a call during which
     // it grew may run out of metadata.
     const uint64_t *fault_count;
@@ -27,7 +28,19 @@ enum pool_status checked_alloc(struct checked_pool *checked, uint64_t byte_size)
 // Right and wrong frees alike: the model knows which it is.
 enum pool_status checked_free(struct checked_pool *checked, uint64_t address, uint64_t generation);
 
-// Frees every live block, from the last to the first.
+// The same of retiring, with the next number, and of what may be done with retired and lent blocks.
+enum pool_status checked_retire(struct checked_pool *checked, uint64_t address,
+                                uint64_t generation);
+enum pool_status checked_free_retired(struct checked_pool *checked, uint64_t address,
+                                      uint64_t generation);
+enum pool_status checked_lend(struct checked_pool *checked, uint64_t address, uint64_t generation);
+enum pool_status checked_end_loan(struct checked_pool *checked, uint64_t address,
+                                  uint64_t generation);
+
+// What the pool says of the address as a retired or a lent block's.
+void checked_ask(struct checked_pool *checked, uint64_t address);
+
+// Frees every live block, retired, lent or not, from the last to the first.
 void checked_free_all(struct checked_pool *checked);
 
 // The statistics are the model's, and so is the range. Asking for them may put a pool's lists in an

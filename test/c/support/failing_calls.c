@@ -32,6 +32,8 @@ static bool must_fail(void)
 
 // The names are the linker's: it sends calls of mmap to __wrap_mmap, and of __real_mmap to mmap.
 
+void *__real_malloc(size_t size);
+void *__wrap_malloc(size_t size);
 void *__real_mmap(void *address, size_t size, int protection, int flags, int file, off_t offset);
 void *__wrap_mmap(void *address, size_t size, int protection, int flags, int file, off_t offset);
 int __real_munmap(void *address, size_t size);
@@ -42,6 +44,11 @@ int __real_posix_memalign(void **pointer, size_t alignment, size_t size);
 int __wrap_posix_memalign(void **pointer, size_t alignment, size_t size);
 void *__real_tsearch(const void *key, void **root, int (*compare)(const void *, const void *));
 void *__wrap_tsearch(const void *key, void **root, int (*compare)(const void *, const void *));
+
+void *__wrap_malloc(size_t size)
+{
+    return must_fail() ? NULL : __real_malloc(size);
+}
 
 void *__wrap_mmap(void *address, size_t size, int protection, int flags, int file, off_t offset)
 {

@@ -1,5 +1,5 @@
-// Makes the system refuse memory: mmap, mprotect, posix_memalign and tsearch of everything that is
-// linked with -Wl,--wrap=... of these and of munmap, which is counted.
+// Makes the system refuse memory: malloc, mmap, mprotect, posix_memalign and tsearch of everything
+// that is linked with -Wl,--wrap=... of these and of munmap, which is counted.
 #ifndef FAILING_CALLS_H
 #define FAILING_CALLS_H
 

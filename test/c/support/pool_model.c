@@ -80,18 +80,22 @@ const char *pool_model_add(struct pool_model *model, uint64_t address, uint64_t 
     return NULL;
 }
 
-bool pool_model_remove(struct pool_model *model, uint64_t address)
+struct model_block *pool_model_find(const struct pool_model *model, uint64_t address)
 {
     uint64_t offset = address - model->base;
-    if (address < model->base || offset % POOL_GRANULE_BYTE_SIZE != 0) return false;
+    if (address < model->base || offset % POOL_GRANULE_BYTE_SIZE != 0) return NULL;
     uint64_t granule = offset / POOL_GRANULE_BYTE_SIZE;
     size_t index = count_below(model, granule);
-    if (index == model->block_count || model->blocks[index].granule != granule) return false;
-    struct model_block *place = &model->blocks[index];
-    model->used_granule_count -= place->granule_count;
-    memmove(place, place + 1, (model->block_count - index - 1) * sizeof *place);
+    bool is_found = index < model->block_count && model->blocks[index].granule == granule;
+    return is_found ? &model->blocks[index] : NULL;
+}
+
+void pool_model_remove(struct pool_model *model, struct model_block *block)
+{
+    size_t index = (size_t)(block - model->blocks);
+    model->used_granule_count -= block->granule_count;
+    memmove(block, block + 1, (model->block_count - index - 1) * sizeof *block);
     model->block_count--;
-    return true;
 }
 
 uint64_t pool_model_address(const struct pool_model *model, size_t block_index)
@@ -109,6 +113,23 @@ uint64_t pool_model_largest_gap(const struct pool_model *model)
         if (i < model->block_count) gap_start = gap_end + model->blocks[i].granule_count;
     }
     return largest;
+}
+
+uint64_t pool_model_byte_size_without(const struct pool_model *model, uint64_t address)
+{
+    const struct model_block *wanted = pool_model_find(model, address);
+    if (wanted == NULL || wanted->use != MODEL_RETIRED) return 0;
+    // The blocks that would stay: the last before the wanted one, and the first after it.
+    uint64_t start = 0, end = model->granule_count;
+    for (size_t i = 0; i < model->block_count; i++) {
+        const struct model_block *block = &model->blocks[i];
+        bool stays =
+            block->use != MODEL_RETIRED || block->retired_order > wanted->retired_order;
+        if (!stays) continue;
+        if (block < wanted) start = block->granule + block->granule_count;
+        else if (block->granule < end) end = block->granule;
+    }
+    return (end - start) * POOL_GRANULE_BYTE_SIZE;
 }
 
 struct pool_stats pool_model_stats(const struct pool_model *model)

@@ -9,9 +9,13 @@
 
 #include "pool.h"
 
+enum model_use { MODEL_OWNED, MODEL_RETIRED, MODEL_LENT };
+
 struct model_block {
     uint64_t granule; // the first, counted from the pool's base
     uint64_t granule_count;
+    enum model_use use;
+    uint64_t retired_order; // while it is retired; never wraps
 };
 
 struct pool_model {
@@ -35,13 +39,18 @@ uint64_t granules_of(uint64_t byte_size);
 // Notes what the pool handed out. Null, or why it must not have.
 const char *pool_model_add(struct pool_model *model, uint64_t address, uint64_t byte_size);
 
-// False where no live block starts at the address.
-bool pool_model_remove(struct pool_model *model, uint64_t address);
+// The live block that starts at the address, until the next block is added or removed; or null.
+struct model_block *pool_model_find(const struct pool_model *model, uint64_t address);
+
+void pool_model_remove(struct pool_model *model, struct model_block *block);
 
 uint64_t pool_model_address(const struct pool_model *model, size_t block_index);
 
 // In granules.
 uint64_t pool_model_largest_gap(const struct pool_model *model);
+
+// What pool_byte_size_without() has to give.
+uint64_t pool_model_byte_size_without(const struct pool_model *model, uint64_t address);
 
 // What pool_read_stats() has to give.
 struct pool_stats pool_model_stats(const struct pool_model *model);

@@ -38,6 +38,11 @@ void simulated_cuda_expect_nothing_live(int device_count)
     int error = cudartSimGetLiveHostMemory(&block_count, &byte_size);
     CHECK(error == 0 && block_count == 0, "pinned memory: error %d, %" PRIu64 " blocks are left",
           error, block_count);
+    uint64_t stream_count = 0, event_count = 0;
+    error = cudartSimGetLiveHandles(&stream_count, &event_count);
+    CHECK(error == 0 && stream_count == 0 && event_count == 0,
+          "error %d, %" PRIu64 " streams and %" PRIu64 " events are left", error, stream_count,
+          event_count);
     CHECK(pinned_memory_nonpinned_count() == 0, "%.0f non-pinned blocks are left",
           pinned_memory_nonpinned_count());
 }

@@ -5,7 +5,8 @@
 // The devices are as CUDART_SIM_DEVICES has them. Before any thread is started.
 void simulated_cuda_bind(const char *devices);
 
-// No device and no pinned memory is allocated, and no non-pinned memory lives.
+// No device and no pinned memory is allocated, no stream and no event is left, and no non-pinned
+// memory lives.
 void simulated_cuda_expect_nothing_live(int device_count);
 
 #endif

@@ -1,0 +1,102 @@
+#include <stddef.h>
+#include <string.h>
+
+#include "pool.h"
+#include "pool_layout.h"
+
+// What the walk over all blocks in the order of their addresses finds.
+struct found {
+    uint64_t free_block_counts[2]; // by side
+    uint64_t large_granule_counts[POOL_BIN_LEVEL_COUNT];
+};
+
+static const char *broken_in_address_order(const struct pool *pool, struct found *found)
+{
+    bool has_middle = false;
+    uint64_t granule = 0, used_granule_count = 0, live_block_count = 0;
+    bool previous_is_live = true;
+    uint32_t previous = SENTINEL;
+    *found = (struct found){0};
+    uint32_t number = node_at(pool, SENTINEL)->next;
+    for (; number != SENTINEL; number = node_at(pool, number)->next) {
+        const struct node *node = node_at(pool, number);
+        if (node->previous != previous) return "neighbours agree on each other";
+        if (node->granule != granule) return "blocks follow each other without gap or overlap";
+        if (granule_count_of(node) == 0 && number != MIDDLE) return "only the middle may be empty";
+        if (!is_live(node) && !previous_is_live) return "no two free blocks are neighbours";
+        if (is_live(node)) {
+            live_block_count++;
+            used_granule_count += granule_count_of(node);
+            if (may_be_large(pool, granule_count_of(node))) {
+                found->large_granule_counts[level_of(granule_count_of(node))] +=
+                    granule_count_of(node);
+            }
+            uint32_t indexed = *bucket_at(pool, bucket_of(pool, granule));
+            while (indexed != number && indexed != SENTINEL) {
+                indexed = node_at(pool, indexed)->bucket_next;
+            }
+            if (indexed != number) return "every live block is in the index";
+        } else if (number == MIDDLE) {
+            has_middle = true;
+        } else {
+            ++found->free_block_counts[has_middle ? HIGH : LOW];
+        }
+        granule += granule_count_of(node);
+        previous_is_live = is_live(node);
+        previous = number;
+    }
+    if (!has_middle) return "the middle is between the sides";
+    if (granule != pool->granule_count) return "the blocks fill the pool";
+    if (used_granule_count != pool->used_granule_count) return "the used size is exact";
+    if (live_block_count != pool->live_block_count) return "the number of live blocks is exact";
+    if (memcmp(found->large_granule_counts, pool->large_granule_counts,
+               sizeof found->large_granule_counts) != 0) {
+        return "the sizes of large live blocks are exact";
+    }
+    return NULL;
+}
+
+static const char *broken_in_bins(const struct pool *pool, enum side side,
+                                  uint64_t free_block_count)
+{
+    const struct pool_bins *bins = &pool->bins[side];
+    uint64_t listed_count = 0;
+    for (uint32_t bin = 0; bin < POOL_BIN_LEVEL_COUNT * POOL_BINS_PER_LEVEL; bin++) {
+        uint32_t level = bin / POOL_BINS_PER_LEVEL;
+        bool is_marked = bins->bin_bitmaps[level] >> bin % POOL_BINS_PER_LEVEL & 1;
+        if (is_marked != (bins->bins[bin].first != SENTINEL)) return "bitmaps mark the filled bins";
+        if ((bins->level_bitmap >> level & 1) != (bins->bin_bitmaps[level] != 0)) {
+            return "the level bitmap marks the filled levels";
+        }
+        uint32_t previous = SENTINEL;
+        for (uint32_t number = bins->bins[bin].first; number != SENTINEL;) {
+            const struct node *node = node_at(pool, number);
+            if (is_live(node) || number == MIDDLE) return "bins list free blocks only";
+            if (side_of(pool, node) != side) return "a free block is listed on its side";
+            if (bin_of(granule_count_of(node)) != bin) return "a free block is in its size's bin";
+            if (excess_of(granule_count_of(node)) > bins->bins[bin].excess_max) {
+                return "a bin's bound holds for its blocks";
+            }
+            if (node->bin_previous != previous) return "bin links agree in both directions";
+            if (++listed_count > free_block_count) return "every free block is listed once";
+            previous = number;
+            number = node->bin_next;
+        }
+    }
+    return listed_count == free_block_count ? NULL : "every free block is listed";
+}
+
+const char *pool_broken_invariant(struct pool *pool)
+{
+    lock_acquire(&pool->lock);
+    const char *broken = NULL;
+    if (pool->generation != 0) {
+        struct found found;
+        broken = broken_in_address_order(pool, &found);
+        for (enum side side = LOW; broken == NULL && side <= HIGH; side++) {
+            broken = broken_in_bins(pool, side, found.free_block_counts[side]);
+        }
+    }
+    lock_release(&pool->lock);
+    return broken;
+}

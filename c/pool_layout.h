@@ -1,0 +1,113 @@
+// How a pool lays out its tables: for pool.c, and for the check of the invariants.
+#ifndef POOL_LAYOUT_H
+#define POOL_LAYOUT_H
+
+#include "pool.h"
+
+enum { SENTINEL = 0, MIDDLE = 1 };
+
+#define LENT (POOL_RETIRED_NUMBER_MAX + 1)
+#define HASH_MULTIPLIER UINT64_C(0x9E3779B97F4A7C15) // 2^64 / the golden ratio
+
+// A block. Neighbours by address form a ring that the sentinel, node 0, closes: it stands before
+// the lowest and after the highest block, and counts as live, so that nothing joins it. Node 1 is
+// the middle, a free block that is in no bin and may be empty.
+struct node {
+    uint64_t granule; // the first, counted from the pool's base
+    // granule count * 2 + 1 while live. One word, always written and read whole: a bit field would
+    // be written as a byte and then read as a word, which stalls the processor.
+    uint64_t extent;
+    uint32_t previous;
+    uint32_t next;
+    union {
+        struct {
+            uint32_t bin_previous; // 0 for the first of its bin
+            uint32_t bin_next;
+        };
+        struct { // while live
+            uint32_t bucket_next;
+            uint32_t retired_number; // 0 while somebody owns it, or LENT
+        };
+        uint32_t spare_next;  // while on the stack of spare nodes
+    };
+};
+
+_Static_assert(sizeof(struct node) == 32, "two nodes fill a cache line");
+
+static inline struct node *node_at(const struct pool *pool, uint32_t number)
+{
+    return (struct node *)(void *)pool->nodes.base + number;
+}
+
+static inline bool is_live(const struct node *node)
+{
+    return node->extent & 1;
+}
+
+static inline bool is_retired(const struct node *node)
+{
+    return is_live(node) && node->retired_number != 0 && node->retired_number != LENT;
+}
+
+static inline uint64_t granule_count_of(const struct node *node)
+{
+    return node->extent >> 1;
+}
+
+// ---- Bins
+
+enum side { LOW, HIGH };
+
+// The sizes of a bin differ in so many of their lowest bits: below 2 * POOL_BINS_PER_LEVEL in none,
+// and in one more for every power of two above.
+static inline uint32_t free_bits_of(uint64_t granule_count)
+{
+    return 57 - (uint32_t)__builtin_clzll(granule_count | (2 * POOL_BINS_PER_LEVEL - 1));
+}
+
+static inline uint32_t bin_of(uint64_t granule_count)
+{
+    uint32_t free_bits = free_bits_of(granule_count);
+    return free_bits * POOL_BINS_PER_LEVEL + (uint32_t)(granule_count >> free_bits);
+}
+
+static inline uint32_t level_of(uint64_t granule_count)
+{
+    return bin_of(granule_count) / POOL_BINS_PER_LEVEL;
+}
+
+// By how much the size is above the smallest of its bin.
+static inline uint32_t excess_of(uint64_t granule_count)
+{
+    uint32_t free_bits = free_bits_of(granule_count);
+    uint64_t excess = granule_count - (granule_count >> free_bits << free_bits);
+    return excess < UINT32_MAX ? (uint32_t)excess : UINT32_MAX;
+}
+
+static inline enum side side_of(const struct pool *pool, const struct node *node)
+{
+    return node->granule < node_at(pool, MIDDLE)->granule ? LOW : HIGH;
+}
+
+static inline bool may_be_large(const struct pool *pool, uint64_t granule_count)
+{
+    return granule_count >= pool->large_granule_count_min;
+}
+
+// ---- Index
+
+static inline uint32_t *bucket_at(const struct pool *pool, uint64_t bucket)
+{
+    return (uint32_t *)(void *)pool->buckets.base + bucket;
+}
+
+// Linear hashing: the buckets beyond bucket_mask exist only up to bucket_count; what hashes
+// further is still in the bucket that has not been split yet.
+static inline uint64_t bucket_of(const struct pool *pool, uint64_t granule)
+{
+    uint64_t hash = (granule * HASH_MULTIPLIER) >> 32;
+    uint64_t bucket = hash & (2 * pool->bucket_mask + 1);
+    return bucket < pool->bucket_count ? bucket : bucket & pool->bucket_mask;
+}
+
+#endif

@@ -1,0 +1,341 @@
+// Every call of CUDA and every memory of the system that streams need, and memory that is freed with
+// them, is refused in turn. What is refused is an error or falls back, memory whose freeing fails
+// still lives, and in the end nothing is lost.
+
+#include <inttypes.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "bun_cuda_memory.h"
+#include "check.h"
+#include "cudart.h"
+#include "cudart_sim.h"
+#include "failing_calls.h"
+#include "simulated_cuda.h"
+
+enum {
+    DEVICE_COUNT = 2,
+    STREAM_COUNT = 3,
+    POOL_BYTE_SIZE = 8192,
+    CUDA_ERROR_UNKNOWN = 999,
+    OPERATION_NS = 100 * 1000,
+};
+
+static struct memory_stream streams[STREAM_COUNT];
+static struct memory_location source; // pinned
+
+// ---- What is made to fail
+
+static const char *failing_function; // null for the system's memory
+static uint64_t failing_call;        // counted from the start of the process
+
+static uint64_t call_count(const char *function)
+{
+    uint64_t count;
+    int error = cudartSimGetCallCount(function, &count);
+    CHECK(error == 0, "cudartSimGetCallCount of %s: error %d", function, error);
+    return count;
+}
+
+static bool has_failed(void)
+{
+    if (failing_function == NULL) return failed_call_count > 0;
+    return call_count(failing_function) >= failing_call;
+}
+
+static bool is_done(int32_t status, const char *call)
+{
+    if (status >= MEMORY_OK) return true;
+    CHECK(has_failed(), "%s failed for nothing: %d, %s", call, status, memory_message());
+    CHECK(strlen(memory_message()) > 0, "a failure of %s has a message", call);
+    return false;
+}
+
+// ---- Memory on streams
+
+static bool take_for(int stream, struct memory_location *location)
+{
+    int32_t status =
+        allocated_memory_alloc_with(location, POOL_BYTE_SIZE, MEMORY_GPU, 0,
+                                    stream < 0 ? NULL : &streams[stream], true);
+    return is_done(status, "allocated_memory_alloc_with");
+}
+
+static void give(const struct memory_location *location)
+{
+    int32_t status = allocated_memory_free(location->address, location->memory_type,
+                                           location->device_id, location->generation);
+    CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
+}
+
+// One that fails succeeds at once when it is repeated: only one call fails.
+static void synchronize(int stream)
+{
+    if (is_done(cuda_stream_synchronize(&streams[stream]), "cuda_stream_synchronize")) return;
+    CHECK(cuda_stream_synchronize(&streams[stream]) == MEMORY_OK, "%s", memory_message());
+}
+
+static void give_after(int stream, const struct memory_location *location)
+{
+    if (is_done(allocated_memory_free_after(location, &streams[stream]),
+                "allocated_memory_free_after")) {
+        return;
+    }
+    // All streams, because the block may have been handed on.
+    for (int i = 0; i < STREAM_COUNT; i++) synchronize(i);
+    give(location); // it lives, or this would not be right
+}
+
+static void use_on(int stream, const struct memory_location *memory)
+{
+    is_done(allocated_memory_copy(memory, 0, &source, 0, POOL_BYTE_SIZE, &streams[stream]),
+            "allocated_memory_copy");
+}
+
+static void use_after(int asking, int using, int freeing)
+{
+    struct memory_location memory;
+    if (!take_for(asking, &memory)) return;
+    if (using >= 0) use_on(using, &memory);
+    if (freeing < 0) give(&memory);
+    else give_after(freeing, &memory);
+}
+
+static void use_events(void)
+{
+    double event = cuda_event_record(&streams[0]);
+    if (!is_done(event == 0 ? MEMORY_INTERNAL : MEMORY_OK, "cuda_event_record")) return;
+    int32_t status = 1;
+    for (int i = 0; i < 1000 * 1000 && status == 1; i++) status = cuda_event_query(event);
+    CHECK(status != 1, "an event never passes");
+    is_done(status, "cuda_event_query");
+    cuda_event_give(event);
+}
+
+static void use_idle_streams(void)
+{
+    for (int i = 0; i < 2; i++) {
+        struct memory_stream stream;
+        if (!is_done(cuda_stream_take(&stream, 1), "cuda_stream_take")) continue;
+        is_done(cuda_stream_query(&stream), "cuda_stream_query");
+        is_done(cuda_stream_give(&stream), "cuda_stream_give");
+    }
+}
+
+static void use_host_memory(void)
+{
+    struct memory_location host[2];
+    for (int i = 0; i < 2; i++) { // what the pinned pool has left, and memory of the heap
+        int32_t status = pinned_memory_alloc(&host[i], POOL_BYTE_SIZE, 1, 1);
+        if (!is_done(status, "pinned_memory_alloc")) host[i].address = 0;
+    }
+    for (int i = 0; i < 2; i++) {
+        if (host[i].address != 0) give_after(1, &host[i]);
+    }
+}
+
+static void use_memory(void)
+{
+    use_after(-1, 0, 0);
+    use_after(0, -1, -1); // handed on to its own stream, unused
+    use_after(1, 1, 1);   // handed on to another
+    use_after(0, 0, 2);   // and freed with a third
+    use_after(2, -1, 2);
+    use_after(-1, -1, -1); // waits
+    use_after(0, 0, 0);
+    use_after(1, -1, -1);
+    use_after(-1, -1, 0);
+    use_host_memory();
+}
+
+static void expect_all_free(void)
+{
+    for (int i = 0; i < STREAM_COUNT; i++) synchronize(i);
+    struct memory_pool_stats stats;
+    for (int i = 0; i < 2; i++) { // the first look may be the one that fails
+        CHECK(cuda_memory_stats(0, &stats) == MEMORY_OK, "%s", memory_message());
+    }
+    CHECK(stats.used_byte_size == 0, "%.0f bytes are lost", stats.used_byte_size);
+    CHECK(pinned_memory_stats(&stats) == MEMORY_OK, "%s", memory_message());
+    CHECK(stats.used_byte_size == POOL_BYTE_SIZE, "of pinned memory only the source lives, not %.0f",
+          stats.used_byte_size);
+    CHECK(pinned_memory_nonpinned_count() == 0, "non-pinned memory is lost");
+}
+
+// ---- Lives
+
+static void create(void)
+{
+    int32_t status = cuda_memory_create(
+        (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT);
+    CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
+    CHECK(pinned_memory_create(2.0 * POOL_BYTE_SIZE) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_alloc(&source, POOL_BYTE_SIZE, 0, 1) == MEMORY_OK, "%s", memory_message());
+}
+
+static bool create_streams(void)
+{
+    int count = 0;
+    while (count < STREAM_COUNT &&
+           is_done(cuda_stream_create(&streams[count], count % DEVICE_COUNT),
+                   "cuda_stream_create")) {
+        count++;
+    }
+    if (count == STREAM_COUNT) return true;
+    for (int i = 0; i < count; i++) cuda_stream_destroy(&streams[i]);
+    return false;
+}
+
+static void run(void)
+{
+    if (create_streams()) {
+        is_done(peer_access_enable((const double[]){0, 1}, DEVICE_COUNT), "peer_access_enable");
+        use_memory();
+        use_events();
+        use_idle_streams();
+        expect_all_free();
+        use_after(-1, 0, 0); // for the reset
+        use_after(1, 1, 1);
+        for (int i = 0; i < STREAM_COUNT; i++) {
+            is_done(cuda_stream_destroy(&streams[i]), "cuda_stream_destroy");
+        }
+    }
+    is_done(cuda_memory_reset(), "cuda_memory_reset");
+    is_done(pinned_memory_reset(), "pinned_memory_reset");
+}
+
+static void expect_nothing_left(void)
+{
+    CHECK(cuda_memory_reset() == MEMORY_OK, "cuda_memory_reset: %s", memory_message());
+    CHECK(pinned_memory_reset() == MEMORY_OK, "pinned_memory_reset: %s", memory_message());
+    simulated_cuda_expect_nothing_live(DEVICE_COUNT);
+}
+
+// ---- The cases
+
+// Gives how often it could be refused.
+static uint64_t refuse_each(const char *function)
+{
+    failing_function = function;
+    for (uint64_t nth = 1;; nth++) {
+        create();
+        failing_call = call_count(function) + nth;
+        CHECK(cudartSimFailCall(function, nth, CUDA_ERROR_UNKNOWN) == 0, "no such function");
+        run();
+        bool was_refused = has_failed();
+        cudartSimClearFaults();
+        expect_nothing_left();
+        if (!was_refused) return nth - 1;
+    }
+}
+
+static void every_call_of_cuda_fails(void)
+{
+    static const char *const functions[] = {
+        "cudaGetDevice", "cudaSetDevice", "cudaFree", "cudaFreeHost", "cudaMemcpyAsync",
+        "cudaDeviceSynchronize", "cudaDeviceCanAccessPeer", "cudaDeviceEnablePeerAccess",
+        "cudaStreamCreateWithFlags", "cudaStreamDestroy", "cudaStreamQuery",
+        "cudaStreamSynchronize", "cudaStreamWaitEvent", "cudaEventCreateWithFlags",
+        "cudaEventDestroy", "cudaEventRecord", "cudaEventQuery", "cudaEventSynchronize",
+    };
+    for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
+        CHECK(refuse_each(functions[i]) > 0, "%s is never called", functions[i]);
+    }
+}
+
+static uint64_t refuse_each_memory(bool for_good)
+{
+    failing_function = NULL;
+    for (uint64_t nth = 1;; nth++) {
+        create();
+        failed_call_count = 0;
+        fail_call(nth, for_good);
+        run();
+        bool was_refused = has_failed();
+        fail_call(0, false);
+        expect_nothing_left();
+        if (!was_refused) return nth - 1;
+    }
+}
+
+static void expect_enough(uint64_t refused_count)
+{
+    // At least three streams, and the records of a dozen blocks.
+    CHECK(refused_count >= 15, "only %" PRIu64 " calls could be refused", refused_count);
+}
+
+static void memory_that_is_refused_once(void)
+{
+    expect_enough(refuse_each_memory(false));
+}
+
+static void memory_that_is_refused_from_then_on(void)
+{
+    expect_enough(refuse_each_memory(true));
+}
+
+// An error that ends all work on a GPU: its memory is never known to be unused, until the reset.
+static void a_gpu_whose_work_has_ended(void)
+{
+    enum { ILLEGAL_ADDRESS = 700 };
+    create();
+    CHECK(create_streams(), "%s", memory_message());
+    failing_function = "cudaMemcpyAsync";
+    failing_call = 0; // from now on everything may fail
+    cudartSimFailOperation(1, ILLEGAL_ADDRESS);
+    use_after(-1, 0, 0);
+    struct memory_location memory;
+    CHECK(take_for(-1, &memory) && memory.memory_type != MEMORY_GPU,
+          "what CUDA cannot tell to be done is not given out");
+    give(&memory);
+    for (int i = 0; i < 2; i++) {
+        CHECK(cuda_stream_query(&streams[0]) == MEMORY_INTERNAL, "the owner is told each time");
+    }
+    for (int i = 0; i < STREAM_COUNT; i++) cuda_stream_destroy(&streams[i]);
+    CHECK(cuda_memory_reset() == MEMORY_INTERNAL, "a reset says it too");
+    cudartSimClearFaults();
+    expect_nothing_left();
+}
+
+// An error that CUDA tells only once, found by somebody who only wants memory.
+static void an_error_is_kept_for_the_owner_of_the_stream(void)
+{
+    enum { NOT_SUPPORTED = 801 };
+    create();
+    CHECK(create_streams(), "%s", memory_message());
+    failing_function = "cudaMemcpyAsync";
+    failing_call = 0;
+    cudartSimFailOperation(1, NOT_SUPPORTED);
+    use_after(-1, 0, 0);
+    struct memory_location memory;
+    CHECK(take_for(-1, &memory), "%s", memory_message());
+    give(&memory);
+    struct memory_pool_stats stats;
+    for (int i = 0; i < 2; i++) {
+        CHECK(cuda_memory_stats(0, &stats) == MEMORY_OK, "%s", memory_message());
+    }
+    CHECK(stats.used_byte_size == 0, "the memory comes back all the same");
+    CHECK(cuda_stream_query(&streams[1]) == MEMORY_OK, "another's owner is told nothing");
+    CHECK(cuda_stream_synchronize(&streams[0]) == MEMORY_INTERNAL, "the owner is told");
+    CHECK(strstr(memory_message(), "cudaErrorNotSupported") != NULL, "what it was: %s",
+          memory_message());
+    CHECK(cuda_stream_synchronize(&streams[0]) == MEMORY_OK, "once");
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        CHECK(cuda_stream_destroy(&streams[i]) == MEMORY_OK, "%s", memory_message());
+    }
+    cudartSimClearFaults();
+    expect_nothing_left();
+}
+
+int main(void)
+{
+    simulated_cuda_bind("9.0:1048576,8.0:1048576");
+    cudartSimSetDelay(0, OPERATION_NS);
+    check_case("every call of CUDA fails", every_call_of_cuda_fails);
+    check_case("memory that is refused once", memory_that_is_refused_once);
+    check_case("memory that is refused from then on", memory_that_is_refused_from_then_on);
+    check_case("a GPU whose work has ended", a_gpu_whose_work_has_ended);
+    check_case("an error is kept for the owner of the stream",
+               an_error_is_kept_for_the_owner_of_the_stream);
+    return check_report();
+}

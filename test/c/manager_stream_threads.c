@@ -1,0 +1,298 @@
+// Threads that use memory on streams of their own and free it with them, all out of the same pools.
+// Whatever is written is read back behind it, on the stream, and compared: a block that is used again
+// too early has its bytes changed under those who still use it, and a race detector sees that too.
+
+#include <stdatomic.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "bun_cuda_memory.h"
+#include "check.h"
+#include "cudart.h"
+#include "cudart_sim.h"
+#include "simulated_cuda.h"
+#include "threads.h"
+
+enum {
+    DEVICE_COUNT = 2,
+    THREAD_COUNT_MAX = 64,
+    STREAM_COUNT = 3, // of a thread: the last is of GPU 1
+    SLOT_COUNT = 16,  // of a thread
+    BYTE_SIZE_MAX = 4096,
+    POOL_BYTE_SIZE = 2 * BYTE_SIZE_MAX,
+    STEP_COUNT = 6000, // of all threads together
+    OPERATION_NS = 50 * 1000,
+};
+
+static int thread_count;
+
+static void create(void)
+{
+    int32_t status = cuda_memory_create(
+        (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT);
+    CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
+    CHECK(pinned_memory_create(POOL_BYTE_SIZE) == MEMORY_OK, "%s", memory_message());
+}
+
+static void reset(void)
+{
+    CHECK(cuda_memory_reset() == MEMORY_OK, "cuda_memory_reset: %s", memory_message());
+    CHECK(pinned_memory_reset() == MEMORY_OK, "pinned_memory_reset: %s", memory_message());
+}
+
+// Whether resets may take memory away: then a call may be refused, and only then.
+static bool resets_happen;
+
+static bool is_done(int32_t status, const char *call)
+{
+    if (status >= MEMORY_OK) return true;
+    CHECK(resets_happen && status == MEMORY_UNAVAILABLE, "%s: %d, %s", call, status,
+          memory_message());
+    return false;
+}
+
+// ---- What a thread has
+
+// What is written to a memory, and where it is read back to, on a stream.
+struct slot {
+    unsigned char source[BYTE_SIZE_MAX];
+    unsigned char target[BYTE_SIZE_MAX];
+    size_t byte_size; // 0 where nothing is under way
+    int stream;
+    unsigned char content;
+};
+
+struct user {
+    struct random random;
+    struct memory_stream streams[STREAM_COUNT];
+    struct slot *slots; // pinned, or their copies would not be asynchronous; not the managers'
+};
+
+static void synchronize(const struct user *user, int stream)
+{
+    CHECK(cuda_stream_synchronize(&user->streams[stream]) == MEMORY_OK, "%s", memory_message());
+}
+
+static void settle(const struct user *user, struct slot *slot)
+{
+    if (slot->byte_size == 0) return;
+    synchronize(user, slot->stream);
+    for (size_t i = 0; i < slot->byte_size; i++) {
+        CHECK(slot->target[i] == slot->content, "byte %zu of %zu is %d, was written as %d", i,
+              slot->byte_size, slot->target[i], slot->content);
+    }
+    slot->byte_size = 0;
+}
+
+static void set_up(struct user *user, uint64_t number)
+{
+    *user = (struct user){.random = random_stream(number)};
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        int32_t status = cuda_stream_create(&user->streams[i], i == STREAM_COUNT - 1 ? 1 : 0);
+        CHECK(status == MEMORY_OK, "cuda_stream_create: %s", memory_message());
+    }
+    void *slots;
+    int error = cudart.cudaHostAlloc(&slots, SLOT_COUNT * sizeof(struct slot), 0);
+    CHECK(error == 0, "cudaHostAlloc: error %d", error);
+    memset(slots, 0, SLOT_COUNT * sizeof(struct slot));
+    user->slots = slots;
+}
+
+static void tear_down(struct user *user)
+{
+    for (int i = 0; i < SLOT_COUNT; i++) settle(user, &user->slots[i]);
+    for (int i = 0; i < STREAM_COUNT; i++) {
+        synchronize(user, i);
+        CHECK(cuda_stream_destroy(&user->streams[i]) == MEMORY_OK, "%s", memory_message());
+    }
+    int error = cudart.cudaFreeHost(user->slots);
+    CHECK(error == 0, "cudaFreeHost: error %d", error);
+}
+
+// ---- What it does
+
+static void write_and_read_on(struct user *user, int stream, const struct memory_location *memory,
+                              unsigned char content)
+{
+    struct slot *slot = &user->slots[random_below(&user->random, SLOT_COUNT)];
+    settle(user, slot);
+    size_t byte_size = (size_t)memory->byte_size;
+    memset(slot->source, content, byte_size);
+    memset(slot->target, (unsigned char)~content, byte_size);
+    const struct memory_stream *on = &user->streams[stream];
+    bool is_queued =
+        is_done(allocated_memory_write_on(memory, 0, slot->source, (double)byte_size, on),
+                "allocated_memory_write_on") &&
+        is_done(allocated_memory_read_on(memory, 0, slot->target, (double)byte_size, on),
+                "allocated_memory_read_on");
+    slot->stream = stream;
+    slot->content = content;
+    if (is_queued) slot->byte_size = byte_size;
+    else synchronize(user, stream); // one of the two may be under way
+}
+
+static void write_and_read_now(const struct memory_location *memory, unsigned char content)
+{
+    unsigned char bytes[BYTE_SIZE_MAX];
+    if (!is_done(allocated_memory_fill(memory, content), "allocated_memory_fill")) return;
+    if (!is_done(allocated_memory_read(memory, 0, bytes, memory->byte_size),
+                 "allocated_memory_read")) {
+        return;
+    }
+    for (size_t i = 0; i < (size_t)memory->byte_size; i++) {
+        CHECK(bytes[i] == content, "byte %zu is %d, was written as %d", i, bytes[i], content);
+    }
+}
+
+static void give(const struct memory_location *memory)
+{
+    int32_t status = allocated_memory_free(memory->address, memory->memory_type, memory->device_id,
+                                           memory->generation);
+    CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
+}
+
+static void give_after(const struct user *user, int stream, const struct memory_location *memory)
+{
+    int32_t status = allocated_memory_free_after(memory, &user->streams[stream]);
+    CHECK(status == MEMORY_OK, "allocated_memory_free_after: %d, %s", status, memory_message());
+}
+
+static void use_some_memory(struct user *user)
+{
+    struct random *random = &user->random;
+    int stream = (int)random_below(random, STREAM_COUNT + 1) - 1;
+    unsigned char content = (unsigned char)random_below(random, 256);
+    struct memory_location memory;
+    int32_t status = allocated_memory_alloc_with(
+        &memory, (double)(1 + random_below(random, BYTE_SIZE_MAX)),
+        random_below(random, 8) == 0 ? MEMORY_CPU_PINNED : MEMORY_GPU,
+        (double)random_below(random, DEVICE_COUNT), stream < 0 ? NULL : &user->streams[stream],
+        random_below(random, 4) != 0);
+    CHECK(status >= MEMORY_OK, "allocated_memory_alloc_with: %d, %s", status, memory_message());
+    if (stream < 0) {
+        write_and_read_now(&memory, content);
+        give(&memory);
+        return;
+    }
+    switch (random_below(random, 8)) {
+    case 0: // it was handed on, perhaps, and goes unused
+        give(&memory);
+        break;
+    case 1:
+        give_after(user, (int)random_below(random, STREAM_COUNT), &memory);
+        break;
+    default:
+        write_and_read_on(user, stream, &memory, content);
+        give_after(user, stream, &memory);
+    }
+}
+
+// With resets, threads go on until so many have happened, however seldom that thread gets a processor.
+enum { RESET_COUNT_MIN = 4 };
+
+static atomic_int reset_count;
+
+static bool has_enough_resets(void)
+{
+    return !resets_happen || reset_count >= RESET_COUNT_MIN;
+}
+
+static void use_own_streams(int number)
+{
+    static struct user users[THREAD_COUNT_MAX];
+    struct user *user = &users[number];
+    set_up(user, (uint64_t)number);
+    for (int step = 0; step < STEP_COUNT / thread_count || !has_enough_resets(); step++) {
+        use_some_memory(user);
+    }
+    tear_down(user);
+}
+
+// ---- The cases
+
+static void read_stats(void)
+{
+    struct memory_pool_stats stats;
+    for (int device = 0; device < DEVICE_COUNT; device++) {
+        if (cuda_memory_stats(device, &stats) != MEMORY_OK) continue;
+        CHECK(stats.used_byte_size + stats.free_byte_size == POOL_BYTE_SIZE, "they add up");
+    }
+    sleep_microseconds(300);
+}
+
+static void expect_all_free(void)
+{
+    struct memory_pool_stats stats;
+    for (int device = 0; device < DEVICE_COUNT; device++) {
+        CHECK(cuda_memory_stats(device, &stats) == MEMORY_OK && stats.allocation_count == 0 &&
+                  stats.largest_free_byte_size == POOL_BYTE_SIZE,
+              "GPU %d: %.0f blocks are left", device, stats.allocation_count);
+        CHECK(stats.failed_allocation_count > 0, "GPU %d was never full", device);
+    }
+    CHECK(pinned_memory_stats(&stats) == MEMORY_OK && stats.allocation_count == 0,
+          "pinned memory: %.0f blocks are left", stats.allocation_count);
+    CHECK(pinned_memory_nonpinned_count() == 0, "non-pinned memory is left");
+}
+
+static uint64_t call_count(const char *function)
+{
+    uint64_t count;
+    CHECK(cudartSimGetCallCount(function, &count) == 0, "there is no %s", function);
+    return count;
+}
+
+static void run_without_resets(int count)
+{
+    thread_count = count;
+    uint64_t wait_count = call_count("cudaEventSynchronize");
+    uint64_t stream_wait_count = call_count("cudaStreamWaitEvent");
+    create();
+    threads_run_beside(thread_count, use_own_streams, read_stats);
+    CHECK(call_count("cudaEventSynchronize") > wait_count, "nobody ever waited");
+    CHECK(call_count("cudaStreamWaitEvent") > stream_wait_count, "no stream ever waited");
+    expect_all_free();
+    reset();
+    simulated_cuda_expect_nothing_live(DEVICE_COUNT);
+}
+
+static void bytes_stay_their_owners_in_one_thread(void)
+{
+    run_without_resets(1);
+}
+
+static void bytes_stay_their_owners_in_many(void)
+{
+    run_without_resets(threads_beyond_processors());
+}
+
+static void reset_and_create(void)
+{
+    read_stats();
+    reset();
+    if (reset_count++ % 2 == 0) sleep_microseconds(100);
+    create();
+    sleep_microseconds(3000);
+}
+
+static void resets_take_memory_away_that_streams_use(void)
+{
+    thread_count = threads_beyond_processors();
+    resets_happen = true;
+    create();
+    threads_run_beside(thread_count, use_own_streams, reset_and_create);
+    reset();
+    simulated_cuda_expect_nothing_live(DEVICE_COUNT);
+    resets_happen = false;
+}
+
+int main(void)
+{
+    // Small: a race detector cannot map what is large.
+    simulated_cuda_bind("9.0:1048576,8.0:1048576");
+    cudartSimSetDelay(0, OPERATION_NS);
+    check_case("bytes stay their owner's, in one thread", bytes_stay_their_owners_in_one_thread);
+    check_case("bytes stay their owner's, in many", bytes_stay_their_owners_in_many);
+    check_case("resets take memory away that streams use",
+               resets_take_memory_away_that_streams_use);
+    return check_report();
+}
