@@ -168,13 +168,13 @@ export function checkRange(
   }
 }
 
-/** The bytes of a buffer or a view, whatever its element type. */
+/** The bytes of a buffer or a view, whatever its element type: as many as it has now, if it can grow. */
 function bytesOf(operation: string, name: string, value: unknown): Uint8Array {
   try {
     if (ArrayBuffer.isView(value)) {
       return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
     }
-    if (types.isAnyArrayBuffer(value)) return new Uint8Array(value);
+    if (types.isAnyArrayBuffer(value)) return new Uint8Array(value, 0, value.byteLength);
   } catch {
     throw invalidArgument(operation, name, "a buffer that is not detached", value);
   }
@@ -393,12 +393,21 @@ export class AllocatedMemory implements Disposable {
     const stream = options?.stream;
     if (stream !== undefined) nativeStreamOf(operation, stream);
     const location = locationOf(this)!;
-    checkRange(operation, location, byteOffset, bytes.byteLength);
-    if (bytes.byteLength === 0) return;
+    const byteSize = bytes.byteLength; // not later: the buffer may be detached or shrink meanwhile
+    checkRange(operation, location, byteOffset, byteSize);
+    if (byteSize === 0) return;
     const where = `${this.memoryType} memory ${this.#memoryTypeId}, offset ${byteOffset}`;
-    const description = `${operation} of ${bytes.byteLength} bytes (${where})`;
+    const description = `${operation} of ${byteSize} bytes (${where})`;
     const isFreed = () => this.#address === 0;
-    const transfer: Transfer = { description, direction, bytes, location, byteOffset, isFreed };
+    const transfer: Transfer = {
+      description,
+      direction,
+      bytes,
+      byteSize,
+      location,
+      byteOffset,
+      isFreed,
+    };
     this.#transferCount++;
     try {
       await this.#run(transfer, stream);

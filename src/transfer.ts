@@ -36,8 +36,9 @@ export interface Transfer {
   /** What the transfer is, for errors. */
   description: string;
   direction: "write" | "read";
-  /** In JS memory. */
+  /** In JS memory. Fewer than {@link byteSize} once their buffer is detached or has shrunk. */
   bytes: Uint8Array;
+  byteSize: number;
   /** A `struct memory_location`. */
   location: Float64Array;
   /** Where in the memory. */
@@ -53,9 +54,9 @@ interface Piece {
 }
 
 function* piecesOf(transfer: Transfer): Generator<Piece> {
-  const { byteLength } = transfer.bytes;
-  for (let offset = 0; offset < byteLength; offset += pieceByteSize) {
-    yield { offset, byteSize: Math.min(pieceByteSize, byteLength - offset) };
+  const { byteSize } = transfer;
+  for (let offset = 0; offset < byteSize; offset += pieceByteSize) {
+    yield { offset, byteSize: Math.min(pieceByteSize, byteSize - offset) };
   }
 }
 
@@ -66,7 +67,10 @@ function bytesOf({ bytes, description, isFreed }: Transfer, piece: Piece): Uint8
   }
   const end = piece.offset + piece.byteSize;
   if (bytes.byteLength < end) {
-    throw new MemoryError("INVALID_ARG", `${description}: the buffer was detached meanwhile`);
+    throw new MemoryError(
+      "INVALID_ARG",
+      `${description}: the buffer was detached or shrank meanwhile`,
+    );
   }
   return bytes.subarray(piece.offset, end);
 }
@@ -91,7 +95,7 @@ export async function transferOnHost(transfer: Transfer, stream?: MemoryStream):
 
 /** Of a GPU's memory, in the order of a stream. */
 export async function transferOnStream(transfer: Transfer, stream: MemoryStream): Promise<void> {
-  const staging = Staging.tryToTake(transfer.bytes.byteLength);
+  const staging = Staging.tryToTake(transfer.byteSize);
   if (staging === null) return await transferUnstaged(transfer, stream);
   try {
     if (transfer.direction === "write") await writeStaged(transfer, stream, staging);

@@ -222,6 +222,38 @@ describe("an asynchronous transfer", () => {
     expect(PinnedMemoryManager.stats().usedByteSize).toBe(0);
   });
 
+  test("moves what its buffer had at the call, also where that grows or shrinks", async () => {
+    createManagers();
+    using stream = new CudaStream(gpu);
+    for (const type of ["GPU", "CPU_PINNED"] as const) {
+      using memory = memoryOf(type, 1024);
+      using next = memoryOf(type, 1024);
+      for (const way of ["writeAsync", "readAsync"] as const) {
+        for (const buffer of [
+          new ArrayBuffer(1024, { maxByteLength: 4096 }),
+          new SharedArrayBuffer(1024, { maxByteLength: 4096 }),
+        ]) {
+          memory.fill(1);
+          next.fill(1);
+          const first = memory.readAsync(new Uint8Array(1024), 0, { stream });
+          const transfer = memory[way](untyped(buffer), 0, { stream });
+          if (buffer instanceof ArrayBuffer) buffer.resize(4096);
+          else buffer.grow(4096);
+          const bytes = new Uint8Array(buffer).fill(5);
+          await Promise.all([first, transfer]);
+          expect(contentOf(next).every((byte) => byte === 1)).toBeTrue();
+          expect(bytes.subarray(1024).every((byte) => byte === 5)).toBeTrue();
+        }
+      }
+      const shrinking = new ArrayBuffer(1024, { maxByteLength: 4096 });
+      const first = memory.readAsync(new Uint8Array(1024), 0, { stream });
+      const transfer = rejectionOf(memory.writeAsync(shrinking, 0, { stream }));
+      shrinking.resize(100);
+      expect((await transfer).code).toBe("INVALID_ARG");
+      await first;
+    }
+  });
+
   test("comes to the right bytes among many at once, and leaves nothing behind", async () => {
     createManagers(8 * mebibyte); // not enough for all to be staged
     const byteSizeOf = (i: number) => 1 + i * 30_011;
