@@ -7,7 +7,13 @@ import {
   invalidArgument,
   isWholeNumber,
 } from "./arguments.ts";
-import { type CudaStream, isDisposedStream, nativeStreamOf, queueTransfer } from "./cuda-stream.ts";
+import {
+  type CudaStream,
+  holdStream,
+  nativeStreamOf,
+  queueTransfer,
+  releaseStream,
+} from "./cuda-stream.ts";
 import { HostView, hostViewByteSizeMax } from "./host-view.ts";
 import { LeakGuard } from "./leak-guard.ts";
 import { log } from "./logger.ts";
@@ -532,13 +538,12 @@ export class AllocatedMemory implements Disposable {
       checkStatus(allocated_memory_free_after(location, nativeStreamOf("free", stream)));
       return this.#forget();
     }
+    const held = stream === undefined ? null : holdStream("free", stream);
     this.#freeLater = () => {
       this.#freeLater = null;
-      const canDefer = stream !== undefined && !isDisposedStream(stream);
-      const status = canDefer
-        ? allocated_memory_free_after(location, nativeStreamOf("free", stream))
-        : freeAt(location);
+      const status = held === null ? freeAt(location) : allocated_memory_free_after(location, held);
       if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
+      if (stream !== undefined) releaseStream(stream);
     };
     this.#forget();
   }

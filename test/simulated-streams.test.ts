@@ -133,6 +133,22 @@ describe.skipIf(!isSimulated)("memory that a slow GPU still uses (on the simulat
     next.free();
   });
 
+  test("stays until the stream is done, also where that is disposed of during a transfer", async () => {
+    createManagers(64 * kibibyte);
+    const stream = new CudaStream(0);
+    using target = new AllocatedMemory(kibibyte, "CPU_PINNED");
+    const memory = new AllocatedMemory(kibibyte, "GPU");
+    const transfer = memory.writeAsync(new Uint8Array(kibibyte));
+    slowly(50);
+    copyBuffer(target, memory, { stream });
+    memory.free(stream);
+    stream[Symbol.dispose]();
+    await transfer.catch(() => {});
+    expect(CudaMemoryManager.stats(0).usedByteSize).toBe(kibibyte);
+    CudaMemoryManager.reset();
+    expect(CudartSimulator.liveHandles().streamCount).toBe(0);
+  });
+
   test("is safe from a transfer that was not staged", async () => {
     CudaMemoryManager.create({ memoryPoolByteSize: { 0: 64 * kibibyte } });
     using stream = new CudaStream(0);
