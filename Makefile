@@ -4,7 +4,8 @@
 #   make             the native libraries, into build/
 #   make demo        the example service on real files; TRACE=FILE replays another trace
 #   make test        every test
-#   make bench       speed and packing beside other allocators; TRACES=FOLDER packs its RMM logs too
+#   make bench       speed and packing beside other allocators, and the service under load;
+#                    TRACES=FOLDER packs its RMM logs too
 #   make gpu-check   everything that needs a real GPU, without network; one report of all of it
 #   make gpu-check-rehearsal
 #                    the same on the simulator, where nothing is installed and no network is

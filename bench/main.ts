@@ -12,7 +12,9 @@ import { bandwidth } from "./bandwidth/bandwidth.ts";
 import { latency } from "./latency/latency.ts";
 import { metadata } from "./metadata/metadata.ts";
 import { packing } from "./packing/packing.ts";
+import { service } from "./service/service.ts";
 import { speed } from "./speed/speed.ts";
+import { views } from "./views/views.ts";
 import { waiting } from "./waiting/waiting.ts";
 import { workers } from "./workers/workers.ts";
 
@@ -28,8 +30,10 @@ const sections: readonly Section[] = [
   latency,
   bandwidth,
   waiting,
+  views,
   packing,
   metadata,
+  service,
 ];
 
 /** Address space only: nothing ever touches this memory. */

@@ -29,8 +29,8 @@ export interface TensorServiceOptions {
   hostname?: string;
   /** Larger tensors are refused. Default 1 GiB. */
   maxTensorByteSize?: number;
-  /** Bytes of the staging memory that each request has. Default 1 MiB. */
-  stagingByteSize?: number;
+  /** Bytes that a request moves at once, and has in JS memory. Default 1 MiB. */
+  pieceByteSize?: number;
   /** A client that neither sends nor takes anything for so long is disconnected. Default 30. */
   idleTimeoutSeconds?: number;
 }
@@ -118,7 +118,7 @@ function byMethod(request: Request, handlers: Record<string, Handler>): ReturnTy
 export class TensorService implements AsyncDisposable {
   readonly #tensors = new TensorStore();
   readonly #maxTensorByteSize: number;
-  readonly #stagingByteSize: number;
+  readonly #pieceByteSize: number;
   readonly #server: Bun.Server<undefined>;
   readonly #pending = new Set<Promise<Response>>();
   #isStopped = false;
@@ -126,7 +126,7 @@ export class TensorService implements AsyncDisposable {
   /** The memory managers must have been created, and must outlive the service. */
   constructor(options: TensorServiceOptions = {}) {
     this.#maxTensorByteSize = options.maxTensorByteSize ?? 1024 ** 3;
-    this.#stagingByteSize = options.stagingByteSize ?? 1024 ** 2;
+    this.#pieceByteSize = options.pieceByteSize ?? 1024 ** 2;
     this.#server = Bun.serve({
       port: options.port ?? 0,
       hostname: options.hostname ?? "127.0.0.1",
@@ -151,7 +151,7 @@ export class TensorService implements AsyncDisposable {
     this.#isStopped = true;
     await this.#server.stop(true);
     await Promise.allSettled(this.#pending); // uploads notice that they are cut off
-    this.#tensors.clear();
+    await this.#tensors.clear(); // and so do downloads
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -200,7 +200,7 @@ export class TensorService implements AsyncDisposable {
 
   async #put(name: string, request: Request): Promise<Response> {
     const byteSize = announcedByteSize(request, this.#maxTensorByteSize);
-    const memory = await receiveTensor(request.body, byteSize, this.#stagingByteSize);
+    const memory = await receiveTensor(request.body, byteSize, this.#pieceByteSize);
     if (this.#isStopped) {
       memory.free();
       throw new HttpError(503, "the service has been stopped");
@@ -211,11 +211,12 @@ export class TensorService implements AsyncDisposable {
     return Response.json(description, { status: isNew ? 201 : 200 });
   }
 
-  #get(name: string, request: Request): Response {
+  async #get(name: string, request: Request): Promise<Response> {
     const tensor = this.#require(name);
     // Read first: the tensor's size is 0 once it is freed.
     const headers = headersOf(tensor.memory);
-    return new Response(sendTensor(tensor, this.#stagingByteSize, request.signal), { headers });
+    const body = await sendTensor(tensor, this.#pieceByteSize, request.signal);
+    return new Response(body, { headers });
   }
 
   #head(name: string): Response {

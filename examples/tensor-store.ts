@@ -6,11 +6,17 @@ import type { AllocatedMemory, MemoryType } from "bun-cuda-memory";
  */
 export class StoredTensor {
   readonly memory: AllocatedMemory;
+  readonly #freed = Promise.withResolvers<void>();
   #readerCount = 0;
   #isRetired = false;
 
   constructor(memory: AllocatedMemory) {
     this.memory = memory;
+  }
+
+  /** Resolved when the memory has gone back. */
+  get freed(): Promise<void> {
+    return this.#freed.promise;
   }
 
   /** Keeps the memory until the disposable that is returned is disposed of (once or more). */
@@ -33,7 +39,9 @@ export class StoredTensor {
   }
 
   #freeIfUnused(): void {
-    if (this.#isRetired && this.#readerCount === 0) this.memory.free();
+    if (!this.#isRetired || this.#readerCount > 0) return;
+    this.memory.free();
+    this.#freed.resolve();
   }
 }
 
@@ -51,6 +59,8 @@ export interface TensorStats extends TensorTotals {
 /** Tensors by name. */
 export class TensorStore {
   readonly #tensors = new Map<string, StoredTensor>();
+  /** Those that are retired and still read among them. */
+  readonly #unfreed = new Set<StoredTensor>();
 
   get(name: string): StoredTensor | undefined {
     return this.#tensors.get(name);
@@ -59,7 +69,10 @@ export class TensorStore {
   /** Takes the memory over. Returns whether the name is new; otherwise the old tensor retires. */
   set(name: string, memory: AllocatedMemory): boolean {
     const isNew = !this.delete(name);
-    this.#tensors.set(name, new StoredTensor(memory));
+    const tensor = new StoredTensor(memory);
+    this.#tensors.set(name, tensor);
+    this.#unfreed.add(tensor);
+    void tensor.freed.then(() => this.#unfreed.delete(tensor));
     return isNew;
   }
 
@@ -69,8 +82,10 @@ export class TensorStore {
     return this.#tensors.delete(name);
   }
 
-  clear(): void {
+  /** Deletes all, and waits for the last reader. */
+  async clear(): Promise<void> {
     for (const name of this.#tensors.keys()) this.delete(name);
+    await Promise.all([...this.#unfreed].map(({ freed }) => freed));
   }
 
   stats(): TensorStats {

@@ -1,11 +1,11 @@
-import { AllocatedMemory, copyBuffer } from "bun-cuda-memory";
+import { AllocatedMemory } from "bun-cuda-memory";
 import type { StoredTensor } from "./tensor-store.ts";
 
-// Tensors on their way between HTTP and their memory. They pass, piece by piece, through a small
-// staging memory: pinned, so that the GPU copies at full speed. A request needs no more JS memory
-// for a large tensor than for a small one.
+// Tensors on their way between HTTP and their memory, piece by piece: a request needs no more JS
+// memory for a large tensor than for a small one. While a GPU copies a piece the event loop serves
+// other requests, and nothing more is taken from this client, or prepared for it.
 
-/** Neither a GPU nor the host has memory for a request. */
+/** Neither a GPU nor the host has memory for a tensor. */
 export class OutOfMemoryError extends Error {
   override readonly name = "OutOfMemoryError";
 }
@@ -15,8 +15,8 @@ export class CutOffError extends Error {
   override readonly name = "CutOffError";
 }
 
-function allocate(byteSize: number, memoryType: "GPU" | "CPU_PINNED"): AllocatedMemory {
-  const memory = new AllocatedMemory(byteSize, memoryType);
+function allocate(byteSize: number): AllocatedMemory {
+  const memory = new AllocatedMemory(byteSize, "GPU");
   if (memory.totalByteSize < byteSize) {
     throw new OutOfMemoryError(`there is no memory for ${byteSize} bytes`);
   }
@@ -33,31 +33,28 @@ async function* chunksOf(body: ReadableStream<Uint8Array> | null): AsyncGenerato
   }
 }
 
-/** Fills `tensor` with the chunks. Returns how many bytes came. */
-async function fill(
-  tensor: AllocatedMemory,
+/**
+ * The same bytes in larger pieces, since each costs a wait for the GPU. All are views of one buffer:
+ * a piece is there until the next is asked for.
+ */
+async function* inPieces(
   chunks: AsyncIterable<Uint8Array>,
-  staging: AllocatedMemory,
-): Promise<number> {
-  let copiedByteSize = 0;
-  let stagedByteSize = 0;
-  // Without a stream the bytes are in place when copyBuffer returns: staging can be used again.
-  const copyStaged = () => {
-    copyBuffer(tensor, staging, { targetOffset: copiedByteSize, byteSize: stagedByteSize });
-    copiedByteSize += stagedByteSize;
-    stagedByteSize = 0;
-  };
+  pieceByteSize: number,
+): AsyncGenerator<Uint8Array> {
+  const piece = new Uint8Array(pieceByteSize);
+  let filledByteSize = 0;
   for await (const chunk of chunks) {
     for (let offset = 0; offset < chunk.byteLength;) {
-      const part = chunk.subarray(offset, offset + staging.totalByteSize - stagedByteSize);
-      staging.write(part, stagedByteSize);
-      stagedByteSize += part.byteLength;
+      const part = chunk.subarray(offset, offset + pieceByteSize - filledByteSize);
+      piece.set(part, filledByteSize);
+      filledByteSize += part.byteLength;
       offset += part.byteLength;
-      if (stagedByteSize === staging.totalByteSize) copyStaged();
+      if (filledByteSize < pieceByteSize) continue;
+      yield piece;
+      filledByteSize = 0;
     }
   }
-  copyStaged();
-  return copiedByteSize;
+  yield piece.subarray(0, filledByteSize);
 }
 
 /**
@@ -65,18 +62,22 @@ async function fill(
  * stays allocated.
  *
  * @param byteSize What the client announced.
+ * @param pieceByteSize Bytes that it has in JS memory, and moves at once.
  * @throws {CutOffError} where fewer bytes came.
  * @throws {OutOfMemoryError} where nothing can serve.
  */
 export async function receiveTensor(
   body: ReadableStream<Uint8Array> | null,
   byteSize: number,
-  stagingByteSize: number,
+  pieceByteSize: number,
 ): Promise<AllocatedMemory> {
-  const tensor = allocate(byteSize, "GPU");
+  const tensor = allocate(byteSize);
   try {
-    using staging = allocate(Math.min(byteSize, stagingByteSize), "CPU_PINNED");
-    const receivedByteSize = await fill(tensor, chunksOf(body), staging);
+    let receivedByteSize = 0;
+    for await (const piece of inPieces(chunksOf(body), Math.min(byteSize, pieceByteSize))) {
+      await tensor.writeAsync(piece, receivedByteSize);
+      receivedByteSize += piece.byteLength;
+    }
     if (receivedByteSize < byteSize) {
       throw new CutOffError(`${byteSize} bytes were announced, ${receivedByteSize} came`);
     }
@@ -87,78 +88,54 @@ export async function receiveTensor(
   }
 }
 
-/** Reads a tensor from its beginning to its end, a staging memory's size at a time. */
-class TensorReader implements Disposable {
-  readonly #source: AllocatedMemory;
-  readonly #staging: AllocatedMemory;
-  readonly #reading: Disposable;
-  #offset = 0;
-
-  constructor(tensor: StoredTensor, stagingByteSize: number) {
-    this.#source = tensor.memory;
-    this.#staging = allocate(Math.min(tensor.memory.totalByteSize, stagingByteSize), "CPU_PINNED");
-    this.#reading = tensor.read();
-  }
-
-  get isDone(): boolean {
-    return this.#offset === this.#source.totalByteSize;
-  }
-
-  /** The next bytes. After the last ones, and where it throws, everything is released. */
-  next(): Uint8Array<ArrayBuffer> {
-    try {
-      const rest = this.#source.totalByteSize - this.#offset;
-      const bytes = new Uint8Array(Math.min(rest, this.#staging.totalByteSize));
-      const byteSize = bytes.byteLength;
-      copyBuffer(this.#staging, this.#source, { sourceOffset: this.#offset, byteSize });
-      this.#staging.read(bytes);
-      this.#offset += byteSize;
-      return bytes;
-    } catch (error) {
-      this[Symbol.dispose]();
-      throw error;
-    }
-  }
-
-  [Symbol.dispose](): void {
-    this.#staging.free();
-    this.#reading[Symbol.dispose]();
+/** Keeps the tensor's memory from the first piece on, until it has ended or is made to. */
+async function* piecesOf(
+  tensor: StoredTensor,
+  pieceByteSize: number,
+): AsyncGenerator<Uint8Array<ArrayBuffer>, void> {
+  using _reading = tensor.read();
+  const { memory } = tensor;
+  const byteSize = memory.totalByteSize;
+  for (let offset = 0; offset < byteSize; offset += pieceByteSize) {
+    const piece = new Uint8Array(Math.min(pieceByteSize, byteSize - offset));
+    await memory.readAsync(piece, offset);
+    yield piece;
   }
 }
 
 /**
- * A tensor's bytes as the body of a response: at once where they fit the staging memory, otherwise
- * as a stream that reads on when the client has taken what was sent.
+ * A tensor's bytes as the body of a response: at once where they are one piece, otherwise as a
+ * stream that reads on when the client has taken what was sent.
  *
  * The first piece is read here already, so that an error can still become a response.
  *
  * @param signal Aborted where the client goes away.
- * @throws {OutOfMemoryError} where there is no memory for staging.
  */
-export function sendTensor(
+export async function sendTensor(
   tensor: StoredTensor,
-  stagingByteSize: number,
+  pieceByteSize: number,
   signal: AbortSignal,
-): Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array> {
-  const reader = new TensorReader(tensor, stagingByteSize);
-  const first = reader.next();
-  const release = () => reader[Symbol.dispose]();
-  if (reader.isDone) {
-    release();
-    return first;
-  }
-  let pending: Uint8Array | null = first;
+): Promise<Uint8Array<ArrayBuffer> | ReadableStream<Uint8Array>> {
+  const isOnePiece = tensor.memory.totalByteSize <= pieceByteSize;
+  const pieces = piecesOf(tensor, pieceByteSize);
+  // Ends it when a read that is under way is over: until then a GPU uses the memory.
+  const release = () => void pieces.return();
   // A stream that nobody begins to read is not cancelled; the signal comes in any case.
   signal.addEventListener("abort", release, { once: true });
+  const first = await pieces.next();
+  if (isOnePiece) {
+    release();
+    return first.value ?? new Uint8Array();
+  }
+  let pending: typeof first | null = first;
   return new ReadableStream<Uint8Array>(
     {
-      pull(controller) {
+      async pull(controller) {
         // Where this throws, Bun breaks the connection off: the client does not take a part for all.
-        controller.enqueue(pending ?? reader.next());
+        const { value } = pending ?? (await pieces.next());
         pending = null;
-        if (!reader.isDone) return;
-        release();
-        controller.close();
+        if (value === undefined) controller.close();
+        else controller.enqueue(value);
       },
       cancel: release,
     },

@@ -34,8 +34,8 @@ export class HostView {
 }
 
 function detach(buffer: ArrayBuffer): void {
-  // The buffer that this returns is the only one left that has the memory, and is dropped.
-  if (!buffer.detached) buffer.transfer();
+  // What this returns is an empty buffer: one with the memory would count as garbage once more.
+  if (!buffer.detached) buffer.transfer(0);
 }
 
 /** Detaches all views of this thread. */

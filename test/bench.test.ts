@@ -10,6 +10,7 @@ import { simulationServes } from "../bench/packing/packers.ts";
 import { randomNumbers } from "../examples/random.ts";
 import type { BenchReport } from "../bench/report.ts";
 import { orderOfRound, runRounds } from "../bench/rounds.ts";
+import { Load } from "../bench/service/load.ts";
 import { limitOf } from "../bench/section.ts";
 import { mean, median, percentile, ratios, summarize } from "../bench/statistics.ts";
 import { type AllocationEvents, AllocationEventsBuilder } from "../examples/allocation-events.ts";
@@ -204,6 +205,81 @@ describe("packing", () => {
   });
 });
 
+type Bytes = Uint8Array<ArrayBuffer>;
+
+/**
+ * What a load finds wrong with a service that keeps tensors in JS memory, and answers differently
+ * where `spoil` says so.
+ */
+async function outcomeOfLoad(spoil: (method: string, stored: Bytes) => Response | undefined) {
+  const tensors = new Map<string, Bytes>();
+  const server = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    async fetch({ method, url, body }) {
+      const stored = tensors.get(url);
+      const bytes = new Uint8Array(await new Response(body).arrayBuffer());
+      if (method === "PUT") tensors.set(url, bytes);
+      if (method === "DELETE") tensors.delete(url);
+      const spoilt = spoil(method, (stored ?? bytes).slice());
+      if (spoilt !== undefined) return spoilt;
+      if (method === "GET") return new Response(stored);
+      if (method === "DELETE") return new Response(null, { status: 204 });
+      return Response.json({ byteSize: bytes.byteLength }, { status: stored ? 200 : 201 });
+    },
+  });
+  const load = new Load(server.url.href, 3);
+  await load.run(20);
+  await load.deleteAll();
+  await server.stop(true);
+  const { sentCount, answered, failures, wrongByteCount } = load.outcome;
+  expect(sentCount).toBe(answered.length + failures.length);
+  const reasons = new Set(failures.map((failure) => failure.replace(/ .*Error: /, ": ")));
+  const methods = new Set<string>(answered.map(({ method }) => method));
+  return { reasons: [...reasons], wrongByteCount, answered: [...methods].sort() };
+}
+
+describe("the load on the service", () => {
+  test("finds nothing wrong where all is well", async () => {
+    const answered = ["DELETE", "GET", "PUT"];
+    expect(await outcomeOfLoad(() => undefined)).toEqual({
+      reasons: [],
+      wrongByteCount: 0,
+      answered,
+    });
+  });
+
+  test.each<[string, (bytes: Bytes) => Bytes]>([
+    ["changed", (bytes) => bytes.fill(bytes.at(-1)! ^ 1, -1)],
+    ["is missing", (bytes) => bytes.subarray(0, -1)],
+    ["is too many", (bytes) => new Uint8Array([...bytes, 0])],
+  ])("notices a byte that %s", async (_what, change) => {
+    let getCount = 0;
+    const outcome = await outcomeOfLoad((method, stored) => {
+      if (method !== "GET") return undefined;
+      getCount++;
+      return new Response(change(stored));
+    });
+    expect(getCount).toBeGreaterThan(0);
+    expect(outcome).toEqual({
+      reasons: ["GET: 1 bytes are wrong"],
+      wrongByteCount: getCount,
+      answered: ["DELETE", "PUT"],
+    });
+  });
+
+  test("notices an answer of another status", async () => {
+    const outcome = await outcomeOfLoad((method) =>
+      method === "PUT" ? new Response("full", { status: 507 }) : undefined,
+    );
+    expect(outcome).toEqual({
+      reasons: ["PUT: status 507: full"],
+      wrongByteCount: 0,
+      answered: [],
+    });
+  });
+});
+
 describe("the benchmark", () => {
   test("runs, prints tables and writes every round", async () => {
     const path = join(tmpdir(), `bench-${process.pid}.json`);
@@ -222,8 +298,10 @@ describe("the benchmark", () => {
       "latency",
       "bandwidth",
       "waiting",
+      "views",
       "packing",
       "metadata",
+      "service",
     ]);
     expect(report.limits.length).toBeGreaterThan(10);
     for (const { name, limit, value, isKept } of report.limits) {
@@ -240,6 +318,14 @@ describe("the benchmark", () => {
         for (const nanoseconds of rounds) expect(nanoseconds).toBeGreaterThan(0);
       }
     }
+    const counts = report.limits.filter(({ limit }) => limit === 0);
+    expect(counts.map(({ name, value }) => [name, value])).toEqual([
+      ["requests to the system heap in steady state", 0],
+      ["requests not answered, or wrongly", 0],
+      ["bytes that came back wrong", 0],
+      ["tensors left, all deleted", 0],
+      ["blocks left in the pools, all deleted", 0],
+    ]);
     for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
   }, 60_000);
 

@@ -6,8 +6,8 @@ import { findSampleFiles, type SampleFile } from "./sample-files.ts";
 import { sha256OfFile, TensorClient } from "./tensor-client.ts";
 import { type Column, formatByteSize, formatCount, tableHead, tableLine } from "./text.ts";
 
-// Real files go to the service over HTTP until every kind of memory has some of them, and come back
-// unchanged.
+// Real files stream to the service over HTTP until every kind of memory has some of them, and come
+// back unchanged; neither side ever has one in JS memory as a whole.
 
 /** Small, so that a few files overflow it; the CUDA pool has its default size. */
 const pinnedMemoryPoolByteSize = 32 * 1024 ** 2;
@@ -135,6 +135,6 @@ async function exercise(client: TensorClient, notes: Notes): Promise<void> {
 export async function demonstrateService(notes: Notes): Promise<void> {
   using _managers = createMemoryManagers({ pinnedMemoryPoolByteSize });
   await using service = startTensorService();
-  console.log(`\nTensors over HTTP, at ${service.url}tensors/NAME`);
+  console.log(`\nTensors streamed over HTTP, at ${service.url}tensors/NAME`);
   await exercise(new TensorClient(service.url), notes);
 }

@@ -55,7 +55,7 @@ describe("the demo", () => {
 
   test("fails where CUDA does", async () => {
     const { exitCode, stderr } = await runWithTrace(log, {
-      CUDART_SIM_FAULTS: "cudaMemcpy:2:cudaErrorUnknown",
+      CUDART_SIM_FAULTS: "cudaMemcpyAsync:2:cudaErrorUnknown",
     });
     expect(exitCode).toBe(1);
     expect(stderr).toContain("demo failed: PUT ");

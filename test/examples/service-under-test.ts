@@ -7,6 +7,8 @@ import {
 } from "../../examples/tensor-service.ts";
 import { connect, type Socket } from "node:net";
 
+export { CudartSimulator } from "../../src/simulator.ts";
+
 const MiB = 1024 ** 2;
 
 interface Setup extends TensorServiceOptions {
@@ -48,7 +50,7 @@ export class ServiceUnderTest implements AsyncDisposable {
     return (await (await this.request("GET", "stats")).json()) as ServiceStats;
   }
 
-  /** Bytes in use in the pools: of tensors, and of staging memory. */
+  /** Bytes in use in the pools: of tensors, and of transfers that are under way. */
   usedByteSizes(): { cuda: number; pinned: number } {
     const { cuda, pinned } = this.service.stats();
     return { cuda: cuda["0"]!.usedByteSize, pinned: pinned!.usedByteSize };

@@ -1,10 +1,15 @@
-import { describe, expect, spyOn, test } from "bun:test";
+import { afterEach, describe, expect, spyOn, test } from "bun:test";
+import { readFileSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { AllocatedMemory } from "../../src/index.ts";
 import { CudartSimulator } from "../../src/simulator.ts";
 import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
 import type { ServiceStats } from "../../examples/tensor-service.ts";
 import { logged, patternBytes, resetAfterEach } from "../support/memory.ts";
 import { resultOf, spawnBody } from "../support/process.ts";
+import { serviceProgramPath, ServiceProcess } from "./service-process.ts";
 import type * as serviceUnderTest from "./service-under-test.ts";
 import { eventually, ServiceUnderTest } from "./service-under-test.ts";
 
@@ -20,7 +25,7 @@ async function errorOf(response: Response): Promise<string> {
 }
 
 describe("a tensor", () => {
-  // Around the size of the staging memory, and several times as much.
+  // Around the size of a piece, and several times as much.
   test.each([1, 511, MiB - 1, MiB, MiB + 1, 5 * MiB + 7])(
     "of %d bytes comes back as it was sent",
     async (byteSize) => {
@@ -92,11 +97,10 @@ describe("a tensor", () => {
   });
 
   test("falls back to pinned and then to plain memory, its bytes intact", async () => {
-    const stagingByteSize = 64 * KiB;
     await using under = new ServiceUnderTest({
       cudaByteSize: MiB,
-      pinnedByteSize: MiB + stagingByteSize,
-      stagingByteSize,
+      pinnedByteSize: MiB,
+      pieceByteSize: 64 * KiB,
     });
     const landed: string[] = [];
     for (const name of ["a", "b", "c"]) {
@@ -216,14 +220,15 @@ describe("a request that is refused", () => {
 
 describe("an upload that is cut off", () => {
   // The client goes away, or only says that no more will come.
-  test.each(["close", "end"])("by %s leaves nothing, not even staging memory", async (how) => {
+  test.each(["close", "end"])("by %s leaves nothing", async (how) => {
     await using under = new ServiceUnderTest();
     await under.put("a", patternBytes(1000));
     const before = under.usedByteSizes();
     using client = await under.connect();
     client.send(`PUT /tensors/a HTTP/1.1\nContent-Length: ${8 * MiB}`, patternBytes(3 * MiB));
     await eventually(() => under.usedByteSizes().cuda > 8 * MiB);
-    expect(under.usedByteSizes().pinned).toBe(MiB);
+    // What came is stored: a client that stalls has nothing of the pinned pool.
+    await eventually(() => under.usedByteSizes().pinned === 0);
     if (how === "close") client[Symbol.dispose]();
     else client.end();
     await eventually(() => Bun.deepEquals(under.usedByteSizes(), before));
@@ -255,27 +260,26 @@ describe("an upload that is cut off", () => {
   });
 });
 
+/** A download whose client takes nothing after the first bytes. */
+async function stalledDownload(under: ServiceUnderTest, name = "a") {
+  const client = await under.connect();
+  client.send(`GET /tensors/${name} HTTP/1.1`);
+  await eventually(() => client.receivedByteSize > 0);
+  client.pause();
+  return client;
+}
+
 describe("a download", () => {
   const byteSize = 32 * MiB; // more than the network holds back
 
-  /** A download whose client takes nothing after the first bytes. */
-  async function stalledDownload(under: ServiceUnderTest) {
-    const client = await under.connect();
-    client.send("GET /tensors/a HTTP/1.1");
-    await eventually(() => client.receivedByteSize > 0);
-    client.pause();
-    return client;
-  }
-
-  test("whose client goes away frees its staging memory", async () => {
+  test("whose client goes away keeps nothing", async () => {
     await using under = new ServiceUnderTest();
     await under.put("a", patternBytes(byteSize));
     using client = await stalledDownload(under);
-    expect(under.usedByteSizes()).toEqual({ cuda: byteSize, pinned: MiB });
-    client[Symbol.dispose]();
-    await eventually(() => under.usedByteSizes().pinned === 0);
     await under.request("DELETE", "tensors/a");
-    expect(under.usedByteSizes()).toEqual({ cuda: 0, pinned: 0 });
+    expect(under.usedByteSizes().cuda).toBe(byteSize);
+    client[Symbol.dispose]();
+    await eventually(() => under.usedByteSizes().cuda === 0);
   });
 
   test.each(["deleted", "replaced"])("of a tensor that is %s gets the old bytes", async (how) => {
@@ -291,7 +295,7 @@ describe("a download", () => {
       expect(Bun.deepEquals(await under.get("a"), patternBytes(512, 2))).toBe(true);
     }
     const newByteSize = how === "deleted" ? 0 : 512;
-    expect(under.usedByteSizes()).toEqual({ cuda: byteSize + newByteSize, pinned: MiB });
+    expect(under.usedByteSizes().cuda).toBe(byteSize + newByteSize);
     client.resume();
     await eventually(() => client.isChunkedBodyDone);
     expect(Bun.deepEquals(new Uint8Array(client.chunkedBody), bytes)).toBe(true);
@@ -305,11 +309,27 @@ describe("a download", () => {
     using other = await stalledDownload(under);
     await under.request("DELETE", "tensors/a");
     one[Symbol.dispose]();
-    await eventually(() => under.usedByteSizes().pinned === MiB);
+    await Bun.sleep(50); // for the service to notice
     expect(under.usedByteSizes().cuda).toBe(byteSize);
     other[Symbol.dispose]();
     await eventually(() => under.usedByteSizes().cuda === 0);
   });
+});
+
+test("the end of the service ends a download that stalls, and one of a deleted tensor", async () => {
+  await using under = new ServiceUnderTest();
+  await under.put("a", patternBytes(24 * MiB));
+  await under.put("b", patternBytes(24 * MiB));
+  using one = await stalledDownload(under, "a");
+  using other = await stalledDownload(under, "b");
+  await under.request("DELETE", "tensors/b");
+  await under.service.stop();
+  expect(under.usedByteSizes()).toEqual({ cuda: 0, pinned: 0 });
+  for (const client of [one, other]) {
+    client.resume();
+    await eventually(() => client.isClosed);
+    expect(client.isChunkedBodyDone).toBe(false);
+  }
 });
 
 test("20 uploads at once, then 20 downloads", async () => {
@@ -332,6 +352,16 @@ test("20 uploads at once, then 20 downloads", async () => {
   expect(under.usedByteSizes()).toEqual({ cuda: 0, pinned: 0 });
 });
 
+test.each(["full", "none"])("with a pinned pool that is %s, bytes come and go", async (pinned) => {
+  const pinnedByteSize = pinned === "full" ? 2 * MiB : 0;
+  await using under = new ServiceUnderTest({ pinnedByteSize });
+  using _all = new AllocatedMemory(pinnedByteSize, "CPU_PINNED");
+  const bytes = patternBytes(5 * MiB + 7);
+  expect((await under.put("a", bytes)).status).toBe(201);
+  expect(Bun.deepEquals(await under.get("a"), bytes)).toBe(true);
+  expect((await under.stats()).tensors.byMemoryType.GPU.count).toBe(1);
+});
+
 test("of uploads of one name at once, one is stored and the others are freed", async () => {
   await using under = new ServiceUnderTest();
   const puts = await Promise.all(
@@ -342,25 +372,90 @@ test("of uploads of one name at once, one is stored and the others are freed", a
   expect(under.usedByteSizes()).toEqual({ cuda: MiB, pinned: 0 });
 });
 
-describe.skipIf(!isSimulated)("where CUDA fails", () => {
-  test("an upload is answered with the error, and the old tensor stays", async () => {
+describe.skipIf(!isSimulated)("while a GPU copies", () => {
+  afterEach(() => CudartSimulator.setDelay({}));
+
+  test("64 uploads, the event loop goes on", async () => {
+    // With `write` in place of `writeAsync` no look at the event loop would come sooner than a copy.
+    const copyMilliseconds = 20;
     await using under = new ServiceUnderTest();
-    using consoleError = spyOn(console, "error").mockImplementation(() => {});
-    await under.put("a", patternBytes(1000));
-    CudartSimulator.failCall({ function: "cudaMemcpy", nth: 2, error: "cudaErrorUnknown" });
-    const response = await under.put("a", patternBytes(3 * MiB));
-    expect(response.status).toBe(500);
-    expect(await errorOf(response)).toContain("cudaErrorUnknown");
-    expect(consoleError).toHaveBeenCalledTimes(1);
-    expect(Bun.deepEquals(await under.get("a"), patternBytes(1000))).toBe(true);
-    expect(under.usedByteSizes()).toEqual({ cuda: 1024, pinned: 0 });
+    CudartSimulator.setDelay({ operationNs: copyMilliseconds * 1e6 });
+    const tensors = Array.from({ length: 64 }, (_, seed) => patternBytes(256 * KiB, seed));
+    const delay = monitorEventLoopDelay({ resolution: 1 });
+    delay.enable();
+    const puts = await Promise.all(tensors.map((bytes, index) => under.put(`t${index}`, bytes)));
+    delay.disable();
+    CudartSimulator.setDelay({});
+    expect(puts.map(({ status }) => status)).toEqual(Array(64).fill(201));
+    expect(delay.percentile(90) / 1e6).toBeLessThan(copyMilliseconds);
+    for (const [index, bytes] of tensors.entries()) {
+      expect(Bun.deepEquals(await under.get(`t${index}`), bytes)).toBe(true);
+    }
   });
 
-  test("a download is answered with the error", async () => {
+  // The memory may not be another's as long as the GPU writes to it, or reads from it.
+  test.each(["upload", "download"])("an %s whose client goes away, it is kept", async (what) => {
+    await using under = new ServiceUnderTest();
+    if (what === "download") await under.put("a", patternBytes(2 * MiB));
+    CudartSimulator.setDelay({ operationNs: 300e6 });
+    using client = await under.connect();
+    const length = `Content-Length: ${2 * MiB}`;
+    if (what === "upload") client.send(`PUT /tensors/a HTTP/1.1\n${length}`, patternBytes(MiB));
+    else client.send("GET /tensors/a HTTP/1.1");
+    await eventually(() => under.usedByteSizes().pinned > 0); // the GPU is at it
+    client[Symbol.dispose]();
+    if (what === "download") await under.request("DELETE", "tensors/a");
+    await Bun.sleep(50); // for the service to notice
+    expect(under.usedByteSizes().cuda).toBe(2 * MiB);
+    await eventually(() => Bun.deepEquals(under.usedByteSizes(), { cuda: 0, pinned: 0 }));
+    expect((await under.stats()).tensors.count).toBe(0);
+  });
+
+  // While it reads the first piece, and a later one.
+  test.each([30, 250])("the end of the service waits %d ms into a download", async (wait) => {
+    await using under = new ServiceUnderTest();
+    await under.put("a", patternBytes(8 * MiB));
+    CudartSimulator.setDelay({ operationNs: 100e6 });
+    using client = await under.connect();
+    client.send("GET /tensors/a HTTP/1.1");
+    await Bun.sleep(wait);
+    await under.service.stop();
+    expect(under.usedByteSizes()).toEqual({ cuda: 0, pinned: 0 });
+  });
+});
+
+describe.skipIf(!isSimulated)("where CUDA fails", () => {
+  // At the call, or later, when the GPU does what it was asked for.
+  const failures = [
+    ["at once", (nth: number) => failCopyCall(nth)],
+    ["later", (nth: number) => CudartSimulator.failOperation({ nth, error: "cudaErrorUnknown" })],
+  ] as const;
+
+  function failCopyCall(nth: number): void {
+    CudartSimulator.failCall({ function: "cudaMemcpyAsync", nth, error: "cudaErrorUnknown" });
+  }
+
+  test.each(failures)(
+    "%s, an upload is answered with the error, and the old tensor stays",
+    async (_when, fail) => {
+      await using under = new ServiceUnderTest();
+      using consoleError = spyOn(console, "error").mockImplementation(() => {});
+      await under.put("a", patternBytes(1000));
+      fail(2);
+      const response = await under.put("a", patternBytes(3 * MiB));
+      expect(response.status).toBe(500);
+      expect(await errorOf(response)).toContain("cudaErrorUnknown");
+      expect(consoleError).toHaveBeenCalledTimes(1);
+      expect(Bun.deepEquals(await under.get("a"), patternBytes(1000))).toBe(true);
+      expect(under.usedByteSizes()).toEqual({ cuda: 1024, pinned: 0 });
+    },
+  );
+
+  test.each(failures)("%s, a download is answered with the error", async (_when, fail) => {
     await using under = new ServiceUnderTest();
     using _quiet = spyOn(console, "error").mockImplementation(() => {});
     await under.put("a", patternBytes(3 * MiB));
-    CudartSimulator.failCall({ function: "cudaMemcpy", error: "cudaErrorUnknown" });
+    fail(1);
     const response = await under.request("GET", "tensors/a");
     expect(response.status).toBe(500);
     expect(await errorOf(response)).toContain("cudaErrorUnknown");
@@ -370,41 +465,79 @@ describe.skipIf(!isSimulated)("where CUDA fails", () => {
 
   test("a download that has begun is broken off, not ended short", () => {
     // In a process of its own: Bun prints the error that breaks a stream off.
-    const download = async ({ ServiceUnderTest, eventually }: typeof serviceUnderTest) => {
+    const download = async ({ CudartSimulator, ServiceUnderTest }: typeof serviceUnderTest) => {
       await using under = new ServiceUnderTest();
       await under.put("a", new Uint8Array(3 * 1024 ** 2));
+      CudartSimulator.failCall({ function: "cudaMemcpyAsync", nth: 2, error: "cudaErrorUnknown" });
       const response = await under.request("GET", "tensors/a");
       const outcome = await response.bytes().then(
         () => "all came",
         () => "broken off",
       );
-      await eventually(() => under.usedByteSizes().pinned === 0);
       await under.request("DELETE", "tensors/a");
       return { status: response.status, outcome, used: under.usedByteSizes() };
     };
-    // Calls 1 to 3 are the upload's.
-    const environment = { CUDART_SIM_FAULTS: "cudaMemcpy:5:cudaErrorUnknown" };
     const modulePath = join(import.meta.dir, "service-under-test.ts");
-    const result: unknown = resultOf(spawnBody(modulePath, download, environment));
+    const result: unknown = resultOf(spawnBody(modulePath, download, {}));
     expect(result).toEqual({ status: 200, outcome: "broken off", used: { cuda: 0, pinned: 0 } });
   });
 });
 
-describe("run directly", () => {
-  const main = join(import.meta.dir, "../../examples/tensor-service.ts");
+describe("the service's process", () => {
+  const byteSize = 256 * MiB;
+  // Much more than what the service needs, much less than a body.
+  const growthByteSizeMax = 64 * MiB;
 
-  test("it prints its address, serves, and ends when it is told to", async () => {
-    const argv = ["--port", "0", "--cuda-memory-pool-byte-size", "0:1MiB"];
-    await using child = Bun.spawn([process.execPath, main, ...argv], {
-      stdout: "pipe",
-      env: process.env, // the runtime that the tests chose among it
+  function residentByteSize(pid: number): number {
+    const status = readFileSync(`/proc/${pid}/status`, "latin1");
+    return Number(/^VmRSS:\s*(\d+) kB$/m.exec(status)?.[1]) * KiB;
+  }
+
+  /** How much larger a process was at some time while `action` ran than before. */
+  async function growthByteSize(pid: number, action: () => Promise<void>): Promise<number> {
+    const before = residentByteSize(pid);
+    let most = before;
+    const timer = setInterval(() => (most = Math.max(most, residentByteSize(pid))), 5);
+    try {
+      await action();
+    } finally {
+      clearInterval(timer);
+    }
+    return most - before;
+  }
+
+  test("is no larger for a large tensor, however slow the GPU", async () => {
+    const path = join(tmpdir(), `tensor-${process.pid}`);
+    await using _file = { [Symbol.asyncDispose]: () => Bun.file(path).delete() };
+    writeFileSync(path, "");
+    truncateSync(path, byteSize); // zeros that take no room
+    await using child = new ServiceProcess(["--cuda-memory-pool-byte-size", `0:${byteSize}`], {
+      CUDART_SIM_NS_PER_BYTE: "2", // slower than the network: 500 MB/s
     });
-    const { value } = await child.stdout.getReader().read();
-    const url = new TextDecoder().decode(value).trim();
-    const stats = (await (await fetch(`${url}stats`)).json()) as ServiceStats;
+    const url = `${await child.url()}tensors/a`;
+    const put = async () => {
+      const response = await fetch(url, { method: "PUT", body: Bun.file(path) });
+      expect(await response.json()).toMatchObject({ byteSize, memoryType: "GPU" });
+    };
+    const get = async () => {
+      let receivedByteSize = 0;
+      for await (const chunk of (await fetch(url)).body!) receivedByteSize += chunk.byteLength;
+      expect(receivedByteSize).toBe(byteSize);
+    };
+    // The simulated GPU's memory is the process's too, and must not be taken for growth.
+    await put();
+    await fetch(url, { method: "DELETE" });
+    expect(await growthByteSize(child.pid, put)).toBeLessThan(growthByteSizeMax);
+    expect(await growthByteSize(child.pid, get)).toBeLessThan(growthByteSizeMax);
+  }, 30_000);
+});
+
+describe("run directly", () => {
+  test("it prints its address, serves, and ends when it is told to", async () => {
+    await using child = new ServiceProcess(["--cuda-memory-pool-byte-size", "0:1MiB"]);
+    const stats = (await (await fetch(`${await child.url()}stats`)).json()) as ServiceStats;
     expect(stats.cuda["0"]!.capacityByteSize).toBe(MiB);
-    child.kill("SIGTERM");
-    expect(await child.exited).toBe(0);
+    expect(await child.end()).toBe(0);
   });
 
   test.each([
@@ -412,7 +545,7 @@ describe("run directly", () => {
     ["--port", "http"],
     ["--prt", "1"],
   ])("it refuses %s %s", (option, value) => {
-    const argv = [process.execPath, main, option!, value!];
+    const argv = [process.execPath, serviceProgramPath, option!, value!];
     const { exitCode, stdout, stderr } = Bun.spawnSync(argv);
     expect([exitCode, stdout.toString()]).toEqual([2, ""]);
     expect(stderr.toString()).toContain(option!);
