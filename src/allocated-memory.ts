@@ -211,8 +211,8 @@ export class AllocatedMemory implements Disposable {
   #generation = 0;
   #leakTicket = 0;
   #view: HostView | null = null;
-  /** Transfers under way. */
-  #transferCount = 0;
+  /** Transfers under way, and reads and writes of Bun's through a view that was taken away. */
+  #useCount = 0;
   /** How to free the memory when the last of them is over, once it has been freed. */
   #freeLater: (() => void) | null = null;
 
@@ -414,15 +414,19 @@ export class AllocatedMemory implements Disposable {
       byteOffset,
       isFreed,
     };
-    this.#transferCount++;
+    this.#useCount++;
     try {
       await this.#run(transfer, stream);
     } catch (error) {
       if (!(error instanceof MemoryError) || error.message.startsWith(description)) throw error;
       throw new MemoryError(error.code, `${description}: ${error.message}`);
     } finally {
-      if (--this.#transferCount === 0) this.#freeLater?.();
+      this.#endUse();
     }
+  }
+
+  #endUse(): void {
+    if (--this.#useCount === 0) this.#freeLater?.();
   }
 
   async #run(transfer: Transfer, stream: CudaStream | undefined): Promise<void> {
@@ -460,7 +464,8 @@ export class AllocatedMemory implements Disposable {
   /**
    * Host memory itself, without a copy: what is written here is in the memory. Always the same view.
    * After {@link free}, and after `PinnedMemoryManager.reset` in this thread, its length is 0. As
-   * long as the view is held the memory is not garbage collected.
+   * long as the view is held the memory is not garbage collected. Do not transfer its buffer to
+   * another: that one would outlive the memory.
    *
    * The first use costs some microseconds, and about 200 for 16 MiB, because the garbage collector
    * takes the memory for memory of its own and runs more often; every other use costs nothing.
@@ -489,7 +494,7 @@ export class AllocatedMemory implements Disposable {
         `bytes: a view has at most ${hostViewByteSizeMax} bytes, the memory ${this.#byteSize}`,
       );
     }
-    if (this.#address === 0) return this.#view?.bytes ?? noBytes;
+    if (this.#address === 0) return noBytes;
     this.#view ??= this.#newView();
     return this.#view.bytes;
   }
@@ -502,7 +507,8 @@ export class AllocatedMemory implements Disposable {
 
   /**
    * Gives the memory back to where it came from. A second call does nothing, and neither does one
-   * after the manager was reset. While a transfer is under way the memory stays until that is over.
+   * after the manager was reset. While a transfer is under way the memory stays until that is over,
+   * and also while Bun reads a file into {@link bytes}, say, or compresses them.
    *
    * @param stream What was queued on it so far may still use the memory: it goes back when that is
    * done. The call does not wait. A later request for this stream may have the memory at once.
@@ -520,7 +526,8 @@ export class AllocatedMemory implements Disposable {
     const address = this.#address;
     if (stream !== undefined) nativeStreamOf("free", stream);
     if (address === 0) return;
-    if (stream !== undefined || this.#transferCount > 0) return this.#freeAfterwards(stream);
+    this.#takeViewAway();
+    if (stream !== undefined || this.#useCount > 0) return this.#freeAfterwards(stream);
     this.#forget();
     const status = allocated_memory_free(
       address,
@@ -531,10 +538,20 @@ export class AllocatedMemory implements Disposable {
     if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
   }
 
+  /** Where that cannot be yet the memory is in use until it can. */
+  #takeViewAway(): void {
+    const view = this.#view;
+    if (view === null) return;
+    this.#view = null;
+    if (view.tryToDetach()) return;
+    this.#useCount++;
+    void view.detached().then(() => this.#endUse());
+  }
+
   /** After the transfers that are under way, and what the stream was given. */
   #freeAfterwards(stream: CudaStream | undefined): void {
     const location = locationOf(this)!;
-    if (this.#transferCount === 0) {
+    if (this.#useCount === 0) {
       checkStatus(allocated_memory_free_after(location, nativeStreamOf("free", stream)));
       return this.#forget();
     }
@@ -552,7 +569,6 @@ export class AllocatedMemory implements Disposable {
   #forget(): void {
     this.#address = 0;
     this.#byteSize = 0;
-    this.#view?.detach();
     leakGuard.release(this, this.#leakTicket);
   }
 

@@ -1,4 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { open, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   AllocatedMemory,
   copyBuffer,
@@ -316,6 +319,28 @@ describe("bytes", () => {
     expect([bytes.length, part.length, memory.bytes.length]).toEqual([0, 0, 0]);
     expect(bytes[0]).toBeUndefined();
     memory.free();
+  });
+
+  test("that a file is read into stay nobody else's until that is over", async () => {
+    createManagers();
+    const path = join(tmpdir(), `bun-cuda-memory-${process.pid}`);
+    await Bun.write(path, new Uint8Array(16 * mebibyte).fill(7));
+    const file = await open(path);
+    try {
+      const memory = memoryOf("CPU_PINNED", 16 * mebibyte);
+      const { bytes } = memory;
+      const read = file.read(bytes, 0, bytes.length, 0);
+      memory.free();
+      expect([memory.totalByteSize, memory.bytes.length]).toEqual([0, 0]);
+      if (bytes.length > 0) expect(PinnedMemoryManager.stats().allocationCount).toBe(1);
+      expect((await read).bytesRead).toBe(16 * mebibyte);
+      for (let i = 0; i < 2000 && bytes.length > 0; i++) await Bun.sleep(1);
+      expect(bytes).toHaveLength(0);
+      expect(PinnedMemoryManager.stats().allocationCount).toBe(0);
+    } finally {
+      await file.close();
+      await rm(path);
+    }
   });
 
   test("are gone once the manager is", () => {
