@@ -197,7 +197,7 @@ export class CudaStream implements Disposable {
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#lastTransfer = promise;
     try {
-      // Without another in its way, the first part is queued before the caller goes on.
+      // Without another in its way, the transfer begins before the caller goes on.
       if (this.#transferCount++ > 0) await previous;
       this.#note(operation);
       await transfer(stream);

@@ -95,17 +95,27 @@ export async function transferOnHost(transfer: Transfer, stream?: MemoryStream):
 
 /** Of a GPU's memory, in the order of a stream. */
 export async function transferOnStream(transfer: Transfer, stream: MemoryStream): Promise<void> {
-  const staging = Staging.tryToTake(transfer.byteSize);
-  if (staging === null) return await transferUnstaged(transfer, stream);
+  using staging = Staging.tryToTake(transfer.byteSize);
   try {
-    if (transfer.direction === "write") await writeStaged(transfer, stream, staging);
+    if (staging === null) await transferUnstaged(transfer, stream);
+    else if (transfer.direction === "write") await writeStaged(transfer, stream, staging);
     else await readStaged(transfer, stream, staging);
   } catch (error) {
-    // The GPU may still be using the slots. Its error, if that is not the one at hand, is lost.
-    cuda_stream_synchronize(stream);
+    // The GPU may still be using what is given back next.
+    await allOver(stream, error);
     throw error;
-  } finally {
-    staging[Symbol.dispose]();
+  }
+}
+
+/** Waits for what the stream was given. What it fails with is added to the error at hand. */
+async function allOver(stream: MemoryStream, error: unknown): Promise<void> {
+  try {
+    await reached(stream);
+  } catch (another) {
+    if (error instanceof Error && another instanceof Error) {
+      error.message += `; ${another.message}`;
+    }
+    cuda_stream_synchronize(stream); // CUDA could not tell
   }
 }
 
@@ -148,6 +158,10 @@ class Slot {
   /** The stream uses the slot until it has done what it was given so far. */
   usedBy(stream: MemoryStream): void {
     this.#point = new StreamPoint(stream);
+  }
+
+  get isUsed(): boolean {
+    return this.#point !== null;
   }
 
   async free(): Promise<void> {
@@ -211,7 +225,7 @@ async function writeStaged(
   for (const piece of piecesOf(transfer)) {
     if (piece.offset > 0) await yieldToEventLoop();
     const slot = staging.slotOf(piece);
-    await slot.free();
+    if (slot.isUsed) await slot.free(); // the first piece is queued before the caller goes on
     const bytes = bytesOf(transfer, piece);
     checkStatus(allocated_memory_write(staging.location, slot.byteOffset, bytes, piece.byteSize));
     checkStatus(

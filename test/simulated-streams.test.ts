@@ -149,6 +149,32 @@ describe.skipIf(!isSimulated)("memory that a slow GPU still uses (on the simulat
     expect(CudartSimulator.liveHandles().streamCount).toBe(0);
   });
 
+  test("is not given back before a transfer is over that CUDA cannot follow", async () => {
+    for (const pinnedByteSize of [1024 * kibibyte, 0]) {
+      PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: pinnedByteSize });
+      CudaMemoryManager.create({ memoryPoolByteSize: { 0: 64 * kibibyte } });
+      for (const nth of [1, 2]) {
+        const memory = new AllocatedMemory(64 * kibibyte, "GPU");
+        slowly(30);
+        CudartSimulator.failCall({ function: "cudaEventRecord", nth, error: 999 });
+        const transfer = memory.writeAsync(new Uint8Array(64 * kibibyte).fill(9));
+        await transfer.catch(() => {});
+        slowly(0);
+        memory.free();
+        const next = new AllocatedMemory(64 * kibibyte, "GPU");
+        next.fill(1);
+        await Bun.sleep(50);
+        const bytes = new Uint8Array(64 * kibibyte);
+        next.read(bytes);
+        expect(bytes.every((byte) => byte === 1)).toBeTrue();
+        next.free();
+        CudartSimulator.clearFaults();
+      }
+      CudaMemoryManager.reset();
+      PinnedMemoryManager.reset();
+    }
+  });
+
   test("is safe from a transfer that was not staged", async () => {
     CudaMemoryManager.create({ memoryPoolByteSize: { 0: 64 * kibibyte } });
     using stream = new CudaStream(0);
@@ -190,6 +216,32 @@ describe.skipIf(!isSimulated)("a slow GPU (on the simulator only)", () => {
       await waited;
       expect(tickCount, name).toBeGreaterThan(20);
     }
+  });
+
+  test("does not block timers where a transfer is given up", async () => {
+    PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 16 * 1024 * kibibyte });
+    CudaMemoryManager.create({ memoryPoolByteSize: { 0: 16 * 1024 * kibibyte } });
+    using stream = new CudaStream(0);
+    using other = new AllocatedMemory(kibibyte, "GPU");
+    using source = new AllocatedMemory(kibibyte, "CPU_PINNED");
+    const memory = new AllocatedMemory(12 * 1024 * kibibyte, "GPU");
+    slowly(20);
+    const transfer = memory.writeAsync(new Uint8Array(memory.totalByteSize), 0, { stream });
+    slowly(200);
+    copyBuffer(other, source, { stream });
+    slowly(0);
+    memory.free();
+    let longest = 0;
+    let last = performance.now();
+    const timer = setInterval(() => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 1);
+    await expect(transfer).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await Bun.sleep(5);
+    clearInterval(timer);
+    expect(longest).toBeLessThan(100);
+    await stream.finished();
   });
 
   test("is waited for without processor time", async () => {

@@ -109,6 +109,20 @@ describe.each(["GPU", "CPU_PINNED", "CPU"] as const)("%s memory", (type) => {
     expectSame(back, second);
   });
 
+  test("takes bytes before what is queued on the stream after", async () => {
+    create();
+    using stream = new CudaStream(gpu);
+    using memory = memoryOf(type, 1000);
+    using copy = memoryOf(type, 1000);
+    const bytes = patternBytes(1000);
+    const transfer = memory.writeAsync(bytes, 0, { stream });
+    if (type !== "GPU") await transfer;
+    copyBuffer(copy, memory, { stream });
+    await stream.finished();
+    expectSame(contentOf(copy), bytes);
+    await transfer;
+  });
+
   test("is filled", () => {
     create();
     using memory = memoryOf(type, 5000);
