@@ -14,7 +14,7 @@ import {
   queueTransfer,
   releaseStream,
 } from "./cuda-stream.ts";
-import { HostView, hostViewByteSizeMax } from "./host-view.ts";
+import { HostView, hostViewByteSizeMax, ownerOf } from "./host-view.ts";
 import { LeakGuard } from "./leak-guard.ts";
 import { log } from "./logger.ts";
 import { MemoryError } from "./memory-error.ts";
@@ -364,7 +364,7 @@ export class AllocatedMemory implements Disposable {
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {
-    await this.#transfer("write", bytesOf("writeAsync", "source", source), byteOffset, options);
+    await this.#transfer("write", source, byteOffset, options);
   }
 
   /**
@@ -385,12 +385,12 @@ export class AllocatedMemory implements Disposable {
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {
-    await this.#transfer("read", bytesOf("readAsync", "target", target), byteOffset, options);
+    await this.#transfer("read", target, byteOffset, options);
   }
 
   async #transfer(
     direction: Transfer["direction"],
-    bytes: Uint8Array,
+    buffer: unknown,
     byteOffset: number,
     options: TransferOptions | undefined,
   ): Promise<void> {
@@ -398,11 +398,12 @@ export class AllocatedMemory implements Disposable {
     checkOptions(operation, options);
     const stream = options?.stream;
     if (stream !== undefined) nativeStreamOf(operation, stream);
+    const bytes = bytesOf(operation, direction === "write" ? "source" : "target", buffer);
     const location = locationOf(this)!;
     const byteSize = bytes.byteLength; // not later: the buffer may be detached or shrink meanwhile
     checkRange(operation, location, byteOffset, byteSize);
     if (byteSize === 0) return;
-    const where = `${this.memoryType} memory ${this.#memoryTypeId}, offset ${byteOffset}`;
+    const where = `${memoryTypes[this.#memoryType]} memory ${this.#memoryTypeId}, offset ${byteOffset}`;
     const description = `${operation} of ${byteSize} bytes (${where})`;
     const isFreed = () => this.#address === 0;
     const transfer: Transfer = {
@@ -412,9 +413,18 @@ export class AllocatedMemory implements Disposable {
       byteSize,
       location,
       byteOffset,
+      isBackward: false,
       isFreed,
     };
+    // What is not staged the GPU reads from host memory itself, or writes there.
+    const viewed = ownerOf(bytes.buffer) as AllocatedMemory | undefined;
+    if (viewed === this) {
+      const [from, to] =
+        direction === "write" ? [bytes.byteOffset, byteOffset] : [byteOffset, bytes.byteOffset];
+      transfer.isBackward = from < to; // the two may overlap
+    }
     this.#useCount++;
+    if (viewed !== undefined) viewed.#useCount++;
     try {
       await this.#run(transfer, stream);
     } catch (error) {
@@ -422,6 +432,7 @@ export class AllocatedMemory implements Disposable {
       throw new MemoryError(error.code, `${description}: ${error.message}`);
     } finally {
       this.#endUse();
+      if (viewed !== undefined) viewed.#endUse();
     }
   }
 

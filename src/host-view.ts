@@ -38,6 +38,11 @@ export class HostView {
   }
 }
 
+/** The memory that a buffer is a view of, or `undefined`. */
+export function ownerOf(buffer: ArrayBufferLike): unknown {
+  return (buffer as { [owner]?: unknown })[owner];
+}
+
 /** False where Bun holds on to the buffer for a while: it reads a file into it, for example. */
 function tryToDetach(buffer: ArrayBuffer): boolean {
   try {

@@ -43,6 +43,8 @@ export interface Transfer {
   location: Float64Array;
   /** Where in the memory. */
   byteOffset: number;
+  /** Whether the last piece is to come first. Of host memory only. */
+  isBackward: boolean;
   /** Whether the memory was freed meanwhile. */
   isFreed(): boolean;
 }
@@ -85,8 +87,10 @@ async function reached(stream: MemoryStream): Promise<void> {
 export async function transferOnHost(transfer: Transfer, stream?: MemoryStream): Promise<void> {
   if (stream !== undefined) await reached(stream);
   const copy = transfer.direction === "write" ? allocated_memory_write : allocated_memory_read;
-  for (const piece of piecesOf(transfer)) {
-    if (piece.offset > 0) await yieldToEventLoop();
+  const pieces = [...piecesOf(transfer)];
+  if (transfer.isBackward) pieces.reverse();
+  for (const piece of pieces) {
+    if (piece !== pieces[0]) await yieldToEventLoop();
     const bytes = bytesOf(transfer, piece);
     const { location, byteOffset } = transfer;
     checkStatus(copy(location, byteOffset + piece.offset, bytes, piece.byteSize));

@@ -324,6 +324,45 @@ describe("bytes", () => {
     expect(bytes.subarray(500, 504)).toEqual(Uint8Array.of(1, 1, 2, 3));
   });
 
+  test("move within their memory as they do at once", async () => {
+    createManagers();
+    const byteSize = 3 * pieceByteSize;
+    using memory = memoryOf("CPU_PINNED", byteSize);
+    using wanted = memoryOf("CPU_PINNED", byteSize);
+    const [low, high] = [0, mebibyte + 5];
+    const part = (of: AllocatedMemory, offset: number) =>
+      of.bytes.subarray(offset, offset + byteSize - high);
+    for (const [from, to] of [
+      [low, high],
+      [high, low],
+    ] as const) {
+      for (const way of ["write", "read"] as const) {
+        for (const each of [memory, wanted]) each.write(patternBytes(byteSize));
+        const [view, offset] = way === "write" ? [from, to] : [to, from];
+        wanted[way](part(wanted, view), offset);
+        await memory[`${way}Async`](part(memory, view), offset);
+        expectSame(memory.bytes, wanted.bytes);
+      }
+    }
+  });
+
+  test("that a transfer reads or writes stay nobody else's until that is over", async () => {
+    for (const byteSize of [16 * mebibyte, 9 * mebibyte]) {
+      // Too little for the transfer to be staged, and enough.
+      createManagers(byteSize);
+      using memory = memoryOf("GPU", 9 * mebibyte);
+      const host = memoryOf("CPU_PINNED", 9 * mebibyte);
+      const transfer = rejectionOf(memory.readAsync(host.bytes));
+      host.free();
+      expect(PinnedMemoryManager.stats().usedByteSize).toBeGreaterThanOrEqual(9 * mebibyte);
+      expect((await transfer).code).toBe("INVALID_ARG");
+      expect(PinnedMemoryManager.stats().usedByteSize).toBe(0);
+      memory.free();
+      CudaMemoryManager.reset();
+      PinnedMemoryManager.reset();
+    }
+  });
+
   test("are gone once the memory is", () => {
     createManagers();
     const memory = memoryOf("CPU_PINNED", 1000);
@@ -394,6 +433,37 @@ describe("bytes", () => {
     }
     expect(PinnedMemoryManager.stats().allocationCount).toBe(50);
     expect(views.every((view) => view.every((byte) => byte === 5))).toBeTrue();
+  });
+});
+
+describe("copyBuffer", () => {
+  test("refuses what is no offset and no size, and copies nothing", () => {
+    createManagers();
+    using source = memoryOf("CPU_PINNED", 64);
+    using target = memoryOf("CPU_PINNED", 64);
+    source.fill(1);
+    target.fill(2);
+    for (const name of ["targetOffset", "sourceOffset", "byteSize"]) {
+      for (const value of notWholeNumbers.filter((value) => value !== undefined)) {
+        expectMemoryError("INVALID_ARG", () =>
+          copyBuffer(target, source, untyped({ [name]: value })),
+        );
+      }
+    }
+    expect(target.bytes.every((byte) => byte === 2)).toBeTrue();
+  });
+
+  test("sees a memory as its options leave it", () => {
+    createManagers();
+    using source = memoryOf("CPU_PINNED", 64);
+    const target = memoryOf("CPU_PINNED", 64);
+    const options = {
+      get targetOffset() {
+        target.free();
+        return 0;
+      },
+    };
+    expectMemoryError("INVALID_ARG", () => copyBuffer(target, source, options));
   });
 });
 
