@@ -31,6 +31,7 @@ import { memoryLocation as at, memoryStatus, memoryTypeNumber } from "./native/m
 import {
   type Transfer,
   transferOnHost,
+  transferOnHostInTurn,
   transferOnOwnStream,
   transferOnStream,
 } from "./transfer.ts";
@@ -449,7 +450,7 @@ export class AllocatedMemory implements Disposable {
     } else if (isOnGpu) {
       await transferOnOwnStream(transfer, this.#memoryTypeId);
     } else {
-      await transferOnHost(transfer);
+      await transferOnHostInTurn(transfer);
     }
   }
 

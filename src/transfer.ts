@@ -8,8 +8,8 @@ import { waitUntil, yieldToEventLoop } from "./wait.ts";
 //
 // What a GPU takes part in is staged: it passes, piece by piece, through two slots of pinned memory,
 // so that one is filled (or emptied) while the GPU works on the other. Where the pinned pool has no
-// room, CUDA stages by itself, which is slower. Either way the thread copies one piece in each turn
-// of the event loop. Only this thread ever touches JS memory, and looks each time whether it is
+// room, CUDA stages by itself, which is slower. Either way the thread copies one piece of a transfer
+// in each turn of the event loop. Only this thread ever touches JS memory, and looks each time whether it is
 // still there.
 
 const {
@@ -28,7 +28,10 @@ const {
 /** What one turn of the event loop copies at the most: some tenths of a millisecond. Less is slower. */
 export const pieceByteSize = 4 * 1024 * 1024;
 
-/** More transfers at once do not move more bytes; they only take more pinned memory. */
+/**
+ * More transfers at once do not move more bytes; they only take more pinned memory, and more of each
+ * turn of the event loop.
+ */
 const activeTransferCountMax = 4;
 
 /** One end of a transfer in JS memory, the other in a memory; each from its beginning. */
@@ -123,19 +126,40 @@ async function allOver(stream: MemoryStream, error: unknown): Promise<void> {
   }
 }
 
-let activeTransferCount = 0;
-const waitingTransfers: (() => void)[] = [];
+/** Too many transfers at once wait for each other. */
+class Turns {
+  #activeCount = 0;
+  readonly #waiting: (() => void)[] = [];
 
-/** Of a GPU's memory, on a stream of its own. Too many at once wait for each other. */
-export async function transferOnOwnStream(transfer: Transfer, deviceId: number): Promise<void> {
-  if (activeTransferCount === activeTransferCountMax) {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    waitingTransfers.push(resolve);
-    await promise; // whoever resolves it leaves its place
-  } else {
-    activeTransferCount++;
+  async take(transfer: () => Promise<void>): Promise<void> {
+    if (this.#activeCount === activeTransferCountMax) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiting.push(resolve);
+      await promise; // whoever resolves it leaves its place
+    } else {
+      this.#activeCount++;
+    }
+    try {
+      await transfer();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#activeCount--;
+      else next();
+    }
   }
-  try {
+}
+
+const hostTurns = new Turns();
+const gpuTurns = new Turns();
+
+/** Of host memory. */
+export async function transferOnHostInTurn(transfer: Transfer): Promise<void> {
+  await hostTurns.take(() => transferOnHost(transfer));
+}
+
+/** Of a GPU's memory, on a stream of its own. */
+export async function transferOnOwnStream(transfer: Transfer, deviceId: number): Promise<void> {
+  await gpuTurns.take(async () => {
     const stream = newMemoryStream();
     checkStatus(cuda_stream_take(stream, deviceId));
     try {
@@ -143,11 +167,7 @@ export async function transferOnOwnStream(transfer: Transfer, deviceId: number):
     } finally {
       checkStatus(cuda_stream_give(stream));
     }
-  } finally {
-    const next = waitingTransfers.shift();
-    if (next === undefined) activeTransferCount--;
-    else next();
-  }
+  });
 }
 
 /** A part of the staging memory, which a GPU may be using. */

@@ -304,6 +304,20 @@ describe("an asynchronous transfer", () => {
       expect(turns).toBeGreaterThanOrEqual(7); // of eight pieces none but the first is at once
     }
   });
+
+  test("lets the event loop go on beside many others", async () => {
+    createManagers();
+    using memory = memoryOf("CPU_PINNED", 8 * mebibyte);
+    const bytes = new Uint8Array(8 * mebibyte);
+    const transfers = Promise.all(Array.from({ length: 40 }, () => memory.writeAsync(bytes)));
+    let isOver = false;
+    void transfers.then(() => {
+      isOver = true;
+    });
+    let turns = 0;
+    for (; !isOver; turns++) await new Promise((resolve) => void setImmediate(resolve));
+    expect(turns).toBeGreaterThanOrEqual(10); // not all of them in the same two turns
+  });
 });
 
 describe("bytes", () => {
