@@ -71,6 +71,8 @@ export class CudaStream implements Disposable {
   /** How many still use it, also if it is disposed of. */
   #holdCount = 0;
   #queued: QueuedOperation[] = [];
+  /** What a transfer came upon, where it may be of something else that was queued. */
+  #foundError: MemoryError | null = null;
   #transferCount = 0;
   #lastTransfer: Promise<void> = Promise.resolve();
 
@@ -201,6 +203,13 @@ export class CudaStream implements Disposable {
       if (this.#transferCount++ > 0) await previous;
       this.#note(operation);
       await transfer(stream);
+    } catch (error) {
+      // CUDA tells it only once.
+      const isAlone = this.#queued.every((queued) => queued === operation);
+      if (!isAlone && error instanceof MemoryError && error.code === "INTERNAL") {
+        this.#foundError ??= error;
+      }
+      throw error;
     } finally {
       this.#transferCount--;
       this.#forget([operation]);
@@ -216,6 +225,9 @@ export class CudaStream implements Disposable {
   #settle(operations: readonly QueuedOperation[], isDone: () => boolean): boolean {
     try {
       if (!isDone()) return false;
+      const error = this.#foundError;
+      this.#foundError = null;
+      if (error !== null) throw error;
       this.#forget(operations);
       return true;
     } catch (error) {

@@ -343,6 +343,21 @@ describe.skipIf(!isSimulated)("an operation that fails late (on the simulator on
     expectAllWorks();
   });
 
+  test("is not lost where a transfer finds it", async () => {
+    createManagers(64 * kibibyte);
+    using stream = new CudaStream(0);
+    using source = new AllocatedMemory(1000, "CPU_PINNED");
+    using memory = new AllocatedMemory(1000, "GPU");
+    using other = new AllocatedMemory(1000, "GPU");
+    CudartSimulator.failOperation(failure);
+    copyBuffer(memory, source, { stream });
+    const transfer = other.writeAsync(new Uint8Array(1000), 0, { stream });
+    await expect(transfer).rejects.toMatchObject({ code: "INTERNAL" });
+    await expect(stream.finished()).rejects.toThrow(/cudaErrorUnknown.*copyBuffer of 1000 bytes/);
+    await stream.finished();
+    expectAllWorks();
+  });
+
   test("is not lost where somebody else finds it", () => {
     createManagers(64 * kibibyte);
     using stream = new CudaStream(0);
