@@ -346,14 +346,14 @@ export class AllocatedMemory implements Disposable {
    * As {@link write}, without blocking the event loop while a GPU works. Large transfers are made
    * piece by piece through pinned memory; where the pinned pool is full they are slower.
    *
-   * The source must stay as it is until the promise is settled. Freeing the memory earlier is safe,
-   * and the promise is rejected.
+   * The source must stay as it is until the promise is settled. Freeing the memory earlier is safe;
+   * the promise is rejected then, unless the last bytes were on their way already.
    *
    * With a stream the bytes are there for whatever is queued on it once the promise is resolved.
    * Transfers of one stream come after each other.
    *
    * @throws {MemoryError} as {@link write} does; also `INVALID_ARG` where the source is detached
-   * meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
+   * or shrinks meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
    *
    * @example
    * ```ts
@@ -373,7 +373,7 @@ export class AllocatedMemory implements Disposable {
    * the target has before the promise is resolved is not defined.
    *
    * @throws {MemoryError} as {@link read} does; also `INVALID_ARG` where the target is detached
-   * meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
+   * or shrinks meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
    *
    * @example
    * ```ts

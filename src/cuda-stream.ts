@@ -35,10 +35,13 @@ const leakedStreams = new FinalizationRegistry((stream: MemoryStream) => {
 /** The native side of a stream that is not disposed of. For this package's own functions. */
 export let nativeStreamOf: (operation: string, stream: unknown) => MemoryStream;
 
-/** Has CUDA keep a stream, also if it is disposed of, until {@link releaseStream}. For this package's own functions. */
+/**
+ * Has CUDA keep a stream, also if it is disposed of, until {@link releaseStream}. For this package's
+ * own functions.
+ */
 export let holdStream: (operation: string, stream: CudaStream) => MemoryStream;
 
-/** For this package's own functions. */
+/** The end of {@link holdStream}. For this package's own functions. */
 export let releaseStream: (stream: CudaStream) => void;
 
 /** Remembers what was queued on a stream. For this package's own functions. */
