@@ -7,8 +7,14 @@ import {
   invalidArgument,
   isWholeNumber,
 } from "./arguments.ts";
-import { type CudaStream, isDisposedStream, nativeStreamOf, queueTransfer } from "./cuda-stream.ts";
-import { HostView, hostViewByteSizeMax } from "./host-view.ts";
+import {
+  type CudaStream,
+  holdStream,
+  nativeStreamOf,
+  queueTransfer,
+  releaseStream,
+} from "./cuda-stream.ts";
+import { HostView, hostViewByteSizeMax, ownerOf } from "./host-view.ts";
 import { LeakGuard } from "./leak-guard.ts";
 import { log } from "./logger.ts";
 import { MemoryError } from "./memory-error.ts";
@@ -25,6 +31,7 @@ import { memoryLocation as at, memoryStatus, memoryTypeNumber } from "./native/m
 import {
   type Transfer,
   transferOnHost,
+  transferOnHostInTurn,
   transferOnOwnStream,
   transferOnStream,
 } from "./transfer.ts";
@@ -168,13 +175,13 @@ export function checkRange(
   }
 }
 
-/** The bytes of a buffer or a view, whatever its element type. */
+/** The bytes of a buffer or a view, whatever its element type: as many as it has now, if it can grow. */
 function bytesOf(operation: string, name: string, value: unknown): Uint8Array {
   try {
     if (ArrayBuffer.isView(value)) {
       return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
     }
-    if (types.isAnyArrayBuffer(value)) return new Uint8Array(value);
+    if (types.isAnyArrayBuffer(value)) return new Uint8Array(value, 0, value.byteLength);
   } catch {
     throw invalidArgument(operation, name, "a buffer that is not detached", value);
   }
@@ -205,8 +212,8 @@ export class AllocatedMemory implements Disposable {
   #generation = 0;
   #leakTicket = 0;
   #view: HostView | null = null;
-  /** Transfers under way. */
-  #transferCount = 0;
+  /** Transfers under way, and reads and writes of Bun's through a view that was taken away. */
+  #useCount = 0;
   /** How to free the memory when the last of them is over, once it has been freed. */
   #freeLater: (() => void) | null = null;
 
@@ -339,14 +346,14 @@ export class AllocatedMemory implements Disposable {
    * As {@link write}, without blocking the event loop while a GPU works. Large transfers are made
    * piece by piece through pinned memory; where the pinned pool is full they are slower.
    *
-   * The source must stay as it is until the promise is settled. Freeing the memory earlier is safe,
-   * and the promise is rejected.
+   * The source must stay as it is until the promise is settled. Freeing the memory earlier is safe;
+   * the promise is rejected then, unless the last bytes were on their way already.
    *
    * With a stream the bytes are there for whatever is queued on it once the promise is resolved.
    * Transfers of one stream come after each other.
    *
    * @throws {MemoryError} as {@link write} does; also `INVALID_ARG` where the source is detached
-   * meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
+   * or shrinks meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
    *
    * @example
    * ```ts
@@ -358,7 +365,7 @@ export class AllocatedMemory implements Disposable {
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {
-    await this.#transfer("write", bytesOf("writeAsync", "source", source), byteOffset, options);
+    await this.#transfer("write", source, byteOffset, options);
   }
 
   /**
@@ -366,7 +373,7 @@ export class AllocatedMemory implements Disposable {
    * the target has before the promise is resolved is not defined.
    *
    * @throws {MemoryError} as {@link read} does; also `INVALID_ARG` where the target is detached
-   * meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
+   * or shrinks meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
    *
    * @example
    * ```ts
@@ -379,12 +386,12 @@ export class AllocatedMemory implements Disposable {
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {
-    await this.#transfer("read", bytesOf("readAsync", "target", target), byteOffset, options);
+    await this.#transfer("read", target, byteOffset, options);
   }
 
   async #transfer(
     direction: Transfer["direction"],
-    bytes: Uint8Array,
+    buffer: unknown,
     byteOffset: number,
     options: TransferOptions | undefined,
   ): Promise<void> {
@@ -392,22 +399,46 @@ export class AllocatedMemory implements Disposable {
     checkOptions(operation, options);
     const stream = options?.stream;
     if (stream !== undefined) nativeStreamOf(operation, stream);
+    const bytes = bytesOf(operation, direction === "write" ? "source" : "target", buffer);
     const location = locationOf(this)!;
-    checkRange(operation, location, byteOffset, bytes.byteLength);
-    if (bytes.byteLength === 0) return;
-    const where = `${this.memoryType} memory ${this.#memoryTypeId}, offset ${byteOffset}`;
-    const description = `${operation} of ${bytes.byteLength} bytes (${where})`;
+    const byteSize = bytes.byteLength; // not later: the buffer may be detached or shrink meanwhile
+    checkRange(operation, location, byteOffset, byteSize);
+    if (byteSize === 0) return;
+    const where = `${memoryTypes[this.#memoryType]} memory ${this.#memoryTypeId}, offset ${byteOffset}`;
+    const description = `${operation} of ${byteSize} bytes (${where})`;
     const isFreed = () => this.#address === 0;
-    const transfer: Transfer = { description, direction, bytes, location, byteOffset, isFreed };
-    this.#transferCount++;
+    const transfer: Transfer = {
+      description,
+      direction,
+      bytes,
+      byteSize,
+      location,
+      byteOffset,
+      isBackward: false,
+      isFreed,
+    };
+    // What is not staged the GPU reads from host memory itself, or writes there.
+    const viewed = ownerOf(bytes.buffer) as AllocatedMemory | undefined;
+    if (viewed === this) {
+      const [from, to] =
+        direction === "write" ? [bytes.byteOffset, byteOffset] : [byteOffset, bytes.byteOffset];
+      transfer.isBackward = from < to; // the two may overlap
+    }
+    this.#useCount++;
+    if (viewed !== undefined) viewed.#useCount++;
     try {
       await this.#run(transfer, stream);
     } catch (error) {
       if (!(error instanceof MemoryError) || error.message.startsWith(description)) throw error;
       throw new MemoryError(error.code, `${description}: ${error.message}`);
     } finally {
-      if (--this.#transferCount === 0) this.#freeLater?.();
+      this.#endUse();
+      if (viewed !== undefined) viewed.#endUse();
     }
+  }
+
+  #endUse(): void {
+    if (--this.#useCount === 0) this.#freeLater?.();
   }
 
   async #run(transfer: Transfer, stream: CudaStream | undefined): Promise<void> {
@@ -419,7 +450,7 @@ export class AllocatedMemory implements Disposable {
     } else if (isOnGpu) {
       await transferOnOwnStream(transfer, this.#memoryTypeId);
     } else {
-      await transferOnHost(transfer);
+      await transferOnHostInTurn(transfer);
     }
   }
 
@@ -445,7 +476,8 @@ export class AllocatedMemory implements Disposable {
   /**
    * Host memory itself, without a copy: what is written here is in the memory. Always the same view.
    * After {@link free}, and after `PinnedMemoryManager.reset` in this thread, its length is 0. As
-   * long as the view is held the memory is not garbage collected.
+   * long as the view is held the memory is not garbage collected. Do not transfer its buffer to
+   * another: that one would outlive the memory.
    *
    * The first use costs some microseconds, and about 200 for 16 MiB, because the garbage collector
    * takes the memory for memory of its own and runs more often; every other use costs nothing.
@@ -474,7 +506,7 @@ export class AllocatedMemory implements Disposable {
         `bytes: a view has at most ${hostViewByteSizeMax} bytes, the memory ${this.#byteSize}`,
       );
     }
-    if (this.#address === 0) return this.#view?.bytes ?? noBytes;
+    if (this.#address === 0) return noBytes;
     this.#view ??= this.#newView();
     return this.#view.bytes;
   }
@@ -487,7 +519,8 @@ export class AllocatedMemory implements Disposable {
 
   /**
    * Gives the memory back to where it came from. A second call does nothing, and neither does one
-   * after the manager was reset. While a transfer is under way the memory stays until that is over.
+   * after the manager was reset. While a transfer is under way the memory stays until that is over,
+   * and also while Bun reads a file into {@link bytes}, say, or compresses them.
    *
    * @param stream What was queued on it so far may still use the memory: it goes back when that is
    * done. The call does not wait. A later request for this stream may have the memory at once.
@@ -505,7 +538,8 @@ export class AllocatedMemory implements Disposable {
     const address = this.#address;
     if (stream !== undefined) nativeStreamOf("free", stream);
     if (address === 0) return;
-    if (stream !== undefined || this.#transferCount > 0) return this.#freeAfterwards(stream);
+    this.#takeViewAway();
+    if (stream !== undefined || this.#useCount > 0) return this.#freeAfterwards(stream);
     this.#forget();
     const status = allocated_memory_free(
       address,
@@ -516,20 +550,29 @@ export class AllocatedMemory implements Disposable {
     if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
   }
 
+  /** Where that cannot be yet the memory is in use until it can. */
+  #takeViewAway(): void {
+    const view = this.#view;
+    if (view === null) return;
+    this.#view = null;
+    if (view.tryToDetach()) return;
+    this.#useCount++;
+    void view.detached().then(() => this.#endUse());
+  }
+
   /** After the transfers that are under way, and what the stream was given. */
   #freeAfterwards(stream: CudaStream | undefined): void {
     const location = locationOf(this)!;
-    if (this.#transferCount === 0) {
+    if (this.#useCount === 0) {
       checkStatus(allocated_memory_free_after(location, nativeStreamOf("free", stream)));
       return this.#forget();
     }
+    const held = stream === undefined ? null : holdStream("free", stream);
     this.#freeLater = () => {
       this.#freeLater = null;
-      const canDefer = stream !== undefined && !isDisposedStream(stream);
-      const status = canDefer
-        ? allocated_memory_free_after(location, nativeStreamOf("free", stream))
-        : freeAt(location);
+      const status = held === null ? freeAt(location) : allocated_memory_free_after(location, held);
       if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
+      if (stream !== undefined) releaseStream(stream);
     };
     this.#forget();
   }
@@ -538,7 +581,6 @@ export class AllocatedMemory implements Disposable {
   #forget(): void {
     this.#address = 0;
     this.#byteSize = 0;
-    this.#view?.detach();
     leakGuard.release(this, this.#leakTicket);
   }
 

@@ -47,19 +47,17 @@ export function copyBuffer(
   source: AllocatedMemory,
   options?: CopyBufferOptions,
 ): boolean {
+  checkOptions("copyBuffer", options);
+  const { targetOffset = 0, sourceOffset = 0, byteSize: wanted, stream } = options ?? {};
   const to = requireMemory("target", target);
   const from = requireMemory("source", source);
-  checkOptions("copyBuffer", options);
-  const targetOffset = options?.targetOffset ?? 0;
-  const sourceOffset = options?.sourceOffset ?? 0;
-  const byteSize = options?.byteSize ?? restOf(from, sourceOffset);
+  const byteSize = wanted === undefined ? restOf(from, sourceOffset) : wanted;
   checkByteSize("copyBuffer", "byteSize", byteSize);
   checkRange("copyBuffer: source", from, sourceOffset, byteSize);
   checkRange("copyBuffer: target", to, targetOffset, byteSize);
   if (target === source && Math.abs(targetOffset - sourceOffset) < byteSize) {
     throw new MemoryError("INVALID_ARG", "copyBuffer: the ranges of source and target overlap");
   }
-  const { stream } = options ?? {};
   const nativeStream = stream === undefined ? null : nativeStreamOf("copyBuffer", stream);
   if (byteSize === 0) return false;
   const status = allocated_memory_copy(

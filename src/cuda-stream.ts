@@ -35,8 +35,14 @@ const leakedStreams = new FinalizationRegistry((stream: MemoryStream) => {
 /** The native side of a stream that is not disposed of. For this package's own functions. */
 export let nativeStreamOf: (operation: string, stream: unknown) => MemoryStream;
 
-/** Whether the stream is disposed of. For this package's own functions. */
-export let isDisposedStream: (stream: CudaStream) => boolean;
+/**
+ * Has CUDA keep a stream, also if it is disposed of, until {@link releaseStream}. For this package's
+ * own functions.
+ */
+export let holdStream: (operation: string, stream: CudaStream) => MemoryStream;
+
+/** The end of {@link holdStream}. For this package's own functions. */
+export let releaseStream: (stream: CudaStream) => void;
 
 /** Remembers what was queued on a stream. For this package's own functions. */
 export let noteQueued: (stream: CudaStream, operation: QueuedOperation) => void;
@@ -65,7 +71,11 @@ export let queueTransfer: (
 export class CudaStream implements Disposable {
   readonly #stream: MemoryStream = newMemoryStream();
   #isDisposed = false;
+  /** How many still use it, also if it is disposed of. */
+  #holdCount = 0;
   #queued: QueuedOperation[] = [];
+  /** What a transfer came upon, where it may be of something else that was queued. */
+  #foundError: MemoryError | null = null;
   #transferCount = 0;
   #lastTransfer: Promise<void> = Promise.resolve();
 
@@ -79,7 +89,12 @@ export class CudaStream implements Disposable {
       }
       return stream.#stream;
     };
-    isDisposedStream = (stream) => stream.#isDisposed;
+    holdStream = (operation, stream) => {
+      const held = nativeStreamOf(operation, stream);
+      stream.#holdCount++;
+      return held;
+    };
+    releaseStream = (stream) => stream.#release();
     noteQueued = (stream, operation) => stream.#note(operation);
     queueTransfer = (stream, operation, transfer) => stream.#queueTransfer(operation, transfer);
   }
@@ -144,20 +159,33 @@ export class CudaStream implements Disposable {
    * @throws {MemoryError} as {@link synchronize} does.
    */
   async finished(): Promise<void> {
-    nativeStreamOf("finished", this);
-    // Transfers report their errors to those who asked for them.
-    while (this.#transferCount > 0) await this.#lastTransfer;
-    using point = new StreamPoint(nativeStreamOf("finished", this));
-    const queued = [...this.#queued];
-    await waitUntil(() => this.#settle(queued, () => point.hasPassed()));
+    const stream = holdStream("finished", this);
+    try {
+      // Transfers report their errors to those who asked for them.
+      if (this.#transferCount > 0) await this.#lastTransfer;
+      using point = new StreamPoint(stream);
+      const queued = [...this.#queued];
+      await waitUntil(() => this.#settle(queued, () => point.hasPassed()));
+    } finally {
+      this.#release();
+    }
   }
 
-  /** Destroys the stream. What is queued on it is still done. A second call does nothing. */
+  /**
+   * Destroys the stream, for CUDA when all transfers that it was given are over. What is queued on it
+   * is still done. A second call does nothing.
+   */
   [Symbol.dispose](): void {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
     leakedStreams.unregister(this);
-    checkStatus(cuda_stream_destroy(this.#stream));
+    if (this.#holdCount === 0) checkStatus(cuda_stream_destroy(this.#stream));
+  }
+
+  #release(): void {
+    if (--this.#holdCount > 0 || !this.#isDisposed) return;
+    const status = cuda_stream_destroy(this.#stream);
+    if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
   }
 
   #note(operation: QueuedOperation): void {
@@ -169,18 +197,26 @@ export class CudaStream implements Disposable {
     operation: QueuedOperation,
     transfer: (stream: MemoryStream) => Promise<void>,
   ): Promise<void> {
+    const stream = holdStream(operation.description, this);
     const previous = this.#lastTransfer;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#lastTransfer = promise;
     try {
-      // Without another in its way, the first part is queued before the caller goes on.
+      // Without another in its way, the transfer begins before the caller goes on.
       if (this.#transferCount++ > 0) await previous;
-      const stream = nativeStreamOf(operation.description, this);
       this.#note(operation);
       await transfer(stream);
+    } catch (error) {
+      // CUDA tells it only once.
+      const isAlone = this.#queued.every((queued) => queued === operation);
+      if (!isAlone && error instanceof MemoryError && error.code === "INTERNAL") {
+        this.#foundError ??= error;
+      }
+      throw error;
     } finally {
       this.#transferCount--;
       this.#forget([operation]);
+      this.#release();
       resolve();
     }
   }
@@ -192,6 +228,9 @@ export class CudaStream implements Disposable {
   #settle(operations: readonly QueuedOperation[], isDone: () => boolean): boolean {
     try {
       if (!isDone()) return false;
+      const error = this.#foundError;
+      this.#foundError = null;
+      if (error !== null) throw error;
       this.#forget(operations);
       return true;
     } catch (error) {

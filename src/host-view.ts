@@ -25,24 +25,48 @@ export class HostView {
     collected.register(buffer, this.#number, this);
   }
 
-  /** Everything that looks at the memory through this view has length 0 from now on. */
-  detach(): void {
+  /** Everything that looks at the memory through this view has length 0 then. See {@link tryToDetach}. */
+  tryToDetach(): boolean {
     collected.unregister(this);
     liveBuffers.delete(this.#number);
-    detach(this.bytes.buffer);
+    return tryToDetach(this.bytes.buffer);
+  }
+
+  /** Resolves when it is so. */
+  detached(): Promise<void> {
+    return untilDetached(this.bytes.buffer);
   }
 }
 
-function detach(buffer: ArrayBuffer): void {
-  // What this returns is an empty buffer: one with the memory would count as garbage once more.
-  if (!buffer.detached) buffer.transfer(0);
+/** The memory that a buffer is a view of, or `undefined`. */
+export function ownerOf(buffer: ArrayBufferLike): unknown {
+  return (buffer as { [owner]?: unknown })[owner];
 }
 
-/** Detaches all views of this thread. */
+/** False where Bun holds on to the buffer for a while: it reads a file into it, for example. */
+function tryToDetach(buffer: ArrayBuffer): boolean {
+  try {
+    // What this returns is an empty buffer: one with the memory would count as garbage once more.
+    if (!buffer.detached) buffer.transfer(0);
+  } catch {} // an attempt in vain copies the whole buffer, for which there may be no memory
+  return buffer.detached;
+}
+
+async function untilDetached(buffer: ArrayBuffer): Promise<void> {
+  for (;;) {
+    const start = performance.now();
+    if (tryToDetach(buffer)) return;
+    // Copies take long, so that large buffers are tried less often.
+    const milliseconds = Math.max(1, 8 * (performance.now() - start));
+    await new Promise((resolve) => void setTimeout(resolve, milliseconds).unref());
+  }
+}
+
+/** Detaches all views of this thread, each as soon as that can be. */
 export function detachHostViews(): void {
   for (const reference of liveBuffers.values()) {
     const buffer = reference.deref();
-    if (buffer !== undefined) detach(buffer);
+    if (buffer !== undefined) void untilDetached(buffer);
   }
   liveBuffers.clear();
 }

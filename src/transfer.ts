@@ -8,8 +8,8 @@ import { waitUntil, yieldToEventLoop } from "./wait.ts";
 //
 // What a GPU takes part in is staged: it passes, piece by piece, through two slots of pinned memory,
 // so that one is filled (or emptied) while the GPU works on the other. Where the pinned pool has no
-// room, CUDA stages by itself, which is slower. Either way the thread copies one piece in each turn
-// of the event loop. Only this thread ever touches JS memory, and looks each time whether it is
+// room, CUDA stages by itself, which is slower. Either way the thread copies one piece of a transfer
+// in each turn of the event loop. Only this thread ever touches JS memory, and looks each time whether it is
 // still there.
 
 const {
@@ -28,7 +28,10 @@ const {
 /** What one turn of the event loop copies at the most: some tenths of a millisecond. Less is slower. */
 export const pieceByteSize = 4 * 1024 * 1024;
 
-/** More transfers at once do not move more bytes; they only take more pinned memory. */
+/**
+ * More transfers at once do not move more bytes; they only take more pinned memory, and more of each
+ * turn of the event loop.
+ */
 const activeTransferCountMax = 4;
 
 /** One end of a transfer in JS memory, the other in a memory; each from its beginning. */
@@ -36,12 +39,15 @@ export interface Transfer {
   /** What the transfer is, for errors. */
   description: string;
   direction: "write" | "read";
-  /** In JS memory. */
+  /** In JS memory. Fewer than {@link byteSize} once their buffer is detached or has shrunk. */
   bytes: Uint8Array;
+  byteSize: number;
   /** A `struct memory_location`. */
   location: Float64Array;
   /** Where in the memory. */
   byteOffset: number;
+  /** Whether the last piece is to come first. Of host memory only. */
+  isBackward: boolean;
   /** Whether the memory was freed meanwhile. */
   isFreed(): boolean;
 }
@@ -53,9 +59,9 @@ interface Piece {
 }
 
 function* piecesOf(transfer: Transfer): Generator<Piece> {
-  const { byteLength } = transfer.bytes;
-  for (let offset = 0; offset < byteLength; offset += pieceByteSize) {
-    yield { offset, byteSize: Math.min(pieceByteSize, byteLength - offset) };
+  const { byteSize } = transfer;
+  for (let offset = 0; offset < byteSize; offset += pieceByteSize) {
+    yield { offset, byteSize: Math.min(pieceByteSize, byteSize - offset) };
   }
 }
 
@@ -66,7 +72,10 @@ function bytesOf({ bytes, description, isFreed }: Transfer, piece: Piece): Uint8
   }
   const end = piece.offset + piece.byteSize;
   if (bytes.byteLength < end) {
-    throw new MemoryError("INVALID_ARG", `${description}: the buffer was detached meanwhile`);
+    throw new MemoryError(
+      "INVALID_ARG",
+      `${description}: the buffer was detached or shrank meanwhile`,
+    );
   }
   return bytes.subarray(piece.offset, end);
 }
@@ -81,8 +90,10 @@ async function reached(stream: MemoryStream): Promise<void> {
 export async function transferOnHost(transfer: Transfer, stream?: MemoryStream): Promise<void> {
   if (stream !== undefined) await reached(stream);
   const copy = transfer.direction === "write" ? allocated_memory_write : allocated_memory_read;
-  for (const piece of piecesOf(transfer)) {
-    if (piece.offset > 0) await yieldToEventLoop();
+  const pieces = [...piecesOf(transfer)];
+  if (transfer.isBackward) pieces.reverse();
+  for (const piece of pieces) {
+    if (piece !== pieces[0]) await yieldToEventLoop();
     const bytes = bytesOf(transfer, piece);
     const { location, byteOffset } = transfer;
     checkStatus(copy(location, byteOffset + piece.offset, bytes, piece.byteSize));
@@ -91,33 +102,64 @@ export async function transferOnHost(transfer: Transfer, stream?: MemoryStream):
 
 /** Of a GPU's memory, in the order of a stream. */
 export async function transferOnStream(transfer: Transfer, stream: MemoryStream): Promise<void> {
-  const staging = Staging.tryToTake(transfer.bytes.byteLength);
-  if (staging === null) return await transferUnstaged(transfer, stream);
+  using staging = Staging.tryToTake(transfer.byteSize);
   try {
-    if (transfer.direction === "write") await writeStaged(transfer, stream, staging);
+    if (staging === null) await transferUnstaged(transfer, stream);
+    else if (transfer.direction === "write") await writeStaged(transfer, stream, staging);
     else await readStaged(transfer, stream, staging);
   } catch (error) {
-    // The GPU may still be using the slots. Its error, if that is not the one at hand, is lost.
-    cuda_stream_synchronize(stream);
+    // The GPU may still be using what is given back next.
+    await allOver(stream, error);
     throw error;
-  } finally {
-    staging[Symbol.dispose]();
   }
 }
 
-let activeTransferCount = 0;
-const waitingTransfers: (() => void)[] = [];
-
-/** Of a GPU's memory, on a stream of its own. Too many at once wait for each other. */
-export async function transferOnOwnStream(transfer: Transfer, deviceId: number): Promise<void> {
-  if (activeTransferCount === activeTransferCountMax) {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    waitingTransfers.push(resolve);
-    await promise; // whoever resolves it leaves its place
-  } else {
-    activeTransferCount++;
-  }
+/** Waits for what the stream was given. What it fails with is added to the error at hand. */
+async function allOver(stream: MemoryStream, error: unknown): Promise<void> {
   try {
+    await reached(stream);
+  } catch (another) {
+    if (error instanceof Error && another instanceof Error) {
+      error.message += `; ${another.message}`;
+    }
+    cuda_stream_synchronize(stream); // CUDA could not tell
+  }
+}
+
+/** Too many transfers at once wait for each other. */
+class Turns {
+  #activeCount = 0;
+  readonly #waiting: (() => void)[] = [];
+
+  async take(transfer: () => Promise<void>): Promise<void> {
+    if (this.#activeCount === activeTransferCountMax) {
+      const { promise, resolve } = Promise.withResolvers<void>();
+      this.#waiting.push(resolve);
+      await promise; // whoever resolves it leaves its place
+    } else {
+      this.#activeCount++;
+    }
+    try {
+      await transfer();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#activeCount--;
+      else next();
+    }
+  }
+}
+
+const hostTurns = new Turns();
+const gpuTurns = new Turns();
+
+/** Of host memory. */
+export async function transferOnHostInTurn(transfer: Transfer): Promise<void> {
+  await hostTurns.take(() => transferOnHost(transfer));
+}
+
+/** Of a GPU's memory, on a stream of its own. */
+export async function transferOnOwnStream(transfer: Transfer, deviceId: number): Promise<void> {
+  await gpuTurns.take(async () => {
     const stream = newMemoryStream();
     checkStatus(cuda_stream_take(stream, deviceId));
     try {
@@ -125,11 +167,7 @@ export async function transferOnOwnStream(transfer: Transfer, deviceId: number):
     } finally {
       checkStatus(cuda_stream_give(stream));
     }
-  } finally {
-    const next = waitingTransfers.shift();
-    if (next === undefined) activeTransferCount--;
-    else next();
-  }
+  });
 }
 
 /** A part of the staging memory, which a GPU may be using. */
@@ -144,6 +182,10 @@ class Slot {
   /** The stream uses the slot until it has done what it was given so far. */
   usedBy(stream: MemoryStream): void {
     this.#point = new StreamPoint(stream);
+  }
+
+  get isUsed(): boolean {
+    return this.#point !== null;
   }
 
   async free(): Promise<void> {
@@ -207,7 +249,7 @@ async function writeStaged(
   for (const piece of piecesOf(transfer)) {
     if (piece.offset > 0) await yieldToEventLoop();
     const slot = staging.slotOf(piece);
-    await slot.free();
+    if (slot.isUsed) await slot.free(); // the first piece is queued before the caller goes on
     const bytes = bytesOf(transfer, piece);
     checkStatus(allocated_memory_write(staging.location, slot.byteOffset, bytes, piece.byteSize));
     checkStatus(

@@ -133,6 +133,48 @@ describe.skipIf(!isSimulated)("memory that a slow GPU still uses (on the simulat
     next.free();
   });
 
+  test("stays until the stream is done, also where that is disposed of during a transfer", async () => {
+    createManagers(64 * kibibyte);
+    const stream = new CudaStream(0);
+    using target = new AllocatedMemory(kibibyte, "CPU_PINNED");
+    const memory = new AllocatedMemory(kibibyte, "GPU");
+    const transfer = memory.writeAsync(new Uint8Array(kibibyte));
+    slowly(50);
+    copyBuffer(target, memory, { stream });
+    memory.free(stream);
+    stream[Symbol.dispose]();
+    await transfer.catch(() => {});
+    expect(CudaMemoryManager.stats(0).usedByteSize).toBe(kibibyte);
+    CudaMemoryManager.reset();
+    expect(CudartSimulator.liveHandles().streamCount).toBe(0);
+  });
+
+  test("is not given back before a transfer is over that CUDA cannot follow", async () => {
+    for (const pinnedByteSize of [1024 * kibibyte, 0]) {
+      PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: pinnedByteSize });
+      CudaMemoryManager.create({ memoryPoolByteSize: { 0: 64 * kibibyte } });
+      for (const nth of [1, 2]) {
+        const memory = new AllocatedMemory(64 * kibibyte, "GPU");
+        slowly(30);
+        CudartSimulator.failCall({ function: "cudaEventRecord", nth, error: 999 });
+        const transfer = memory.writeAsync(new Uint8Array(64 * kibibyte).fill(9));
+        await transfer.catch(() => {});
+        slowly(0);
+        memory.free();
+        const next = new AllocatedMemory(64 * kibibyte, "GPU");
+        next.fill(1);
+        await Bun.sleep(50);
+        const bytes = new Uint8Array(64 * kibibyte);
+        next.read(bytes);
+        expect(bytes.every((byte) => byte === 1)).toBeTrue();
+        next.free();
+        CudartSimulator.clearFaults();
+      }
+      CudaMemoryManager.reset();
+      PinnedMemoryManager.reset();
+    }
+  });
+
   test("is safe from a transfer that was not staged", async () => {
     CudaMemoryManager.create({ memoryPoolByteSize: { 0: 64 * kibibyte } });
     using stream = new CudaStream(0);
@@ -174,6 +216,32 @@ describe.skipIf(!isSimulated)("a slow GPU (on the simulator only)", () => {
       await waited;
       expect(tickCount, name).toBeGreaterThan(20);
     }
+  });
+
+  test("does not block timers where a transfer is given up", async () => {
+    PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 16 * 1024 * kibibyte });
+    CudaMemoryManager.create({ memoryPoolByteSize: { 0: 16 * 1024 * kibibyte } });
+    using stream = new CudaStream(0);
+    using other = new AllocatedMemory(kibibyte, "GPU");
+    using source = new AllocatedMemory(kibibyte, "CPU_PINNED");
+    const memory = new AllocatedMemory(12 * 1024 * kibibyte, "GPU");
+    slowly(20);
+    const transfer = memory.writeAsync(new Uint8Array(memory.totalByteSize), 0, { stream });
+    slowly(200);
+    copyBuffer(other, source, { stream });
+    slowly(0);
+    memory.free();
+    let longest = 0;
+    let last = performance.now();
+    const timer = setInterval(() => {
+      longest = Math.max(longest, performance.now() - last);
+      last = performance.now();
+    }, 1);
+    await expect(transfer).rejects.toMatchObject({ code: "UNAVAILABLE" });
+    await Bun.sleep(5);
+    clearInterval(timer);
+    expect(longest).toBeLessThan(100);
+    await stream.finished();
   });
 
   test("is waited for without processor time", async () => {
@@ -272,6 +340,21 @@ describe.skipIf(!isSimulated)("an operation that fails late (on the simulator on
     expect(message).toContain("returned cudaErrorUnknown (999)");
     expect(message).toContain("copyBuffer of 123 bytes");
     stream.synchronize();
+    expectAllWorks();
+  });
+
+  test("is not lost where a transfer finds it", async () => {
+    createManagers(64 * kibibyte);
+    using stream = new CudaStream(0);
+    using source = new AllocatedMemory(1000, "CPU_PINNED");
+    using memory = new AllocatedMemory(1000, "GPU");
+    using other = new AllocatedMemory(1000, "GPU");
+    CudartSimulator.failOperation(failure);
+    copyBuffer(memory, source, { stream });
+    const transfer = other.writeAsync(new Uint8Array(1000), 0, { stream });
+    await expect(transfer).rejects.toMatchObject({ code: "INTERNAL" });
+    await expect(stream.finished()).rejects.toThrow(/cudaErrorUnknown.*copyBuffer of 1000 bytes/);
+    await stream.finished();
     expectAllWorks();
   });
 

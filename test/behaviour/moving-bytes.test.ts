@@ -1,4 +1,7 @@
 import { describe, expect, test } from "bun:test";
+import { open, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import {
   AllocatedMemory,
   copyBuffer,
@@ -104,6 +107,20 @@ describe.each(["GPU", "CPU_PINNED", "CPU"] as const)("%s memory", (type) => {
     await Promise.all(transfers);
     expect(stream.isDone()).toBeTrue();
     expectSame(back, second);
+  });
+
+  test("takes bytes before what is queued on the stream after", async () => {
+    create();
+    using stream = new CudaStream(gpu);
+    using memory = memoryOf(type, 1000);
+    using copy = memoryOf(type, 1000);
+    const bytes = patternBytes(1000);
+    const transfer = memory.writeAsync(bytes, 0, { stream });
+    if (type !== "GPU") await transfer;
+    copyBuffer(copy, memory, { stream });
+    await stream.finished();
+    expectSame(contentOf(copy), bytes);
+    await transfer;
   });
 
   test("is filled", () => {
@@ -222,6 +239,38 @@ describe("an asynchronous transfer", () => {
     expect(PinnedMemoryManager.stats().usedByteSize).toBe(0);
   });
 
+  test("moves what its buffer had at the call, also where that grows or shrinks", async () => {
+    createManagers();
+    using stream = new CudaStream(gpu);
+    for (const type of ["GPU", "CPU_PINNED"] as const) {
+      using memory = memoryOf(type, 1024);
+      using next = memoryOf(type, 1024);
+      for (const way of ["writeAsync", "readAsync"] as const) {
+        for (const buffer of [
+          new ArrayBuffer(1024, { maxByteLength: 4096 }),
+          new SharedArrayBuffer(1024, { maxByteLength: 4096 }),
+        ]) {
+          memory.fill(1);
+          next.fill(1);
+          const first = memory.readAsync(new Uint8Array(1024), 0, { stream });
+          const transfer = memory[way](untyped(buffer), 0, { stream });
+          if (buffer instanceof ArrayBuffer) buffer.resize(4096);
+          else buffer.grow(4096);
+          const bytes = new Uint8Array(buffer).fill(5);
+          await Promise.all([first, transfer]);
+          expect(contentOf(next).every((byte) => byte === 1)).toBeTrue();
+          expect(bytes.subarray(1024).every((byte) => byte === 5)).toBeTrue();
+        }
+      }
+      const shrinking = new ArrayBuffer(1024, { maxByteLength: 4096 });
+      const first = memory.readAsync(new Uint8Array(1024), 0, { stream });
+      const transfer = rejectionOf(memory.writeAsync(shrinking, 0, { stream }));
+      shrinking.resize(100);
+      expect((await transfer).code).toBe("INVALID_ARG");
+      await first;
+    }
+  });
+
   test("comes to the right bytes among many at once, and leaves nothing behind", async () => {
     createManagers(8 * mebibyte); // not enough for all to be staged
     const byteSizeOf = (i: number) => 1 + i * 30_011;
@@ -255,6 +304,20 @@ describe("an asynchronous transfer", () => {
       expect(turns).toBeGreaterThanOrEqual(7); // of eight pieces none but the first is at once
     }
   });
+
+  test("lets the event loop go on beside many others", async () => {
+    createManagers();
+    using memory = memoryOf("CPU_PINNED", 8 * mebibyte);
+    const bytes = new Uint8Array(8 * mebibyte);
+    const transfers = Promise.all(Array.from({ length: 40 }, () => memory.writeAsync(bytes)));
+    let isOver = false;
+    void transfers.then(() => {
+      isOver = true;
+    });
+    let turns = 0;
+    for (; !isOver; turns++) await new Promise((resolve) => void setImmediate(resolve));
+    expect(turns).toBeGreaterThanOrEqual(10); // not all of them in the same two turns
+  });
 });
 
 describe("bytes", () => {
@@ -275,6 +338,45 @@ describe("bytes", () => {
     expect(bytes.subarray(500, 504)).toEqual(Uint8Array.of(1, 1, 2, 3));
   });
 
+  test("move within their memory as they do at once", async () => {
+    createManagers();
+    const byteSize = 3 * pieceByteSize;
+    using memory = memoryOf("CPU_PINNED", byteSize);
+    using wanted = memoryOf("CPU_PINNED", byteSize);
+    const [low, high] = [0, mebibyte + 5];
+    const part = (of: AllocatedMemory, offset: number) =>
+      of.bytes.subarray(offset, offset + byteSize - high);
+    for (const [from, to] of [
+      [low, high],
+      [high, low],
+    ] as const) {
+      for (const way of ["write", "read"] as const) {
+        for (const each of [memory, wanted]) each.write(patternBytes(byteSize));
+        const [view, offset] = way === "write" ? [from, to] : [to, from];
+        wanted[way](part(wanted, view), offset);
+        await memory[`${way}Async`](part(memory, view), offset);
+        expectSame(memory.bytes, wanted.bytes);
+      }
+    }
+  });
+
+  test("that a transfer reads or writes stay nobody else's until that is over", async () => {
+    for (const byteSize of [16 * mebibyte, 9 * mebibyte]) {
+      // Too little for the transfer to be staged, and enough.
+      createManagers(byteSize);
+      using memory = memoryOf("GPU", 9 * mebibyte);
+      const host = memoryOf("CPU_PINNED", 9 * mebibyte);
+      const transfer = rejectionOf(memory.readAsync(host.bytes));
+      host.free();
+      expect(PinnedMemoryManager.stats().usedByteSize).toBeGreaterThanOrEqual(9 * mebibyte);
+      expect((await transfer).code).toBe("INVALID_ARG");
+      expect(PinnedMemoryManager.stats().usedByteSize).toBe(0);
+      memory.free();
+      CudaMemoryManager.reset();
+      PinnedMemoryManager.reset();
+    }
+  });
+
   test("are gone once the memory is", () => {
     createManagers();
     const memory = memoryOf("CPU_PINNED", 1000);
@@ -284,6 +386,28 @@ describe("bytes", () => {
     expect([bytes.length, part.length, memory.bytes.length]).toEqual([0, 0, 0]);
     expect(bytes[0]).toBeUndefined();
     memory.free();
+  });
+
+  test("that a file is read into stay nobody else's until that is over", async () => {
+    createManagers();
+    const path = join(tmpdir(), `bun-cuda-memory-${process.pid}`);
+    await Bun.write(path, new Uint8Array(16 * mebibyte).fill(7));
+    const file = await open(path);
+    try {
+      const memory = memoryOf("CPU_PINNED", 16 * mebibyte);
+      const { bytes } = memory;
+      const read = file.read(bytes, 0, bytes.length, 0);
+      memory.free();
+      expect([memory.totalByteSize, memory.bytes.length]).toEqual([0, 0]);
+      if (bytes.length > 0) expect(PinnedMemoryManager.stats().allocationCount).toBe(1);
+      expect((await read).bytesRead).toBe(16 * mebibyte);
+      for (let i = 0; i < 2000 && bytes.length > 0; i++) await Bun.sleep(1);
+      expect(bytes).toHaveLength(0);
+      expect(PinnedMemoryManager.stats().allocationCount).toBe(0);
+    } finally {
+      await file.close();
+      await rm(path);
+    }
   });
 
   test("are gone once the manager is", () => {
@@ -323,6 +447,37 @@ describe("bytes", () => {
     }
     expect(PinnedMemoryManager.stats().allocationCount).toBe(50);
     expect(views.every((view) => view.every((byte) => byte === 5))).toBeTrue();
+  });
+});
+
+describe("copyBuffer", () => {
+  test("refuses what is no offset and no size, and copies nothing", () => {
+    createManagers();
+    using source = memoryOf("CPU_PINNED", 64);
+    using target = memoryOf("CPU_PINNED", 64);
+    source.fill(1);
+    target.fill(2);
+    for (const name of ["targetOffset", "sourceOffset", "byteSize"]) {
+      for (const value of notWholeNumbers.filter((value) => value !== undefined)) {
+        expectMemoryError("INVALID_ARG", () =>
+          copyBuffer(target, source, untyped({ [name]: value })),
+        );
+      }
+    }
+    expect(target.bytes.every((byte) => byte === 2)).toBeTrue();
+  });
+
+  test("sees a memory as its options leave it", () => {
+    createManagers();
+    using source = memoryOf("CPU_PINNED", 64);
+    const target = memoryOf("CPU_PINNED", 64);
+    const options = {
+      get targetOffset() {
+        target.free();
+        return 0;
+      },
+    };
+    expectMemoryError("INVALID_ARG", () => copyBuffer(target, source, options));
   });
 });
 

@@ -113,6 +113,40 @@ describe("a stream", () => {
     }
   });
 
+  test("that is disposed of first does what it was given", async () => {
+    createManagers();
+    using memory = new AllocatedMemory(16 * mebibyte, "GPU", gpu);
+    const [first, second] = [patternBytes(16 * mebibyte, 1), patternBytes(16 * mebibyte, 2)];
+    const back = new Uint8Array(16 * mebibyte);
+    const stream = new CudaStream(gpu);
+    const work = [
+      memory.writeAsync(first, 0, { stream }),
+      memory.writeAsync(second, 0, { stream }),
+      memory.readAsync(back, 0, { stream }),
+      stream.finished(),
+    ];
+    stream[Symbol.dispose]();
+    await Promise.all(work);
+    expect(Buffer.compare(back, second)).toBe(0);
+  });
+
+  test("finishes though more is given to it all the time", async () => {
+    createManagers();
+    using stream = new CudaStream(gpu);
+    using memory = new AllocatedMemory(512, "GPU", gpu);
+    let isFinished = false;
+    const keepBusy = async () => {
+      for (let i = 0; i < 10_000 && !isFinished; i++) {
+        await memory.writeAsync(new Uint8Array(512), 0, { stream });
+      }
+      expect(isFinished).toBeTrue();
+    };
+    const busy = [keepBusy(), keepBusy()];
+    await stream.finished();
+    isFinished = true;
+    await Promise.all(busy);
+  });
+
   test.skipIf(otherGpu === undefined)("of each of two GPUs works beside the other", async () => {
     PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 16 * mebibyte });
     const byteSizes = { [gpu]: 16 * mebibyte, [otherGpu!]: 16 * mebibyte };
