@@ -22,6 +22,8 @@ const sections: Readonly<Record<string, Section>> = {
   latency: { isAboutGpu: false },
   bandwidth: { isAboutGpu: true },
   waiting: { isAboutGpu: true },
+  views: { isAboutGpu: false },
+  service: { isAboutGpu: false },
 };
 
 /** A section that begins with less time left than this might not end in time. */
