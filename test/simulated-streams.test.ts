@@ -207,6 +207,7 @@ describe.skipIf(!isSimulated)("memory that a slow GPU still uses (on the simulat
     const transfer = memory.writeAsync(new Uint8Array(64 * kibibyte), 0, { stream });
     memory.free(stream);
     await transfer.catch(() => {});
+    stream.synchronize();
     expect(CudaMemoryManager.stats(0).usedByteSize).toBe(0);
   });
 });
