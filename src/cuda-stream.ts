@@ -22,9 +22,39 @@ interface QueuedOperation {
   memories: readonly object[];
 }
 
+/** What is queued on streams that are destroyed. */
+const lastOperations = new Set<readonly QueuedOperation[]>();
+
+async function keepUntilDone(
+  stream: MemoryStream,
+  operations: readonly QueuedOperation[],
+): Promise<void> {
+  lastOperations.add(operations);
+  try {
+    using point = new StreamPoint(stream);
+    await waitUntil(() => point.hasPassed());
+  } catch (error) {
+    log.error(`on a CudaStream that was disposed of: ${(error as Error).message}`);
+  } finally {
+    lastOperations.delete(operations);
+  }
+}
+
+/** Returns a `memory_status`. What the stream works on is not garbage collected before that is done. */
+function destroy(stream: MemoryStream, operations: readonly QueuedOperation[]): number {
+  if (operations.length > 0) void keepUntilDone(stream, operations);
+  return cuda_stream_destroy(stream);
+}
+
+/** What is left of a stream that was dropped. */
+interface Leaked {
+  stream: MemoryStream;
+  queued: readonly QueuedOperation[];
+}
+
 /** Destroys a stream that was dropped without having been disposed of. */
-const leakedStreams = new FinalizationRegistry((stream: MemoryStream) => {
-  const status = cuda_stream_destroy(stream);
+const leakedStreams = new FinalizationRegistry(({ stream, queued }: Leaked) => {
+  const status = destroy(stream, queued);
   if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
   log.warn(
     `a CudaStream of GPU ${stream[at.device_id]} was never disposed of; it has been destroyed now ` +
@@ -73,7 +103,8 @@ export class CudaStream implements Disposable {
   #isDisposed = false;
   /** How many still use it, also if it is disposed of. */
   #holdCount = 0;
-  #queued: QueuedOperation[] = [];
+  /** Always the same array. */
+  readonly #queued: QueuedOperation[] = [];
   /** What a transfer came upon, where it may be of something else that was queued. */
   #foundError: MemoryError | null = null;
   #transferCount = 0;
@@ -110,7 +141,7 @@ export class CudaStream implements Disposable {
       throw new MemoryError("UNAVAILABLE", `new CudaStream: there is no GPU ${deviceId}`);
     }
     checkStatus(cuda_stream_create(this.#stream, deviceId));
-    leakedStreams.register(this, this.#stream, this);
+    leakedStreams.register(this, { stream: this.#stream, queued: this.#queued }, this);
   }
 
   /** The GPU's CUDA ordinal. */
@@ -179,12 +210,12 @@ export class CudaStream implements Disposable {
     if (this.#isDisposed) return;
     this.#isDisposed = true;
     leakedStreams.unregister(this);
-    if (this.#holdCount === 0) checkStatus(cuda_stream_destroy(this.#stream));
+    if (this.#holdCount === 0) checkStatus(destroy(this.#stream, this.#queued));
   }
 
   #release(): void {
     if (--this.#holdCount > 0 || !this.#isDisposed) return;
-    const status = cuda_stream_destroy(this.#stream);
+    const status = destroy(this.#stream, this.#queued);
     if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
   }
 
@@ -234,10 +265,10 @@ export class CudaStream implements Disposable {
       this.#forget(operations);
       return true;
     } catch (error) {
-      this.#forget(operations);
-      if (!(error instanceof MemoryError) || operations.length === 0) throw error;
       const shown = operations.slice(-4).map(({ description }) => description);
       if (operations.length > shown.length) shown.unshift("...");
+      this.#forget(operations);
+      if (!(error instanceof MemoryError) || shown.length === 0) throw error;
       throw new MemoryError(
         error.code,
         `${error.message}; what was queued on the stream: ${shown.join(", ")}`,
@@ -247,6 +278,7 @@ export class CudaStream implements Disposable {
 
   #forget(operations: readonly QueuedOperation[]): void {
     const forgotten = new Set(operations);
-    this.#queued = this.#queued.filter((operation) => !forgotten.has(operation));
+    const left = this.#queued.filter((operation) => !forgotten.has(operation));
+    this.#queued.splice(0, Infinity, ...left);
   }
 }

@@ -175,6 +175,30 @@ describe.skipIf(!isSimulated)("memory that a slow GPU still uses (on the simulat
     }
   });
 
+  test("is not garbage collected, also where its stream is dropped or disposed of", async () => {
+    createManagers(64 * kibibyte);
+    slowly(200);
+    const use = (isDisposedOf: boolean) => {
+      const stream = new CudaStream(0);
+      const source = new AllocatedMemory(kibibyte, "CPU_PINNED");
+      copyBuffer(new AllocatedMemory(kibibyte, "GPU"), source, { stream });
+      if (isDisposedOf) stream[Symbol.dispose]();
+    };
+    for (let i = 0; i < 20; i++) use(i % 2 === 0);
+    const start = performance.now();
+    while (performance.now() - start < 100) {
+      Bun.gc(true);
+      await Bun.sleep(1);
+    }
+    expect(CudaMemoryManager.stats(0).allocationCount).toBe(20);
+    expect(PinnedMemoryManager.stats().allocationCount).toBe(20);
+    for (let i = 0; i < 1000 && CudaMemoryManager.stats(0).allocationCount > 2; i++) {
+      Bun.gc(true);
+      await Bun.sleep(1);
+    }
+    expect(CudaMemoryManager.stats(0).allocationCount).toBeLessThanOrEqual(2);
+  });
+
   test("is safe from a transfer that was not staged", async () => {
     CudaMemoryManager.create({ memoryPoolByteSize: { 0: 64 * kibibyte } });
     using stream = new CudaStream(0);
@@ -183,6 +207,7 @@ describe.skipIf(!isSimulated)("memory that a slow GPU still uses (on the simulat
     const transfer = memory.writeAsync(new Uint8Array(64 * kibibyte), 0, { stream });
     memory.free(stream);
     await transfer.catch(() => {});
+    stream.synchronize();
     expect(CudaMemoryManager.stats(0).usedByteSize).toBe(0);
   });
 });
