@@ -4,7 +4,7 @@ const spinNanoseconds = 10_000;
 /** So long the event loop asks every time it comes round, so that a timer's millisecond is not lost. */
 const eagerNanoseconds = 2_000_000;
 
-const longestDelayMilliseconds = 16;
+const longestDelayMilliseconds = 100;
 
 function nextTurn(): Promise<void> {
   return new Promise((resolve) => void setImmediate(resolve));

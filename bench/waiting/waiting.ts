@@ -206,7 +206,7 @@ export const waiting: Section = {
         limitOf(
           "processor time of an idle wait, of 1",
           idle.cpuMilliseconds / idle.waitedMilliseconds,
-          0.05,
+          0.1,
         ),
         limitOf("an awaited wait / a blocking one", late, 1.15),
         limitOf(
