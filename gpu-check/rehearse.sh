@@ -19,11 +19,13 @@ for program in bun bunx node npm npx; do
   chmod +x "$folder/traps/$program"
 done
 
-if unshare --map-root-user --net true 2>/dev/null; then
-  without_network=(unshare --map-root-user --net)
+# The machine itself stays reachable: the service is put under load.
+loopback='ip link set lo up && exec "$@"'
+if unshare --map-root-user --net sh -c "$loopback" sh true 2>/dev/null; then
+  without_network=(unshare --map-root-user --net sh -c "$loopback" sh)
 else
   echo 'The network cannot be cut off here; every proxy and registry leads nowhere instead.'
-  without_network=(env http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9
+  without_network=(env http_proxy=http://127.0.0.1:9 https_proxy=http://127.0.0.1:9 no_proxy=127.0.0.1
     BUN_CONFIG_REGISTRY=http://127.0.0.1:9)
 fi
 
