@@ -96,10 +96,12 @@ MEMORY_EXPORT int32_t cuda_memory_reset(void);
 // message is a warning. MEMORY_ALREADY_EXISTS changes nothing.
 MEMORY_EXPORT int32_t pinned_memory_create(double byte_size);
 // A return above 0 is success too, with a message: a fallback of a kind that this process has not
-// been warned of yet, a line for each kind. Where only blocks are in the way that streams still use,
-// it waits for them if it may.
+// been warned of yet, a line for each kind.
 MEMORY_EXPORT int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
-                                          int32_t allow_nonpinned_fallback, int32_t may_wait);
+                                          int32_t allow_nonpinned_fallback);
+// For whoever can do without: pinned memory that is to be had at once. Otherwise MEMORY_UNAVAILABLE,
+// without a message, and no statistics count it.
+MEMORY_EXPORT int32_t pinned_memory_try_alloc(struct memory_location *location, double byte_size);
 MEMORY_EXPORT int32_t pinned_memory_free(double address);
 MEMORY_EXPORT int32_t pinned_memory_stats(struct memory_pool_stats *stats);
 // How many non-pinned fallbacks live, which no pool's statistics tell.

@@ -122,6 +122,15 @@ static bool take_nonpinned(struct memory_location *location, double byte_size)
     return true;
 }
 
+static void locate(struct memory_location *location, const struct pool_block *block,
+                   double byte_size)
+{
+    *location = (struct memory_location){.address = from_whole_number(block->address),
+                                         .byte_size = byte_size,
+                                         .memory_type = MEMORY_CPU_PINNED,
+                                         .generation = from_whole_number(block->generation)};
+}
+
 bool pinned_memory_take(struct memory_location *location, double byte_size,
                         bool allow_nonpinned_fallback, bool may_wait, struct refusal *pinned)
 {
@@ -134,15 +143,12 @@ bool pinned_memory_take(struct memory_location *location, double byte_size,
     if (__builtin_expect(pinned->status != POOL_OK, 0)) {
         return allow_nonpinned_fallback && take_nonpinned(location, byte_size);
     }
-    *location = (struct memory_location){.address = from_whole_number(block.address),
-                                         .byte_size = byte_size,
-                                         .memory_type = MEMORY_CPU_PINNED,
-                                         .generation = from_whole_number(block.generation)};
+    locate(location, &block, byte_size);
     return true;
 }
 
 int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
-                            int32_t allow_nonpinned_fallback, int32_t may_wait)
+                            int32_t allow_nonpinned_fallback)
 {
     if (!is_created) {
         return message_set(MEMORY_UNAVAILABLE,
@@ -152,7 +158,7 @@ int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
     }
     struct refusal pinned;
     bool is_served =
-        pinned_memory_take(location, byte_size, allow_nonpinned_fallback, may_wait, &pinned);
+        pinned_memory_take(location, byte_size, allow_nonpinned_fallback, true, &pinned);
     if (__builtin_expect(pinned.status == POOL_OK, 1)) return MEMORY_OK;
     const struct fallback fallback = {.byte_size = byte_size,
                                       .pinned = &pinned,
@@ -166,6 +172,18 @@ static int32_t not_allocated(double address)
                        "failed to free 0x%llx: no live allocation of system memory starts there "
                        "(it was freed already, lies inside a block, or was never allocated here)",
                        (unsigned long long)address);
+}
+
+int32_t pinned_memory_try_alloc(struct memory_location *location, double byte_size)
+{
+    struct pool_block block;
+    uint64_t size = whole_number(byte_size);
+    if (pool_alloc(&pool, size, &block, NULL) != POOL_OK) {
+        deferred_free_reclaim();
+        if (pool_alloc(&pool, size, &block, NULL) != POOL_OK) return MEMORY_UNAVAILABLE;
+    }
+    locate(location, &block, byte_size);
+    return MEMORY_OK;
 }
 
 int32_t pinned_memory_give(double address, int32_t memory_type, double generation)

@@ -214,6 +214,8 @@ export class AllocatedMemory implements Disposable {
   #view: HostView | null = null;
   /** Transfers under way, and reads and writes of Bun's through a view that was taken away. */
   #useCount = 0;
+  /** Whether the memory was freed with a stream, so that transfers under way are to be finished. */
+  #isFreedInOrder = false;
   /** How to free the memory when the last of them is over, once it has been freed. */
   #freeLater: (() => void) | null = null;
 
@@ -406,7 +408,7 @@ export class AllocatedMemory implements Disposable {
     if (byteSize === 0) return;
     const where = `${memoryTypes[this.#memoryType]} memory ${this.#memoryTypeId}, offset ${byteOffset}`;
     const description = `${operation} of ${byteSize} bytes (${where})`;
-    const isFreed = () => this.#address === 0;
+    const isFreed = () => this.#address === 0 && !this.#isFreedInOrder;
     const transfer: Transfer = {
       description,
       direction,
@@ -520,7 +522,8 @@ export class AllocatedMemory implements Disposable {
   /**
    * Gives the memory back to where it came from. A second call does nothing, and neither does one
    * after the manager was reset. While a transfer is under way the memory stays until that is over,
-   * and also while Bun reads a file into {@link bytes}, say, or compresses them.
+   * which is soon (its promise may be rejected), or with a stream when it is done; and also while Bun
+   * reads a file into {@link bytes}, say, or compresses them.
    *
    * @param stream What was queued on it so far may still use the memory: it goes back when that is
    * done. The call does not wait. A later request for this stream may have the memory at once.
@@ -567,6 +570,7 @@ export class AllocatedMemory implements Disposable {
       checkStatus(allocated_memory_free_after(location, nativeStreamOf("free", stream)));
       return this.#forget();
     }
+    this.#isFreedInOrder = stream !== undefined;
     const held = stream === undefined ? null : holdStream("free", stream);
     this.#freeLater = () => {
       this.#freeLater = null;

@@ -113,7 +113,7 @@ export class PinnedMemoryManager {
         allowed,
       );
     }
-    const status = pinned_memory_alloc(location, byteSize, allowed ? 1 : 0, 1);
+    const status = pinned_memory_alloc(location, byteSize, allowed ? 1 : 0);
     checkStatus(status);
     if (status > memoryStatus.MEMORY_OK) nativeMessages().forEach(log.warn);
     return {

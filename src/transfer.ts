@@ -22,7 +22,7 @@ const {
   cuda_stream_give,
   cuda_stream_synchronize,
   cuda_stream_take,
-  pinned_memory_alloc,
+  pinned_memory_try_alloc,
 } = memoryLibrary;
 
 /** What one turn of the event loop copies at the most: some tenths of a millisecond. Less is slower. */
@@ -215,9 +215,7 @@ class Staging implements Disposable {
   static tryToTake(byteSize: number): Staging | null {
     const location = newLocation();
     const taken = Math.min(byteSize, 2 * pieceByteSize);
-    const mayWait = 0; // would block the thread
-    const status = pinned_memory_alloc(location, taken, 0, mayWait);
-    if (status < memoryStatus.MEMORY_OK) return null;
+    if (pinned_memory_try_alloc(location, taken) !== memoryStatus.MEMORY_OK) return null;
     return new Staging(location, taken > pieceByteSize ? 2 : 1);
   }
 

@@ -16,7 +16,8 @@ export const memorySymbols = {
   cuda_memory_reset: { args: [], returns: "i32" },
 
   pinned_memory_create: { args: ["f64"], returns: "i32" },
-  pinned_memory_alloc: { args: ["buffer", "f64", "i32", "i32"], returns: "i32" },
+  pinned_memory_alloc: { args: ["buffer", "f64", "i32"], returns: "i32" },
+  pinned_memory_try_alloc: { args: ["buffer", "f64"], returns: "i32" },
   pinned_memory_free: { args: ["f64"], returns: "i32" },
   pinned_memory_stats: { args: ["ptr"], returns: "i32" },
   pinned_memory_nonpinned_count: { args: [], returns: "f64" },

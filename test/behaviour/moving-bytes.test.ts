@@ -163,6 +163,23 @@ describe.each(["GPU", "CPU_PINNED", "CPU"] as const)("%s memory", (type) => {
 });
 
 describe("an asynchronous transfer", () => {
+  test("is finished where the memory is freed with its stream meanwhile", async () => {
+    createManagers();
+    using stream = new CudaStream(gpu);
+    const memory = memoryOf("GPU", 24 * mebibyte);
+    const bytes = patternBytes(24 * mebibyte);
+    const back = new Uint8Array(24 * mebibyte);
+    const transfers = [
+      memory.writeAsync(bytes, 0, { stream }),
+      memory.readAsync(back, 0, { stream }),
+    ];
+    memory.free(stream);
+    await Promise.all(transfers);
+    expectSame(back, bytes);
+    await stream.finished();
+    expect(usedByteSize()).toBe(0);
+  });
+
   test("takes any view of any buffer", async () => {
     createManagers();
     using memory = memoryOf("GPU", 64);
@@ -213,10 +230,13 @@ describe("an asynchronous transfer", () => {
       using stream = new CudaStream(gpu);
       for (const options of [undefined, { stream }]) {
         const bytes = patternBytes(9 * mebibyte, byteSize + 2);
+        const { failedAllocationCount } = PinnedMemoryManager.stats();
         await memory.writeAsync(bytes, 0, options);
         const back = new Uint8Array(9 * mebibyte);
         await memory.readAsync(back, 0, options);
         expectSame(back, bytes);
+        // What a transfer can do without is no failed request.
+        expect(PinnedMemoryManager.stats().failedAllocationCount).toBe(failedAllocationCount);
       }
       blocker.free();
       memory.free();

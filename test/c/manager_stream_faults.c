@@ -126,7 +126,7 @@ static void use_host_memory(void)
 {
     struct memory_location host[2];
     for (int i = 0; i < 2; i++) { // what the pinned pool has left, and memory of the heap
-        int32_t status = pinned_memory_alloc(&host[i], POOL_BYTE_SIZE, 1, 1);
+        int32_t status = pinned_memory_alloc(&host[i], POOL_BYTE_SIZE, 1);
         if (!is_done(status, "pinned_memory_alloc")) host[i].address = 0;
     }
     for (int i = 0; i < 2; i++) {
@@ -170,7 +170,7 @@ static void create(void)
         (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
     CHECK(pinned_memory_create(2.0 * POOL_BYTE_SIZE) == MEMORY_OK, "%s", memory_message());
-    CHECK(pinned_memory_alloc(&source, POOL_BYTE_SIZE, 0, 1) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_alloc(&source, POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
 }
 
 static bool create_streams(void)

@@ -259,8 +259,8 @@ static void host_memory_comes_back_too(void)
 {
     create();
     struct memory_location pinned, nonpinned;
-    CHECK(pinned_memory_alloc(&pinned, POOL_BYTE_SIZE, 1, 1) == MEMORY_OK, "%s", memory_message());
-    CHECK(pinned_memory_alloc(&nonpinned, 100, 1, 1) >= MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_alloc(&pinned, POOL_BYTE_SIZE, 1) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_alloc(&nonpinned, 100, 1) >= MEMORY_OK, "%s", memory_message());
     CHECK(nonpinned.memory_type == MEMORY_CPU, "the pinned pool is full");
     hold_stream(&streams[0], &holds[0]);
     give_after(0, &pinned);
@@ -282,7 +282,7 @@ static void memory_of_an_earlier_life_is_gone_already(void)
     create();
     struct memory_location memory = take_now(1000);
     struct memory_location host;
-    CHECK(pinned_memory_alloc(&host, 1000, 0, 1) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_alloc(&host, 1000, 0) == MEMORY_OK, "%s", memory_message());
     destroy();
     create();
     struct memory_location later = take_now(1000);
@@ -369,7 +369,7 @@ static void host_memory_is_not_handed_on(void)
 {
     create();
     struct memory_location pinned, other;
-    CHECK(pinned_memory_alloc(&pinned, POOL_BYTE_SIZE, 0, 1) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_alloc(&pinned, POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
     hold_stream(&streams[0], &holds[0]);
     give_after(0, &pinned);
     CHECK(allocated_memory_alloc_with(&other, POOL_BYTE_SIZE, MEMORY_CPU_PINNED, 0, &streams[0],
@@ -564,9 +564,9 @@ static void a_request_that_may_not_wait_falls_back(void)
     uint64_t wait_count = call_count("cudaEventSynchronize");
     expect_nothing_to_be_had();
     struct memory_location pinned;
-    CHECK(pinned_memory_alloc(&pinned, POOL_BYTE_SIZE, 0, 0) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_try_alloc(&pinned, POOL_BYTE_SIZE) == MEMORY_OK, "no room");
     give_after(0, &pinned);
-    CHECK(pinned_memory_alloc(&pinned, 1, 0, 0) == MEMORY_INTERNAL, "the pinned pool is in use");
+    CHECK(pinned_memory_try_alloc(&pinned, 1) == MEMORY_UNAVAILABLE, "the pinned pool is in use");
     CHECK(call_count("cudaEventSynchronize") == wait_count, "the host did not wait");
     release(0);
     destroy();
@@ -609,7 +609,7 @@ static void a_reset_waits_for_what_is_under_way(void)
 {
     create();
     struct memory_location host, blocks[BLOCK_COUNT];
-    CHECK(pinned_memory_alloc(&host, BLOCK_BYTE_SIZE, 0, 1) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_alloc(&host, BLOCK_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
     take_all(blocks);
     for (int i = 0; i < STREAM_COUNT; i++) {
         hold_stream(&streams[i], &holds[i]);

@@ -211,7 +211,7 @@ static void use_managers(int number)
             CHECK(status == MEMORY_OK, "cuda_memory_free: %d, %s", status, memory_message());
         }
         struct memory_location location;
-        int32_t status = pinned_memory_alloc(&location, byte_size, (int32_t)(step % 2), 1);
+        int32_t status = pinned_memory_alloc(&location, byte_size, (int32_t)(step % 2));
         CHECK(status >= MEMORY_OK || (step % 2 == 0 && status == MEMORY_INTERNAL),
               "pinned_memory_alloc: %d, %s", status, memory_message());
         if (status < MEMORY_OK) continue;
