@@ -1,6 +1,7 @@
 #include "deferred_free.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "cuda_event.h"
@@ -32,7 +33,8 @@ struct deferred_queue {
     struct deferred_block **end;
 };
 
-_Atomic uint64_t deferred_free_count;
+// How many blocks wait or are lent. Read without the lock only where it may be too late or too early.
+static _Atomic uint64_t block_count;
 
 // Guards the queues. Is taken after the lifecycle lock, and before those of the pools.
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -96,7 +98,7 @@ static struct deferred_block *remove_at(struct deferred_queue *queue, struct def
     *link = block->next;
     if (queue->end == &block->next) queue->end = link;
     cuda_event_recycle(block->event);
-    atomic_fetch_sub_explicit(&deferred_free_count, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&block_count, 1, memory_order_relaxed);
     return block;
 }
 
@@ -130,7 +132,7 @@ static void reclaim_all_passed(void)
 
 void deferred_free_reclaim(void)
 {
-    if (deferred_free_count == 0) return;
+    if (block_count == 0) return;
     lifecycle_lock_shared();
     pthread_mutex_lock(&lock);
     reclaim_all_passed();
@@ -176,7 +178,7 @@ static int32_t enqueue(struct deferred_queue *queue, struct deferred_block *bloc
     if (status != MEMORY_OK) return status;
     *queue->end = block;
     queue->end = &block->next;
-    atomic_fetch_add_explicit(&deferred_free_count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&block_count, 1, memory_order_relaxed);
     return MEMORY_OK;
 }
 
@@ -396,4 +398,14 @@ enum pool_status deferred_free_alloc(struct pool *pool, uint64_t byte_size,
     lifecycle_unlock();
     // The refusal is counted, with the statistics of the moment.
     return status == POOL_OK ? POOL_OK : pool_alloc(pool, byte_size, block, full);
+}
+
+enum pool_status deferred_free_alloc_refused(struct pool *pool, uint64_t byte_size,
+                                             struct pool_block *block, struct pool_stats *full)
+{
+    if (atomic_load_explicit(&block_count, memory_order_relaxed) == 0) {
+        return pool_alloc(pool, byte_size, block, full); // now it counts
+    }
+    const struct deferred_request request = {.stream = NULL, .may_wait = true};
+    return deferred_free_alloc(pool, byte_size, &request, block, full);
 }

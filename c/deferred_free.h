@@ -23,15 +23,11 @@
 #ifndef DEFERRED_FREE_H
 #define DEFERRED_FREE_H
 
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
 #include "bun_cuda_memory.h"
 #include "pool.h"
-
-// How many blocks wait or are lent.
-extern _Atomic uint64_t deferred_free_count;
 
 // Frees a pool's block, or non-pinned memory where the pool is null, after what the stream has been
 // given so far. MEMORY_INVALID_ARG where no block lives there. Where it fails nothing has happened:
@@ -50,19 +46,23 @@ enum pool_status deferred_free_alloc(struct pool *pool, uint64_t byte_size,
                                      const struct deferred_request *request,
                                      struct pool_block *block, struct pool_stats *full);
 
+// For a request that may wait and has no stream, after the pool has refused it.
+__attribute__((cold)) enum pool_status deferred_free_alloc_refused(struct pool *pool,
+                                                                   uint64_t byte_size,
+                                                                   struct pool_block *block,
+                                                                   struct pool_stats *full);
+
 static inline enum pool_status deferred_free_pool_alloc(struct pool *pool, uint64_t byte_size,
                                                         struct pool_block *block,
                                                         struct pool_stats *full)
 {
-    bool has_waiting =
-        atomic_load_explicit(&deferred_free_count, memory_order_relaxed) != 0;
-    enum pool_status status = pool_alloc(pool, byte_size, block, has_waiting ? NULL : full);
-    if (__builtin_expect(status == POOL_OK || !has_waiting, 1)) return status;
-    const struct deferred_request request = {.stream = NULL, .may_wait = true};
-    return deferred_free_alloc(pool, byte_size, &request, block, full);
+    enum pool_status status = pool_alloc(pool, byte_size, block, NULL);
+    if (__builtin_expect(status == POOL_OK, 1)) return status;
+    return deferred_free_alloc_refused(pool, byte_size, block, full);
 }
 
-enum pool_status deferred_free_lent(struct pool *pool, uint64_t address, uint64_t generation);
+__attribute__((cold)) enum pool_status deferred_free_lent(struct pool *pool, uint64_t address,
+                                                          uint64_t generation);
 
 // pool_free(), where blocks of the pool may be lent.
 static inline enum pool_status deferred_free_pool_free(struct pool *pool, uint64_t address,
