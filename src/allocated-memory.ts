@@ -21,12 +21,14 @@ import { MemoryError } from "./memory-error.ts";
 import { type MemoryType, memoryTypes, numberOfMemoryType } from "./memory-type.ts";
 import {
   checkStatus,
+  freeLocation,
   memoryLibrary,
   nativeError,
   nativeMessage,
   nativeMessages,
   newLocation,
 } from "./native/memory-library.ts";
+import type { MemoryStream } from "./native/memory-stream.ts";
 import { memoryLocation as at, memoryStatus, memoryTypeNumber } from "./native/memory-symbols.ts";
 import {
   type Transfer,
@@ -87,21 +89,11 @@ const noBytes = new Uint8Array(0);
 /** A `struct memory_location`, into which the native library puts an allocation. */
 const location = newLocation();
 
-/** Returns a `memory_status`. */
-function freeAt(location: Float64Array): number {
-  return allocated_memory_free(
-    location[at.address]!,
-    location[at.memory_type]!,
-    location[at.device_id]!,
-    location[at.generation]!,
-  );
-}
-
 /** Frees a memory that was dropped without having been freed. */
 function freeDropped(location: Float64Array): void {
   const memoryType = location[at.memory_type]!;
   const memoryTypeId = location[at.device_id]!;
-  const status = freeAt(location);
+  const status = freeLocation(location);
   if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
   log.warn(
     `an AllocatedMemory of ${location[at.byte_size]} bytes (${memoryTypes[memoryType]} ` +
@@ -120,30 +112,23 @@ const leakGuard = new LeakGuard<AllocatedMemory, Float64Array>(
   freeDropped,
 );
 
-/** Allocates into {@link location} as the options say. */
-function allocateWith(
-  byteSize: number,
-  wanted: number,
-  memoryTypeId: number,
-  options: AllocatedMemoryOptions,
-): number {
+/** The options as the native library takes them. */
+interface Request {
+  stream: MemoryStream | null;
+  mayWait: 0 | 1;
+}
+
+function requestOf(options: AllocatedMemoryOptions): Request {
   const operation = "new AllocatedMemory";
   checkOptions(operation, options);
   const { stream, whenFull = "wait" } = options;
   if (whenFull !== "wait" && whenFull !== "fallBack") {
     throw invalidArgument(operation, "whenFull", '"wait" or "fallBack"', whenFull);
   }
-  const nativeStream = stream === undefined ? null : nativeStreamOf(operation, stream);
-  const mayWait = whenFull === "wait" ? 1 : 0;
-  if (byteSize === 0) return memoryStatus.MEMORY_OK;
-  return allocated_memory_alloc_with(
-    location,
-    byteSize,
-    wanted,
-    memoryTypeId,
-    nativeStream,
-    mayWait,
-  );
+  return {
+    stream: stream === undefined ? null : nativeStreamOf(operation, stream),
+    mayWait: whenFull === "wait" ? 1 : 0,
+  };
 }
 
 function checkArguments(byteSize: unknown, memoryType: unknown, memoryTypeId: unknown): void {
@@ -251,17 +236,23 @@ export class AllocatedMemory implements Disposable {
     if (!isWholeNumber(byteSize) || wanted < 0 || !isWholeNumber(memoryTypeId)) {
       checkArguments(byteSize, memoryType, memoryTypeId);
     }
-    const status =
-      options === undefined
-        ? byteSize === 0
-          ? memoryStatus.MEMORY_OK
-          : allocated_memory_alloc(location, byteSize, wanted, memoryTypeId)
-        : allocateWith(byteSize, wanted, memoryTypeId, options);
+    const request = options === undefined ? null : requestOf(options);
     if (byteSize === 0) {
       this.#memoryType = wanted;
       if (memoryType === "GPU") this.#memoryTypeId = memoryTypeId;
       return;
     }
+    const status =
+      request === null
+        ? allocated_memory_alloc(location, byteSize, wanted, memoryTypeId)
+        : allocated_memory_alloc_with(
+            location,
+            byteSize,
+            wanted,
+            memoryTypeId,
+            request.stream,
+            request.mayWait,
+          );
     if (status < memoryStatus.MEMORY_OK) {
       log.error(nativeMessage());
       return;
@@ -574,7 +565,8 @@ export class AllocatedMemory implements Disposable {
     const held = stream === undefined ? null : holdStream("free", stream);
     this.#freeLater = () => {
       this.#freeLater = null;
-      const status = held === null ? freeAt(location) : allocated_memory_free_after(location, held);
+      const status =
+        held === null ? freeLocation(location) : allocated_memory_free_after(location, held);
       if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
       if (stream !== undefined) releaseStream(stream);
     };

@@ -6,7 +6,7 @@ import { MemoryError } from "./memory-error.ts";
 import { checkStatus, memoryLibrary, nativeMessage } from "./native/memory-library.ts";
 import { type MemoryStream, newMemoryStream, StreamPoint } from "./native/memory-stream.ts";
 import { memoryStatus, memoryStream as at } from "./native/memory-symbols.ts";
-import { waitUntil } from "./wait.ts";
+import { waitForStream, waitUntil } from "./wait.ts";
 
 const { cuda_stream_create, cuda_stream_destroy, cuda_stream_query, cuda_stream_synchronize } =
   memoryLibrary;
@@ -31,8 +31,7 @@ async function keepUntilDone(
 ): Promise<void> {
   lastOperations.add(operations);
   try {
-    using point = new StreamPoint(stream);
-    await waitUntil(() => point.hasPassed());
+    await waitForStream(stream);
   } catch (error) {
     log.error(`on a CudaStream that was disposed of: ${(error as Error).message}`);
   } finally {

@@ -1,20 +1,19 @@
 import { MemoryError } from "./memory-error.ts";
-import { checkStatus, memoryLibrary, newLocation } from "./native/memory-library.ts";
+import { checkStatus, freeLocation, memoryLibrary, newLocation } from "./native/memory-library.ts";
 import { type MemoryStream, newMemoryStream, StreamPoint } from "./native/memory-stream.ts";
-import { memoryLocation as at, memoryStatus } from "./native/memory-symbols.ts";
-import { waitUntil, yieldToEventLoop } from "./wait.ts";
+import { memoryStatus } from "./native/memory-symbols.ts";
+import { waitForStream, waitUntil, yieldToEventLoop } from "./wait.ts";
 
 // Bytes on their way between JS memory and a memory of any type, without blocking the event loop.
 //
 // What a GPU takes part in is staged: it passes, piece by piece, through two slots of pinned memory,
 // so that one is filled (or emptied) while the GPU works on the other. Where the pinned pool has no
 // room, CUDA stages by itself, which is slower. Either way the thread copies one piece of a transfer
-// in each turn of the event loop. Only this thread ever touches JS memory, and looks each time whether it is
-// still there.
+// in each turn of the event loop. Only this thread ever touches JS memory, and looks each time
+// whether it is still there.
 
 const {
   allocated_memory_copy,
-  allocated_memory_free,
   allocated_memory_read,
   allocated_memory_read_on,
   allocated_memory_write,
@@ -65,11 +64,15 @@ function* piecesOf(transfer: Transfer): Generator<Piece> {
   }
 }
 
-/** The JS side of a piece. */
-function bytesOf({ bytes, description, isFreed }: Transfer, piece: Piece): Uint8Array {
-  if (isFreed()) {
-    throw new MemoryError("UNAVAILABLE", `${description}: the memory was freed meanwhile`);
-  }
+function requireMemory({ description, isFreed }: Transfer): void {
+  if (!isFreed()) return;
+  throw new MemoryError("UNAVAILABLE", `${description}: the memory was freed meanwhile`);
+}
+
+/** The JS side of a piece, which is to be moved now. */
+function bytesOf(transfer: Transfer, piece: Piece): Uint8Array {
+  requireMemory(transfer);
+  const { bytes, description } = transfer;
   const end = piece.offset + piece.byteSize;
   if (bytes.byteLength < end) {
     throw new MemoryError(
@@ -80,15 +83,9 @@ function bytesOf({ bytes, description, isFreed }: Transfer, piece: Piece): Uint8
   return bytes.subarray(piece.offset, end);
 }
 
-/** Resolves when the stream has done what it was given so far. */
-async function reached(stream: MemoryStream): Promise<void> {
-  using point = new StreamPoint(stream);
-  await waitUntil(() => point.hasPassed());
-}
-
 /** Of host memory, after what the stream was given before. */
 export async function transferOnHost(transfer: Transfer, stream?: MemoryStream): Promise<void> {
-  if (stream !== undefined) await reached(stream);
+  if (stream !== undefined) await waitForStream(stream);
   const copy = transfer.direction === "write" ? allocated_memory_write : allocated_memory_read;
   const pieces = [...piecesOf(transfer)];
   if (transfer.isBackward) pieces.reverse();
@@ -117,7 +114,7 @@ export async function transferOnStream(transfer: Transfer, stream: MemoryStream)
 /** Waits for what the stream was given. What it fails with is added to the error at hand. */
 async function allOver(stream: MemoryStream, error: unknown): Promise<void> {
   try {
-    await reached(stream);
+    await waitForStream(stream);
   } catch (another) {
     if (error instanceof Error && another instanceof Error) {
       error.message += `; ${another.message}`;
@@ -229,13 +226,7 @@ class Staging implements Disposable {
 
   [Symbol.dispose](): void {
     for (const slot of this.#slots) slot[Symbol.dispose]();
-    const { location } = this;
-    allocated_memory_free(
-      location[at.address]!,
-      location[at.memory_type]!,
-      location[at.device_id]!,
-      location[at.generation]!,
-    );
+    freeLocation(this.location);
   }
 }
 
@@ -271,7 +262,7 @@ async function readStaged(
   staging: Staging,
 ): Promise<void> {
   const queue = (piece: Piece) => {
-    if (transfer.isFreed()) bytesOf(transfer, piece); // says so
+    requireMemory(transfer);
     const slot = staging.slotOf(piece);
     checkStatus(
       allocated_memory_copy(
@@ -308,11 +299,11 @@ async function transferUnstaged(transfer: Transfer, stream: MemoryStream): Promi
     transfer.direction === "write" ? allocated_memory_write_on : allocated_memory_read_on;
   for (const piece of piecesOf(transfer)) {
     // CUDA would block the thread until the stream has come here.
-    await reached(stream);
+    await waitForStream(stream);
     if (piece.offset > 0) await yieldToEventLoop();
     const bytes = bytesOf(transfer, piece);
     const { location, byteOffset } = transfer;
     checkStatus(copy(location, byteOffset + piece.offset, bytes, piece.byteSize, stream));
   }
-  await reached(stream);
+  await waitForStream(stream);
 }

@@ -1,3 +1,5 @@
+import { type MemoryStream, StreamPoint } from "./native/memory-stream.ts";
+
 /** A copy of some kilobytes is over by then; nothing else on the thread notices so short a wait. */
 const spinNanoseconds = 10_000;
 
@@ -38,4 +40,14 @@ export async function waitUntil(isDone: () => boolean): Promise<void> {
     await Bun.sleep(Math.min(Math.max(1, milliseconds / 8), longestDelayMilliseconds));
     if (isDone()) return;
   }
+}
+
+/**
+ * Waits as {@link waitUntil} until a stream has done what it was given so far.
+ *
+ * @throws {MemoryError} `INTERNAL` where that failed, or CUDA cannot tell.
+ */
+export async function waitForStream(stream: MemoryStream): Promise<void> {
+  using point = new StreamPoint(stream);
+  await waitUntil(() => point.hasPassed());
 }

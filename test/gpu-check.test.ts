@@ -183,6 +183,7 @@ describe("what others print is understood:", () => {
         test("a < b > c & 'd'", () => {});
         describe("group", () => {
           test("fails", () => expect(1).toBe(2));
+          // So that the report has one that was skipped.
           test.skip("is skipped", () => {});
         });
       `;

@@ -65,6 +65,16 @@ export function newLocation(): Float64Array {
   return newStruct(memoryLocation);
 }
 
+/** Gives back what a `struct memory_location` says. Returns a `memory_status`. */
+export function freeLocation(location: Float64Array): number {
+  return memoryLibrary.allocated_memory_free(
+    location[memoryLocation.address]!,
+    location[memoryLocation.memory_type]!,
+    location[memoryLocation.device_id]!,
+    location[memoryLocation.generation]!,
+  );
+}
+
 const codes = Object.fromEntries(
   Object.entries(memoryStatus).map(([name, status]) => [status, name.replace("MEMORY_", "")]),
 );
