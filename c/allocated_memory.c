@@ -229,28 +229,16 @@ int32_t allocated_memory_check(const struct memory_location *location)
 }
 
 int32_t allocated_memory_write(const struct memory_location *target, double target_offset,
-                               const void *source, double byte_size)
-{
-    return allocated_memory_write_on(target, target_offset, source, byte_size, NULL);
-}
-
-int32_t allocated_memory_write_on(const struct memory_location *target, double target_offset,
-                                  const void *source, double byte_size,
-                                  const struct memory_stream *stream)
+                               const void *source, double byte_size,
+                               const struct memory_stream *stream)
 {
     struct side ordinary = {NULL, (void *)(uintptr_t)source};
     return copy(side_of(target, target_offset), ordinary, byte_size, stream);
 }
 
 int32_t allocated_memory_read(const struct memory_location *source, double source_offset,
-                              void *target, double byte_size)
-{
-    return allocated_memory_read_on(source, source_offset, target, byte_size, NULL);
-}
-
-int32_t allocated_memory_read_on(const struct memory_location *source, double source_offset,
-                                 void *target, double byte_size,
-                                 const struct memory_stream *stream)
+                              void *target, double byte_size,
+                              const struct memory_stream *stream)
 {
     struct side ordinary = {NULL, target};
     return copy(ordinary, side_of(source, source_offset), byte_size, stream);

@@ -130,32 +130,26 @@ MEMORY_EXPORT int32_t allocated_memory_free_after(const struct memory_location *
                                                   const struct memory_stream *stream);
 // MEMORY_UNAVAILABLE where the memory went when its manager was reset.
 MEMORY_EXPORT int32_t allocated_memory_check(const struct memory_location *location);
-// The bytes are in place when these return. The caller has checked that the ranges lie inside the
-// allocations, and that those of a copy do not overlap.
+// Without a stream (null) the bytes of these three are in place when they return. With one, a copy
+// that a GPU takes part in is only queued on it; then the return is 1. One between host memories is
+// made at once in any case. Ordinary memory CUDA has read, or written to, before it returns, which may
+// be only when the stream has done all that it was given before. The caller has checked that the
+// ranges lie inside the allocations, and that those of a copy do not overlap.
 MEMORY_EXPORT int32_t allocated_memory_write(const struct memory_location *target,
                                              double target_offset, const void *source,
-                                             double byte_size);
+                                             double byte_size,
+                                             const struct memory_stream *stream);
 MEMORY_EXPORT int32_t allocated_memory_read(const struct memory_location *source,
                                             double source_offset, void *target,
-                                            double byte_size);
-MEMORY_EXPORT int32_t allocated_memory_fill(const struct memory_location *target, int32_t byte);
-// With a stream, a copy that a GPU takes part in is only queued on it; then the return is 1. One
-// between host memories is made at once in any case.
+                                            double byte_size,
+                                            const struct memory_stream *stream);
 MEMORY_EXPORT int32_t allocated_memory_copy(const struct memory_location *target,
                                             double target_offset,
                                             const struct memory_location *source,
                                             double source_offset, double byte_size,
                                             const struct memory_stream *stream);
-// Bytes of ordinary memory, queued as they are. CUDA has taken them, or put them there, before it
-// returns, which may be only when the stream has done all that it was given before.
-MEMORY_EXPORT int32_t allocated_memory_write_on(const struct memory_location *target,
-                                                double target_offset, const void *source,
-                                                double byte_size,
-                                                const struct memory_stream *stream);
-MEMORY_EXPORT int32_t allocated_memory_read_on(const struct memory_location *source,
-                                               double source_offset, void *target,
-                                               double byte_size,
-                                               const struct memory_stream *stream);
+// Every byte is set when it returns.
+MEMORY_EXPORT int32_t allocated_memory_fill(const struct memory_location *target, int32_t byte);
 
 // ---- Streams
 

@@ -318,7 +318,7 @@ export class AllocatedMemory implements Disposable {
     const location = locationOf(this)!;
     checkRange("write", location, byteOffset, bytes.byteLength);
     if (bytes.byteLength === 0) return;
-    checkStatus(allocated_memory_write(location, byteOffset, bytes, bytes.byteLength));
+    checkStatus(allocated_memory_write(location, byteOffset, bytes, bytes.byteLength, null));
   }
 
   /**
@@ -332,7 +332,7 @@ export class AllocatedMemory implements Disposable {
     const location = locationOf(this)!;
     checkRange("read", location, byteOffset, bytes.byteLength);
     if (bytes.byteLength === 0) return;
-    checkStatus(allocated_memory_read(location, byteOffset, bytes, bytes.byteLength));
+    checkStatus(allocated_memory_read(location, byteOffset, bytes, bytes.byteLength, null));
   }
 
   /**

@@ -15,9 +15,7 @@ import { waitForStream, waitUntil, yieldToEventLoop } from "./wait.ts";
 const {
   allocated_memory_copy,
   allocated_memory_read,
-  allocated_memory_read_on,
   allocated_memory_write,
-  allocated_memory_write_on,
   cuda_stream_give,
   cuda_stream_synchronize,
   cuda_stream_take,
@@ -93,7 +91,7 @@ export async function transferOnHost(transfer: Transfer, stream?: MemoryStream):
     if (piece !== pieces[0]) await yieldToEventLoop();
     const bytes = bytesOf(transfer, piece);
     const { location, byteOffset } = transfer;
-    checkStatus(copy(location, byteOffset + piece.offset, bytes, piece.byteSize));
+    checkStatus(copy(location, byteOffset + piece.offset, bytes, piece.byteSize, null));
   }
 }
 
@@ -240,7 +238,9 @@ async function writeStaged(
     const slot = staging.slotOf(piece);
     if (slot.isUsed) await slot.free(); // the first piece is queued before the caller goes on
     const bytes = bytesOf(transfer, piece);
-    checkStatus(allocated_memory_write(staging.location, slot.byteOffset, bytes, piece.byteSize));
+    checkStatus(
+      allocated_memory_write(staging.location, slot.byteOffset, bytes, piece.byteSize, null),
+    );
     checkStatus(
       allocated_memory_copy(
         transfer.location,
@@ -280,7 +280,9 @@ async function readStaged(
     const slot = staging.slotOf(piece);
     await slot.free();
     const bytes = bytesOf(transfer, piece);
-    checkStatus(allocated_memory_read(staging.location, slot.byteOffset, bytes, piece.byteSize));
+    checkStatus(
+      allocated_memory_read(staging.location, slot.byteOffset, bytes, piece.byteSize, null),
+    );
   };
   let previous: Piece | null = null;
   for (const piece of piecesOf(transfer)) {
@@ -295,8 +297,7 @@ async function readStaged(
 }
 
 async function transferUnstaged(transfer: Transfer, stream: MemoryStream): Promise<void> {
-  const copy =
-    transfer.direction === "write" ? allocated_memory_write_on : allocated_memory_read_on;
+  const copy = transfer.direction === "write" ? allocated_memory_write : allocated_memory_read;
   for (const piece of piecesOf(transfer)) {
     // CUDA would block the thread until the stream has come here.
     await waitForStream(stream);

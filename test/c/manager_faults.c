@@ -42,7 +42,7 @@ static void take(double byte_size, double memory_type, struct random *random)
         return;
     }
     memory->content = (unsigned char)random_below(random, 256);
-    status = allocated_memory_write(&memory->location, 0, &memory->content, 1);
+    status = allocated_memory_write(&memory->location, 0, &memory->content, 1, NULL);
     CHECK(status == MEMORY_OK, "allocated_memory_write: %d, %s", status, memory_message());
     memory_count++;
 }
@@ -51,7 +51,7 @@ static void give(int index)
 {
     const struct memory *memory = &memories[index];
     unsigned char content;
-    int32_t status = allocated_memory_read(&memory->location, 0, &content, 1);
+    int32_t status = allocated_memory_read(&memory->location, 0, &content, 1, NULL);
     CHECK(status == MEMORY_OK, "allocated_memory_read: %d, %s", status, memory_message());
     CHECK(content == memory->content, "%d was written, %d is read", memory->content, content);
     status = allocated_memory_free(memory->location.address, memory->location.memory_type,

@@ -121,10 +121,10 @@ static void write_and_read_on(struct user *user, int stream, const struct memory
     memset(slot->target, (unsigned char)~content, byte_size);
     const struct memory_stream *on = &user->streams[stream];
     bool is_queued =
-        is_done(allocated_memory_write_on(memory, 0, slot->source, (double)byte_size, on),
-                "allocated_memory_write_on") &&
-        is_done(allocated_memory_read_on(memory, 0, slot->target, (double)byte_size, on),
-                "allocated_memory_read_on");
+        is_done(allocated_memory_write(memory, 0, slot->source, (double)byte_size, on),
+                "allocated_memory_write") &&
+        is_done(allocated_memory_read(memory, 0, slot->target, (double)byte_size, on),
+                "allocated_memory_read");
     slot->stream = stream;
     slot->content = content;
     if (is_queued) slot->byte_size = byte_size;
@@ -135,7 +135,7 @@ static void write_and_read_now(const struct memory_location *memory, unsigned ch
 {
     unsigned char bytes[BYTE_SIZE_MAX];
     if (!is_done(allocated_memory_fill(memory, content), "allocated_memory_fill")) return;
-    if (!is_done(allocated_memory_read(memory, 0, bytes, memory->byte_size),
+    if (!is_done(allocated_memory_read(memory, 0, bytes, memory->byte_size, NULL),
                  "allocated_memory_read")) {
         return;
     }

@@ -64,7 +64,7 @@ static void fill(struct memory *memory, unsigned char content)
     unsigned char bytes[BYTE_SIZE_MAX];
     memset(bytes, content, memory->byte_size);
     int32_t status =
-        allocated_memory_write(&memory->location, 0, bytes, (double)memory->byte_size);
+        allocated_memory_write(&memory->location, 0, bytes, (double)memory->byte_size, NULL);
     if (is_done(status, "allocated_memory_write")) memory->content = content;
 }
 
@@ -72,7 +72,7 @@ static void expect_content(const struct memory *memory)
 {
     unsigned char bytes[BYTE_SIZE_MAX];
     int32_t status =
-        allocated_memory_read(&memory->location, 0, bytes, (double)memory->byte_size);
+        allocated_memory_read(&memory->location, 0, bytes, (double)memory->byte_size, NULL);
     if (!is_done(status, "allocated_memory_read")) return;
     for (size_t i = 0; i < memory->byte_size; i++) {
         CHECK(bytes[i] == memory->content, "byte %zu of %zu is %d, was written as %d: type %.0f", i,
