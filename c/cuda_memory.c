@@ -26,14 +26,13 @@ static struct device_pool {
     // Guarded by the lifecycle lock. Outlives the open pool only where CUDA refused to take it
     // back; the next create or reset tries again.
     void *reservation;
-} device_pools[DEVICE_COUNT_MAX];
+} device_pools[DEVICE_COUNT_MAX + 1]; // the last is never open: it is that of all further devices
 
 static atomic_bool is_created;
 
 struct pool *cuda_memory_pool(double device_id)
 {
-    static struct pool never_open;
-    return device_id < DEVICE_COUNT_MAX ? &device_pools[(int)device_id].pool : &never_open;
+    return &device_pools[(int)(device_id < DEVICE_COUNT_MAX ? device_id : DEVICE_COUNT_MAX)].pool;
 }
 
 // ---- Creating and resetting, under the exclusive lifecycle lock
@@ -223,25 +222,36 @@ int32_t cuda_memory_alloc_status(void)
     return last_alloc_status;
 }
 
-double cuda_memory_alloc(double byte_size, double device_id)
+// For what the pool cannot serve as it is.
+static __attribute__((cold, noinline)) double alloc_otherwise(double byte_size, double device_id)
 {
     struct pool_block block;
     struct refusal refusal;
-    refusal.status =
-        deferred_free_pool_alloc(cuda_memory_pool(device_id), whole_number(byte_size), &block,
-                                 &refusal.full);
-    if (__builtin_expect(refusal.status == POOL_OK, 1)) return from_whole_number(block.address);
+    refusal.status = deferred_free_pool_alloc(cuda_memory_pool(device_id),
+                                              whole_number(byte_size), &block, &refusal.full);
+    if (refusal.status == POOL_OK) return from_whole_number(block.address);
     const struct fallback nothing = {
         .byte_size = byte_size, .device_id = device_id, .cuda = &refusal};
     last_alloc_status = fallback_report_failure(&nothing);
     return 0;
 }
 
-int32_t cuda_memory_free(double address, double device_id)
+double cuda_memory_alloc(double byte_size, double device_id)
+{
+    struct pool_block block;
+    enum pool_status status =
+        pool_alloc(cuda_memory_pool(device_id), whole_number(byte_size), &block, NULL);
+    if (__builtin_expect(status != POOL_OK, 0)) return alloc_otherwise(byte_size, device_id);
+    return from_whole_number(block.address);
+}
+
+// For what is not the caller's to free, or lent.
+static __attribute__((cold, noinline)) int32_t free_otherwise(double address, double device_id,
+                                                              enum pool_status status)
 {
     struct pool *pool = cuda_memory_pool(device_id);
-    enum pool_status status = deferred_free_pool_free(pool, whole_number(address), 0);
-    if (__builtin_expect(status == POOL_OK, 1)) return MEMORY_OK;
+    if (status == POOL_LENT) status = deferred_free_lent(pool, whole_number(address), 0);
+    if (status == POOL_OK) return MEMORY_OK;
     if (status == POOL_CLOSED) {
         return message_set(MEMORY_UNAVAILABLE, "failed to free 0x%llx on GPU %.0f: %s",
                            (unsigned long long)address, device_id, cuda_memory_why_closed());
@@ -253,6 +263,13 @@ int32_t cuda_memory_free(double address, double device_id)
                        pool_contains(pool, whole_number(address))
                            ? "it was freed already, or lies inside a block"
                            : "it lies outside the pool");
+}
+
+int32_t cuda_memory_free(double address, double device_id)
+{
+    enum pool_status status = pool_free(cuda_memory_pool(device_id), whole_number(address), 0);
+    if (__builtin_expect(status != POOL_OK, 0)) return free_otherwise(address, device_id, status);
+    return MEMORY_OK;
 }
 
 int32_t cuda_memory_stats(double device_id, struct memory_pool_stats *stats)

@@ -9,6 +9,9 @@
 // is rare, which costs a fifth of a pair.
 #define HOT static inline __attribute__((always_inline))
 
+// The opposite: what would make the path of most calls longer without being part of it.
+#define ASIDE static __attribute__((noinline))
+
 enum {
     BUCKET_COUNT_AT_OPEN = 1024,
     // Beyond this many blocks of a bin, looking for a better fit gains less than it costs.
@@ -17,7 +20,8 @@ enum {
     LARGE_SHARE_MAX = 48,
 };
 
-#define NODE_COUNT_MAX (UINT32_MAX - 2047) // whole steps of the table, so that no number wraps
+// Whole steps of the table, so that no number wraps.
+#define NODE_COUNT_MAX (UINT32_MAX / NODE_WORD_COUNT - 2047)
 #define GRANULE_COUNT_MAX ((uint64_t)1 << 44)
 
 static uint64_t free_extent(uint64_t granule_count)
@@ -33,19 +37,22 @@ static uint64_t live_extent(uint64_t granule_count)
 // ---- Spare nodes
 
 // SENTINEL where the system refuses memory.
-static uint32_t take_node(struct pool *pool)
+HOT uint32_t take_node(struct pool *pool)
 {
     uint32_t number = pool->spare_node;
     if (number != SENTINEL) {
         pool->spare_node = node_at(pool, number)->spare_next;
         return number;
     }
-    size_t needed_byte_size = ((size_t)pool->node_count + 1) * sizeof(struct node);
-    if (!metadata_array_ensure(&pool->nodes, needed_byte_size)) return SENTINEL;
-    return pool->node_count++;
+    number = pool->unused_node;
+    if (!metadata_array_ensure(&pool->nodes, ((size_t)number + NODE_WORD_COUNT) * 8)) {
+        return SENTINEL;
+    }
+    pool->unused_node = number + NODE_WORD_COUNT;
+    return number;
 }
 
-static void give_node_back(struct pool *pool, uint32_t number)
+HOT void give_node_back(struct pool *pool, uint32_t number)
 {
     node_at(pool, number)->spare_next = pool->spare_node;
     pool->spare_node = number;
@@ -53,62 +60,64 @@ static void give_node_back(struct pool *pool, uint32_t number)
 
 // ---- Bins of free blocks
 
-// Which of its neighbours in a list a block has is as good as random, and a branch on it would be
-// mispredicted half of the time. So nothing here branches: the links of a neighbour that is not
-// there are written to the sentinel, where nobody reads them.
-static void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t number)
+// As a bin's bound has it.
+static uint32_t bound_of(uint64_t granule_count)
 {
-    struct node *node = node_at(pool, number);
-    uint64_t granule_count = granule_count_of(node);
-    uint32_t bin = bin_of(granule_count);
-    uint32_t excess = excess_of(granule_count);
-    struct pool_bin *list = &bins->bins[bin];
-    node->bin_previous = SENTINEL;
-    node->bin_next = list->first;
-    node_at(pool, list->first)->bin_previous = number;
-    list->first = number;
-    list->excess_max = list->excess_max > excess ? list->excess_max : excess;
-    bins->bin_bitmaps[bin / POOL_BINS_PER_LEVEL] |= UINT64_C(1) << bin % POOL_BINS_PER_LEVEL;
-    bins->level_bitmap |= UINT64_C(1) << bin / POOL_BINS_PER_LEVEL;
+    return granule_count < UINT32_MAX ? (uint32_t)granule_count : UINT32_MAX;
 }
 
-static void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t number)
+// Whether a block has neighbours in its list is as good as random, and a branch on it would be
+// mispredicted half of the time. So nothing here branches: the links of a neighbour that is not
+// there are written to the sentinel, where nobody reads them.
+
+HOT void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t number,
+                    uint64_t granule_count)
 {
-    const struct node *node = node_at(pool, number);
-    uint32_t previous = node->bin_previous;
-    uint32_t next = node->bin_next;
-    uint32_t bin = bin_of(granule_count_of(node));
+    uint32_t bin = bin_of(granule_count);
     uint32_t level = bin / POOL_BINS_PER_LEVEL;
+    uint32_t bound = bound_of(granule_count);
     struct pool_bin *list = &bins->bins[bin];
     uint32_t first = list->first;
-    first = previous == SENTINEL ? next : first;
+    node_at(pool, number)->bin_next = first;
+    node_at(pool, first)->bin_previous = number;
+    list->first = number;
+    list->granule_count_max = list->granule_count_max > bound ? list->granule_count_max : bound;
+    bins->bin_bitmaps[level] |= UINT64_C(1) << bin % POOL_BINS_PER_LEVEL;
+    bins->level_bitmap |= UINT64_C(1) << level;
+}
+
+HOT void bin_set_first(struct pool_bins *bins, uint32_t bin, uint32_t first)
+{
+    uint32_t level = bin / POOL_BINS_PER_LEVEL;
+    struct pool_bin *list = &bins->bins[bin];
+    uint32_t is_empty = first == SENTINEL;
     list->first = first;
-    node_at(pool, previous)->bin_next = next;
-    node_at(pool, next)->bin_previous = previous;
-    uint32_t is_bin_empty = first == SENTINEL;
-    list->excess_max &= is_bin_empty - 1; // 0 once it is empty
+    list->granule_count_max &= is_empty - 1; // 0 once it is empty
     uint64_t bitmap = bins->bin_bitmaps[level];
-    bitmap &= ~((uint64_t)is_bin_empty << bin % POOL_BINS_PER_LEVEL);
+    bitmap &= ~((uint64_t)is_empty << bin % POOL_BINS_PER_LEVEL);
     bins->bin_bitmaps[level] = bitmap;
     bins->level_bitmap &= ~((uint64_t)(bitmap == 0) << level);
 }
 
-// The middle is in no bin.
-static void resize_free(struct pool *pool, struct pool_bins *bins, uint32_t number,
-                        uint64_t granule_count)
+HOT void bin_remove_first(struct pool *pool, struct pool_bins *bins, uint32_t bin)
 {
-    struct node *node = node_at(pool, number);
-    if (number == MIDDLE) {
-        node->extent = free_extent(granule_count);
-        return;
-    }
-    bin_remove(pool, bins, number);
-    node->extent = free_extent(granule_count);
-    bin_insert(pool, bins, number);
+    bin_set_first(bins, bin, node_at(pool, bins->bins[bin].first)->bin_next);
 }
 
-// The first non-empty bin from this one on, or 0, which is never in use: no block in it is empty.
-static uint32_t filled_bin_from(const struct pool_bins *bins, uint32_t bin)
+HOT void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t bin, uint32_t number)
+{
+    const struct node *node = node_at(pool, number);
+    uint32_t previous = node->bin_previous;
+    uint32_t next = node->bin_next;
+    uint32_t first = bins->bins[bin].first;
+    uint32_t unless_first = -(uint32_t)(first != number);
+    node_at(pool, previous & unless_first)->bin_next = next;
+    node_at(pool, next & unless_first)->bin_previous = previous;
+    bin_set_first(bins, bin, next ^ ((next ^ first) & unless_first));
+}
+
+// The first non-empty bin from this one on, or 0.
+HOT uint32_t filled_bin_from(const struct pool_bins *bins, uint32_t bin)
 {
     uint32_t level = bin / POOL_BINS_PER_LEVEL;
     uint64_t in_level = bins->bin_bitmaps[level] & (~UINT64_C(0) << bin % POOL_BINS_PER_LEVEL);
@@ -121,13 +130,33 @@ static uint32_t filled_bin_from(const struct pool_bins *bins, uint32_t bin)
     return level * POOL_BINS_PER_LEVEL + (uint32_t)__builtin_ctzll(in_level);
 }
 
-// The smallest of the bin's first blocks that holds `granule_count`, or SENTINEL.
-static uint32_t best_in_bin(const struct pool *pool, const struct pool_bin *bin,
-                            uint64_t granule_count)
+// The first block of a bin, which is enough for a request. No bin, number 0, stands for none.
+struct fit {
+    uint32_t bin;
+    uint64_t granule_count;
+};
+
+static const struct fit no_fit = {0, 0};
+
+static void put_first(struct pool *pool, struct pool_bins *bins, uint32_t bin, uint32_t number)
+{
+    uint32_t first = bins->bins[bin].first;
+    if (number == first) return;
+    struct node *node = node_at(pool, number);
+    node_at(pool, node->bin_previous)->bin_next = node->bin_next;
+    node_at(pool, node->bin_next)->bin_previous = node->bin_previous;
+    node->bin_next = first;
+    node_at(pool, first)->bin_previous = number;
+    bins->bins[bin].first = number;
+}
+
+// Puts the smallest of the bin's first blocks that holds `granule_count` first.
+static struct fit best_in_bin(struct pool *pool, struct pool_bins *bins, uint32_t bin,
+                              uint64_t granule_count)
 {
     uint32_t best = SENTINEL;
     uint64_t best_granule_count = UINT64_MAX;
-    uint32_t number = bin->first;
+    uint32_t number = bins->bins[bin].first;
     for (uint32_t i = 0; number != SENTINEL && i < FIT_SCAN_COUNT_MAX; i++) {
         const struct node *node = node_at(pool, number);
         uint64_t found = granule_count_of(node);
@@ -138,30 +167,35 @@ static uint32_t best_in_bin(const struct pool *pool, const struct pool_bin *bin,
         }
         number = node->bin_next;
     }
-    return best;
+    if (best == SENTINEL) return no_fit;
+    put_first(pool, bins, bin, best);
+    return (struct fit){bin, best_granule_count};
 }
 
-static inline uint32_t best_in_bins(const struct pool *pool, const struct pool_bins *bins,
-                             uint64_t granule_count)
+// From this bin on, the first that has blocks and may serve the request.
+ASIDE struct fit best_in_wide_bins(struct pool *pool, struct pool_bins *bins, uint32_t bin,
+                                   uint64_t granule_count)
 {
-    if (bins->level_bitmap == 0) return SENTINEL;
     uint32_t own = bin_of(granule_count);
-    uint32_t bin = filled_bin_from(bins, own);
-    // The blocks of these bins are all of one size; and 0 stands for none.
-    if (bin < 2 * POOL_BINS_PER_LEVEL) return bins->bins[bin].first;
     if (bin == own) {
-        if (bins->bins[own].excess_max >= excess_of(granule_count)) {
-            uint32_t best = best_in_bin(pool, &bins->bins[own], granule_count);
-            if (best != SENTINEL) return best;
+        if (bins->bins[own].granule_count_max >= bound_of(granule_count)) {
+            struct fit best = best_in_bin(pool, bins, own, granule_count);
+            if (best.bin != 0) return best;
         }
         bin = filled_bin_from(bins, own + 1);
     }
-    return best_in_bin(pool, &bins->bins[bin], granule_count);
+    return best_in_bin(pool, bins, bin, granule_count);
 }
 
-// The largest block of a bin, which this puts first in its list, so that the next search for it
-// is short.
-static uint32_t largest_in_bin(struct pool *pool, struct pool_bins *bins, uint32_t bin)
+HOT struct fit best_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t granule_count)
+{
+    uint32_t bin = filled_bin_from(bins, bin_of(granule_count));
+    if (bin < ONE_SIZE_BINS_END) return (struct fit){bin, bin};
+    return best_in_wide_bins(pool, bins, bin, granule_count);
+}
+
+// Puts the largest block of a bin first, so that the next search for it is short.
+static struct fit largest_in_bin(struct pool *pool, struct pool_bins *bins, uint32_t bin)
 {
     struct pool_bin *list = &bins->bins[bin];
     uint32_t largest = SENTINEL;
@@ -172,70 +206,21 @@ static uint32_t largest_in_bin(struct pool *pool, struct pool_bins *bins, uint32
         if (granule_count <= largest_granule_count) continue;
         largest = number;
         largest_granule_count = granule_count;
-        if (excess_of(granule_count) == list->excess_max && list->excess_max < UINT32_MAX) break;
+        if (granule_count == list->granule_count_max && granule_count < UINT32_MAX) break;
     }
-    if (largest == SENTINEL) return SENTINEL;
-    bin_remove(pool, bins, largest);
-    list->excess_max = excess_of(largest_granule_count);
-    bin_insert(pool, bins, largest);
-    return largest;
+    if (largest == SENTINEL) return no_fit;
+    put_first(pool, bins, bin, largest);
+    list->granule_count_max = bound_of(largest_granule_count);
+    return (struct fit){bin, largest_granule_count};
 }
 
 // For a request that nothing else serves: the largest block of its own bin, if that is enough.
-static uint32_t last_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t granule_count)
+static struct fit last_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t granule_count)
 {
     uint32_t bin = bin_of(granule_count);
-    if (bins->bins[bin].excess_max < excess_of(granule_count)) return SENTINEL;
-    uint32_t largest = largest_in_bin(pool, bins, bin);
-    bool is_enough =
-        largest != SENTINEL && granule_count_of(node_at(pool, largest)) >= granule_count;
-    return is_enough ? largest : SENTINEL;
-}
-
-static void count_live(struct pool *pool, uint64_t granule_count)
-{
-    pool->used_granule_count += granule_count;
-    if (may_be_large(pool, granule_count)) {
-        pool->large_granule_counts[level_of(granule_count)] += granule_count;
-    }
-}
-
-static void uncount_live(struct pool *pool, uint64_t granule_count)
-{
-    pool->used_granule_count -= granule_count;
-    if (may_be_large(pool, granule_count)) {
-        pool->large_granule_counts[level_of(granule_count)] -= granule_count;
-    }
-}
-
-// Where a request belongs: to the high side unless blocks of larger levels hold half of what is in
-// use. So the sides come to share the live bytes evenly, whatever sizes a program asks for.
-static enum side side_for(const struct pool *pool, uint64_t granule_count)
-{
-    if (!may_be_large(pool, granule_count)) return LOW;
-    uint64_t larger_granule_count = 0;
-    for (uint32_t level = level_of(pool->granule_count); level > level_of(granule_count); level--) {
-        larger_granule_count += pool->large_granule_counts[level];
-    }
-    return 2 * larger_granule_count <= pool->used_granule_count ? HIGH : LOW;
-}
-
-// A free block that is large enough, and the side on which it lies, or to which what is cut off the
-// middle will belong. SENTINEL if there is none.
-static uint32_t find_fit(struct pool *pool, uint64_t granule_count, enum side *side)
-{
-    *side = side_for(pool, granule_count);
-    uint32_t found = best_in_bins(pool, &pool->bins[*side], granule_count);
-    if (found != SENTINEL) return found;
-    if (granule_count_of(node_at(pool, MIDDLE)) >= granule_count) return MIDDLE;
-    enum side own = *side;
-    *side = own == LOW ? HIGH : LOW;
-    found = best_in_bins(pool, &pool->bins[*side], granule_count);
-    if (found != SENTINEL) return found;
-    found = last_in_bins(pool, &pool->bins[*side], granule_count);
-    if (found != SENTINEL) return found;
-    *side = own;
-    return last_in_bins(pool, &pool->bins[*side], granule_count);
+    if (bins->bins[bin].granule_count_max < bound_of(granule_count)) return no_fit;
+    struct fit largest = largest_in_bin(pool, bins, bin);
+    return largest.granule_count >= granule_count ? largest : no_fit;
 }
 
 static uint64_t largest_in_bins(struct pool *pool, struct pool_bins *bins)
@@ -243,8 +228,7 @@ static uint64_t largest_in_bins(struct pool *pool, struct pool_bins *bins)
     if (bins->level_bitmap == 0) return 0;
     uint32_t level = 63 - (uint32_t)__builtin_clzll(bins->level_bitmap);
     uint32_t index = 63 - (uint32_t)__builtin_clzll(bins->bin_bitmaps[level]);
-    uint32_t largest = largest_in_bin(pool, bins, level * POOL_BINS_PER_LEVEL + index);
-    return granule_count_of(node_at(pool, largest));
+    return largest_in_bin(pool, bins, level * POOL_BINS_PER_LEVEL + index).granule_count;
 }
 
 static uint64_t largest_free_granule_count(struct pool *pool)
@@ -260,7 +244,7 @@ static uint64_t largest_free_granule_count(struct pool *pool)
 // ---- Index of live blocks by address
 
 // Splits one bucket in two. Where the system refuses memory chains get longer, nothing else.
-static void add_bucket(struct pool *pool)
+ASIDE void add_bucket(struct pool *pool)
 {
     uint64_t added = pool->bucket_count;
     if (!metadata_array_ensure(&pool->buckets, (added + 1) * sizeof(uint32_t))) return;
@@ -281,9 +265,9 @@ static void add_bucket(struct pool *pool)
 }
 
 // At most one live block for two buckets: most chains have one link, and the walk no surprise.
-static void index_insert(struct pool *pool, uint32_t number)
+HOT void index_insert(struct pool *pool, uint32_t number)
 {
-    if (2 * pool->live_block_count > pool->bucket_count) {
+    if (__builtin_expect(2 * pool->live_block_count > pool->bucket_count, 0)) {
         add_bucket(pool);
         add_bucket(pool);
     }
@@ -294,17 +278,25 @@ static void index_insert(struct pool *pool, uint32_t number)
     *head = number;
 }
 
-// The link to the live block that starts at the granule; one to the SENTINEL if there is none.
-HOT uint32_t *index_link(const struct pool *pool, uint64_t granule)
+// A live block and the link that leads to it in the index.
+struct indexed {
+    uint32_t number;
+    uint32_t *link;
+};
+
+// The live block that starts at the granule, or SENTINEL.
+HOT struct indexed index_find(const struct pool *pool, uint64_t granule)
 {
     uint32_t *link = bucket_at(pool, bucket_of(pool, granule));
-    while (*link != SENTINEL && node_at(pool, *link)->granule != granule) {
-        link = &node_at(pool, *link)->bucket_next;
+    uint32_t number = *link;
+    while (number != SENTINEL && node_at(pool, number)->granule != granule) {
+        link = &node_at(pool, number)->bucket_next;
+        number = *link;
     }
-    return link;
+    return (struct indexed){number, link};
 }
 
-// ---- Splitting and joining
+// ---- Taking blocks
 
 static void link_between(struct pool *pool, uint32_t previous, uint32_t number, uint32_t next)
 {
@@ -315,24 +307,15 @@ static void link_between(struct pool *pool, uint32_t previous, uint32_t number, 
     node_at(pool, next)->previous = number;
 }
 
-static void unlink_and_give_back(struct pool *pool, uint32_t number)
+// Makes a live block of a new node from what is cut off a free block that is larger, or off the
+// middle: at the end that is further from the middle, or that touches the side. What is left of the
+// free block is the caller's to put in its bin.
+HOT void cut(struct pool *pool, enum side side, uint32_t rest_number, uint64_t rest_granule_count,
+             uint32_t number, uint64_t granule_count)
 {
-    struct node *node = node_at(pool, number);
-    node_at(pool, node->previous)->next = node->next;
-    node_at(pool, node->next)->previous = node->previous;
-    give_node_back(pool, number);
-}
-
-// Cuts a live block off a free one that is larger, or off the middle: at the end that is further
-// from the middle, or that touches the side. SENTINEL where the system refuses memory.
-static uint32_t split(struct pool *pool, enum side side, uint32_t rest_number,
-                      uint64_t granule_count)
-{
-    uint32_t number = take_node(pool);
-    if (number == SENTINEL) return SENTINEL;
     struct node *rest = node_at(pool, rest_number);
     struct node *node = node_at(pool, number);
-    uint64_t rest_granule_count = granule_count_of(rest) - granule_count;
+    rest->extent = free_extent(rest_granule_count);
     node->extent = live_extent(granule_count);
     if (side == LOW) {
         node->granule = rest->granule;
@@ -342,53 +325,177 @@ static uint32_t split(struct pool *pool, enum side side, uint32_t rest_number,
         node->granule = rest->granule + rest_granule_count;
         link_between(pool, rest_number, number, rest->next);
     }
-    resize_free(pool, &pool->bins[side], rest_number, rest_granule_count);
+}
+
+// Makes a live block of a bin's first one, or of a part of it. SENTINEL where the system refuses
+// memory.
+HOT uint32_t take_from_bin(struct pool *pool, enum side side, struct fit fit,
+                           uint64_t granule_count)
+{
+    struct pool_bins *bins = &pool->bins[side];
+    uint32_t first = bins->bins[fit.bin].first;
+    if (fit.granule_count == granule_count) {
+        bin_remove_first(pool, bins, fit.bin);
+        node_at(pool, first)->extent = live_extent(granule_count);
+        return first;
+    }
+    uint32_t number = take_node(pool);
+    if (number == SENTINEL) return SENTINEL;
+    uint64_t rest_granule_count = fit.granule_count - granule_count;
+    bin_remove_first(pool, bins, fit.bin);
+    cut(pool, side, first, rest_granule_count, number, granule_count);
+    bin_insert(pool, bins, first, rest_granule_count);
     return number;
 }
 
-// The free neighbours are joined to the block's node, which gets its place in a bin, or to the
-// middle. The block is no longer in the index.
-HOT void make_free(struct pool *pool, uint32_t number)
+HOT uint32_t take_from_middle(struct pool *pool, enum side side, uint64_t granule_count)
+{
+    uint32_t number = take_node(pool);
+    if (number == SENTINEL) return SENTINEL;
+    uint64_t rest_granule_count = granule_count_of(node_at(pool, MIDDLE)) - granule_count;
+    cut(pool, side, MIDDLE, rest_granule_count, number, granule_count);
+    return number;
+}
+
+// For what neither its own side's bins nor the middle serve.
+ASIDE enum pool_status take_elsewhere(struct pool *pool, enum side own, uint64_t granule_count,
+                                      uint32_t *number)
+{
+    enum side other = own == LOW ? HIGH : LOW;
+    enum side side = other;
+    struct fit fit = best_in_bins(pool, &pool->bins[other], granule_count);
+    if (fit.bin == 0) fit = last_in_bins(pool, &pool->bins[other], granule_count);
+    if (fit.bin == 0) {
+        side = own;
+        fit = last_in_bins(pool, &pool->bins[own], granule_count);
+    }
+    if (fit.bin == 0) return POOL_FULL;
+    *number = take_from_bin(pool, side, fit, granule_count);
+    return *number == SENTINEL ? POOL_OUT_OF_METADATA : POOL_OK;
+}
+
+HOT enum pool_status take_on(struct pool *pool, enum side side, uint64_t granule_count,
+                             uint32_t *number)
+{
+    struct fit fit = best_in_bins(pool, &pool->bins[side], granule_count);
+    if (fit.bin != 0) {
+        *number = take_from_bin(pool, side, fit, granule_count);
+    } else if (granule_count_of(node_at(pool, MIDDLE)) >= granule_count) {
+        *number = take_from_middle(pool, side, granule_count);
+    } else {
+        return take_elsewhere(pool, side, granule_count, number);
+    }
+    return *number == SENTINEL ? POOL_OUT_OF_METADATA : POOL_OK;
+}
+
+// Where a request that may be large belongs: to the high side unless blocks of larger levels hold
+// half of what is in use. So the sides come to share the live bytes evenly, whatever sizes a
+// program asks for.
+static enum side side_of_large(const struct pool *pool, uint64_t granule_count)
+{
+    uint64_t larger_granule_count = 0;
+    for (uint32_t level = level_of(pool->granule_count); level > level_of(granule_count); level--) {
+        larger_granule_count += pool->large_granule_counts[level];
+    }
+    return 2 * larger_granule_count <= pool->used_granule_count ? HIGH : LOW;
+}
+
+ASIDE enum pool_status take_large(struct pool *pool, uint64_t granule_count, uint32_t *number)
+{
+    enum side side = side_of_large(pool, granule_count);
+    enum pool_status status = take_on(pool, side, granule_count, number);
+    if (status == POOL_OK) pool->large_granule_counts[level_of(granule_count)] += granule_count;
+    return status;
+}
+
+// What is not large takes a way on which the compiler knows its side.
+HOT enum pool_status take(struct pool *pool, uint64_t granule_count, uint32_t *number)
+{
+    if (may_be_large(pool, granule_count)) return take_large(pool, granule_count, number);
+    return take_on(pool, LOW, granule_count, number);
+}
+
+// ---- Giving blocks back
+
+HOT void unlink_and_give_back(struct pool *pool, uint32_t number)
+{
+    struct node *node = node_at(pool, number);
+    node_at(pool, node->previous)->next = node->next;
+    node_at(pool, node->next)->previous = node->previous;
+    give_node_back(pool, number);
+}
+
+// Takes a free block out of its bin, to become part of a neighbour.
+HOT uint64_t take_out(struct pool *pool, struct pool_bins *bins, uint32_t number)
+{
+    uint64_t granule_count = granule_count_of(node_at(pool, number));
+    bin_remove(pool, bins, bin_of(granule_count), number);
+    return granule_count;
+}
+
+// A block beside the middle becomes part of it, with the free block on its other side.
+HOT void join_middle(struct pool *pool, uint32_t number)
+{
+    struct node *middle = node_at(pool, MIDDLE);
+    struct node *node = node_at(pool, number);
+    bool is_below = node->next == MIDDLE;
+    uint32_t other_number = is_below ? node->previous : node->next;
+    uint64_t granule_count = granule_count_of(node);
+    unlink_and_give_back(pool, number);
+    if (!is_live(node_at(pool, other_number))) {
+        granule_count += take_out(pool, &pool->bins[is_below ? LOW : HIGH], other_number);
+        unlink_and_give_back(pool, other_number);
+    }
+    if (is_below) middle->granule -= granule_count;
+    middle->extent += free_extent(granule_count);
+}
+
+// The free neighbours are joined to the block's node, which gets its place in a bin.
+HOT void make_free_on(struct pool *pool, enum side side, uint32_t number)
 {
     struct node *node = node_at(pool, number);
     uint32_t previous_number = node->previous;
     uint32_t next_number = node->next;
     struct node *previous = node_at(pool, previous_number);
     struct node *next = node_at(pool, next_number);
-    uint64_t granule_count = granule_count_of(node);
     bool joins_previous = !is_live(previous);
     bool joins_next = !is_live(next);
+    struct pool_bins *bins = &pool->bins[side];
+    uint64_t granule_count = granule_count_of(node);
 
-    // What was cut off the middle last is often what is freed first.
-    if (next_number == MIDDLE && !joins_previous) {
-        next->granule = node->granule;
-        next->extent += free_extent(granule_count);
+    uint32_t kept_number = number;
+    if (joins_previous || joins_next) {
         unlink_and_give_back(pool, number);
-        return;
+        if (joins_next) {
+            granule_count += take_out(pool, bins, next_number);
+            next->granule = node->granule;
+            kept_number = next_number;
+        }
+        if (joins_previous) {
+            granule_count += take_out(pool, bins, previous_number);
+            if (joins_next) unlink_and_give_back(pool, next_number);
+            kept_number = previous_number;
+        }
     }
-    struct pool_bins *bins = &pool->bins[side_of(pool, node)];
-    if (!joins_previous && !joins_next) {
-        node->extent = free_extent(granule_count);
-        bin_insert(pool, bins, number);
-        return;
-    }
-    unlink_and_give_back(pool, number);
-    if (joins_previous && joins_next) {
-        // One of the two free neighbours goes too, never the middle.
-        uint32_t kept_number = next_number == MIDDLE ? MIDDLE : previous_number;
-        uint32_t gone_number = next_number == MIDDLE ? previous_number : next_number;
-        struct node *kept = node_at(pool, kept_number);
-        uint64_t joined_count =
-            granule_count_of(previous) + granule_count + granule_count_of(next);
-        kept->granule = previous->granule;
-        bin_remove(pool, bins, gone_number);
-        unlink_and_give_back(pool, gone_number);
-        resize_free(pool, bins, kept_number, joined_count);
-    } else if (joins_previous) {
-        resize_free(pool, bins, previous_number, granule_count_of(previous) + granule_count);
+    node_at(pool, kept_number)->extent = free_extent(granule_count);
+    bin_insert(pool, bins, kept_number, granule_count);
+}
+
+ASIDE void make_free_on_high(struct pool *pool, uint32_t number)
+{
+    make_free_on(pool, HIGH, number);
+}
+
+// The block is no longer in the index.
+HOT void make_free(struct pool *pool, uint32_t number)
+{
+    struct node *node = node_at(pool, number);
+    if (node->previous == MIDDLE || node->next == MIDDLE) {
+        join_middle(pool, number);
+    } else if (side_of(pool, node) == LOW) {
+        make_free_on(pool, LOW, number);
     } else {
-        next->granule = node->granule;
-        resize_free(pool, bins, next_number, granule_count_of(next) + granule_count);
+        make_free_on_high(pool, number);
     }
 }
 
@@ -433,7 +540,7 @@ static enum pool_status open_locked(struct pool *pool, uint64_t base, uint64_t g
     memset(pool->bins, 0, sizeof pool->bins);
     memset(pool->large_granule_counts, 0, sizeof pool->large_granule_counts);
     pool->spare_node = SENTINEL;
-    pool->node_count = MIDDLE + 1;
+    pool->unused_node = MIDDLE + NODE_WORD_COUNT;
     pool->base = base;
     pool->granule_count = granule_count;
     pool->large_granule_count_min = (granule_count + LARGE_SHARE_MAX - 1) / LARGE_SHARE_MAX;
@@ -470,6 +577,7 @@ void pool_close(struct pool *pool)
 {
     lock_acquire(&pool->lock);
     pool->generation = 0;
+    pool->granule_count = 0;
     metadata_array_release(&pool->nodes);
     metadata_array_release(&pool->buckets);
     lock_release(&pool->lock);
@@ -490,31 +598,28 @@ static void read_stats_locked(struct pool *pool, struct pool_stats *stats)
     stats->failed_allocation_count = pool->failed_allocation_count;
 }
 
-HOT enum pool_status alloc_locked(struct pool *pool, uint64_t granule_count,
-                                     struct pool_block *block)
+static enum pool_status why_no_block_has(const struct pool *pool, uint64_t byte_size)
 {
     if (pool->generation == 0) return POOL_CLOSED;
-    // A size that no pool can have has no bin either.
-    if (granule_count > pool->granule_count) return POOL_FULL;
-    enum side side;
-    uint32_t number = find_fit(pool, granule_count, &side);
-    if (number == SENTINEL) return POOL_FULL;
-    struct node *node = node_at(pool, number);
-    if (number != MIDDLE && granule_count_of(node) == granule_count) {
-        bin_remove(pool, &pool->bins[side], number);
-        node->extent = live_extent(granule_count);
-    } else {
-        number = split(pool, side, number, granule_count);
-        if (number == SENTINEL) return POOL_OUT_OF_METADATA;
-        node = node_at(pool, number);
+    return byte_size == 0 ? POOL_BAD_RANGE : POOL_FULL;
+}
+
+HOT enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size, struct pool_block *block)
+{
+    uint64_t granule_count = (byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1; // of 0 bytes: far too many
+    if (__builtin_expect(granule_count > pool->granule_count, 0)) {
+        return why_no_block_has(pool, byte_size);
     }
+    uint32_t number;
+    enum pool_status status = take(pool, granule_count, &number);
+    if (__builtin_expect(status != POOL_OK, 0)) return status;
     pool->live_block_count++;
     index_insert(pool, number);
-    count_live(pool, granule_count);
+    pool->used_granule_count += granule_count;
     if (pool->used_granule_count > pool->peak_used_granule_count) {
         pool->peak_used_granule_count = pool->used_granule_count;
     }
-    block->address = pool->base + node->granule * POOL_GRANULE_BYTE_SIZE;
+    block->address = pool->base + node_at(pool, number)->granule * POOL_GRANULE_BYTE_SIZE;
     block->generation = pool->generation;
     return POOL_OK;
 }
@@ -522,10 +627,8 @@ HOT enum pool_status alloc_locked(struct pool *pool, uint64_t granule_count,
 enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_block *block,
                             struct pool_stats *full)
 {
-    if (byte_size == 0) return POOL_BAD_RANGE;
-    uint64_t granule_count = (byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
     lock_acquire(&pool->lock);
-    enum pool_status status = alloc_locked(pool, granule_count, block);
+    enum pool_status status = alloc_locked(pool, byte_size, block);
     if (__builtin_expect(status == POOL_FULL || status == POOL_OUT_OF_METADATA, 0)) {
         if (full != NULL) {
             pool->failed_allocation_count++;
@@ -536,56 +639,59 @@ enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_b
     return status;
 }
 
-// The link to the live block at the address.
 HOT enum pool_status find_live(const struct pool *pool, uint64_t address, uint64_t generation,
-                                  uint32_t **link)
+                               struct indexed *found)
 {
-    if (pool->generation == 0) return POOL_CLOSED;
     if (generation != 0 && generation != pool->generation) return POOL_CLOSED;
     uint64_t offset = address - pool->base; // wraps to a huge one below the base
-    uint64_t granule = offset / POOL_GRANULE_BYTE_SIZE;
-    if (granule >= pool->granule_count || offset % POOL_GRANULE_BYTE_SIZE != 0) {
-        return POOL_NOT_ALLOCATED;
+    // A rotation: what is not a multiple of the granule becomes huge too.
+    uint64_t granule = offset / POOL_GRANULE_BYTE_SIZE |
+                       offset % POOL_GRANULE_BYTE_SIZE * (UINT64_MAX / POOL_GRANULE_BYTE_SIZE + 1);
+    if (__builtin_expect(granule >= pool->granule_count, 0)) {
+        return pool->generation == 0 ? POOL_CLOSED : POOL_NOT_ALLOCATED;
     }
-    *link = index_link(pool, granule);
-    return **link == SENTINEL ? POOL_NOT_ALLOCATED : POOL_OK;
+    *found = index_find(pool, granule);
+    return found->number == SENTINEL ? POOL_NOT_ALLOCATED : POOL_OK;
 }
 
 // The same of one that is neither retired nor lent.
 HOT enum pool_status find_owned(const struct pool *pool, uint64_t address, uint64_t generation,
-                                   uint32_t **link)
+                                struct indexed *found)
 {
-    enum pool_status status = find_live(pool, address, generation, link);
+    enum pool_status status = find_live(pool, address, generation, found);
     if (status != POOL_OK) return status;
-    uint32_t retired_number = node_at(pool, **link)->retired_number;
+    uint32_t retired_number = node_at(pool, found->number)->retired_number;
     if (__builtin_expect(retired_number == 0, 1)) return POOL_OK;
     return retired_number == LENT ? POOL_LENT : POOL_NOT_ALLOCATED;
 }
 
 static enum pool_status find_retired(const struct pool *pool, uint64_t address,
-                                     uint64_t generation, uint32_t **link)
+                                     uint64_t generation, struct indexed *found)
 {
-    enum pool_status status = find_live(pool, address, generation, link);
+    enum pool_status status = find_live(pool, address, generation, found);
     if (status != POOL_OK) return status;
-    return is_retired(node_at(pool, **link)) ? POOL_OK : POOL_NOT_ALLOCATED;
+    return is_retired(node_at(pool, found->number)) ? POOL_OK : POOL_NOT_ALLOCATED;
 }
 
-// The link leads to the block.
-HOT void free_live(struct pool *pool, uint32_t *link)
+HOT void free_live(struct pool *pool, struct indexed live)
 {
-    uint32_t number = *link;
-    *link = node_at(pool, number)->bucket_next;
+    uint32_t number = live.number;
+    *live.link = node_at(pool, number)->bucket_next;
     pool->live_block_count--;
-    uncount_live(pool, granule_count_of(node_at(pool, number)));
+    uint64_t granule_count = granule_count_of(node_at(pool, number));
+    pool->used_granule_count -= granule_count;
+    if (may_be_large(pool, granule_count)) {
+        pool->large_granule_counts[level_of(granule_count)] -= granule_count;
+    }
     make_free(pool, number);
 }
 
 enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation)
 {
     lock_acquire(&pool->lock);
-    uint32_t *link;
-    enum pool_status status = find_owned(pool, address, generation, &link);
-    if (__builtin_expect(status == POOL_OK, 1)) free_live(pool, link);
+    struct indexed found;
+    enum pool_status status = find_owned(pool, address, generation, &found);
+    if (__builtin_expect(status == POOL_OK, 1)) free_live(pool, found);
     lock_release(&pool->lock);
     return status;
 }
@@ -596,11 +702,11 @@ enum pool_status pool_retire(struct pool *pool, uint64_t address, uint64_t gener
                              uint32_t number, uint64_t *block_byte_size)
 {
     lock_acquire(&pool->lock);
-    uint32_t *link;
-    enum pool_status status = find_owned(pool, address, generation, &link);
+    struct indexed found;
+    enum pool_status status = find_owned(pool, address, generation, &found);
     if (status == POOL_LENT) status = POOL_OK;
     if (status == POOL_OK) {
-        struct node *node = node_at(pool, *link);
+        struct node *node = node_at(pool, found.number);
         node->retired_number = number;
         *block_byte_size = granule_count_of(node) * POOL_GRANULE_BYTE_SIZE;
     }
@@ -611,9 +717,9 @@ enum pool_status pool_retire(struct pool *pool, uint64_t address, uint64_t gener
 enum pool_status pool_free_retired(struct pool *pool, uint64_t address, uint64_t generation)
 {
     lock_acquire(&pool->lock);
-    uint32_t *link;
-    enum pool_status status = find_retired(pool, address, generation, &link);
-    if (status == POOL_OK) free_live(pool, link);
+    struct indexed found;
+    enum pool_status status = find_retired(pool, address, generation, &found);
+    if (status == POOL_OK) free_live(pool, found);
     lock_release(&pool->lock);
     return status;
 }
@@ -621,9 +727,9 @@ enum pool_status pool_free_retired(struct pool *pool, uint64_t address, uint64_t
 enum pool_status pool_lend(struct pool *pool, uint64_t address, uint64_t generation)
 {
     lock_acquire(&pool->lock);
-    uint32_t *link;
-    enum pool_status status = find_retired(pool, address, generation, &link);
-    if (status == POOL_OK) node_at(pool, *link)->retired_number = LENT;
+    struct indexed found;
+    enum pool_status status = find_retired(pool, address, generation, &found);
+    if (status == POOL_OK) node_at(pool, found.number)->retired_number = LENT;
     lock_release(&pool->lock);
     return status;
 }
@@ -631,10 +737,10 @@ enum pool_status pool_lend(struct pool *pool, uint64_t address, uint64_t generat
 enum pool_status pool_end_loan(struct pool *pool, uint64_t address, uint64_t generation)
 {
     lock_acquire(&pool->lock);
-    uint32_t *link;
-    enum pool_status status = find_owned(pool, address, generation, &link);
+    struct indexed found;
+    enum pool_status status = find_owned(pool, address, generation, &found);
     if (status == POOL_LENT) {
-        node_at(pool, *link)->retired_number = 0;
+        node_at(pool, found.number)->retired_number = 0;
         status = POOL_OK;
     } else if (status == POOL_OK) {
         status = POOL_NOT_ALLOCATED;
@@ -646,8 +752,8 @@ enum pool_status pool_end_loan(struct pool *pool, uint64_t address, uint64_t gen
 bool pool_is_lent(struct pool *pool, uint64_t address, uint64_t generation)
 {
     lock_acquire(&pool->lock);
-    uint32_t *link;
-    bool is_lent = find_owned(pool, address, generation, &link) == POOL_LENT;
+    struct indexed found;
+    bool is_lent = find_owned(pool, address, generation, &found) == POOL_LENT;
     lock_release(&pool->lock);
     return is_lent;
 }
@@ -665,9 +771,9 @@ uint64_t pool_byte_size_without(struct pool *pool, uint64_t address)
 {
     lock_acquire(&pool->lock);
     uint64_t granule_count = 0;
-    uint32_t *link;
-    if (find_retired(pool, address, 0, &link) == POOL_OK) {
-        const struct node *retired = node_at(pool, *link);
+    struct indexed found;
+    if (find_retired(pool, address, 0, &found) == POOL_OK) {
+        const struct node *retired = node_at(pool, found.number);
         uint32_t last = retired->retired_number;
         granule_count = granule_count_of(retired);
         for (uint32_t number = retired->previous; is_free_without(pool, number, last);

@@ -66,9 +66,9 @@ struct pool_block {
 
 struct pool_bin {
     uint32_t first;
-    // No block of the bin is larger than the bin's smallest size by more than this; it may have
-    // become too high by what was removed since. UINT32_MAX is no bound.
-    uint32_t excess_max;
+    // No block of the bin has more granules; it may have become too high by what was removed since.
+    // UINT32_MAX is no bound.
+    uint32_t granule_count_max;
 };
 
 // The free blocks of one side, by size.
@@ -81,8 +81,8 @@ struct pool_bins {
 // All members are private to pool.c and pool_invariants.c. A zeroed pool is a valid, closed one.
 struct pool {
     struct lock lock;
-    uint32_t spare_node; // a stack of node numbers that were given back
-    uint32_t node_count; // numbers ever used, the sentinel's 0 among them
+    uint32_t spare_node;  // a stack of node numbers that were given back
+    uint32_t unused_node; // the first that was never used
     uint64_t base;
     uint64_t generation; // 0 while closed; unique to each opening of any pool
     uint64_t granule_count;

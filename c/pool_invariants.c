@@ -74,10 +74,13 @@ static const char *broken_in_bins(const struct pool *pool, enum side side,
             if (is_live(node) || number == MIDDLE) return "bins list free blocks only";
             if (side_of(pool, node) != side) return "a free block is listed on its side";
             if (bin_of(granule_count_of(node)) != bin) return "a free block is in its size's bin";
-            if (excess_of(granule_count_of(node)) > bins->bins[bin].excess_max) {
+            uint64_t bound = bins->bins[bin].granule_count_max;
+            if (bound < UINT32_MAX && granule_count_of(node) > bound) {
                 return "a bin's bound holds for its blocks";
             }
-            if (node->bin_previous != previous) return "bin links agree in both directions";
+            if (previous != SENTINEL && node->bin_previous != previous) {
+                return "bin links agree in both directions";
+            }
             if (++listed_count > free_block_count) return "every free block is listed once";
             previous = number;
             number = node->bin_next;

@@ -4,14 +4,19 @@
 
 #include "pool.h"
 
-enum { SENTINEL = 0, MIDDLE = 1 };
+// A node's number counts words of 8 bytes from the first node. So turning it into an address is part
+// of an x86 instruction's addressing, and 32 bits still reach 2^30 nodes.
+enum {
+    NODE_WORD_COUNT = 4,
+    SENTINEL = 0,
+    MIDDLE = NODE_WORD_COUNT,
+};
 
 #define LENT (POOL_RETIRED_NUMBER_MAX + 1)
-#define HASH_MULTIPLIER UINT64_C(0x9E3779B97F4A7C15) // 2^64 / the golden ratio
 
 // A block. Neighbours by address form a ring that the sentinel, node 0, closes: it stands before
-// the lowest and after the highest block, and counts as live, so that nothing joins it. Node 1 is
-// the middle, a free block that is in no bin and may be empty.
+// the lowest and after the highest block, and counts as live, so that nothing joins it. The middle
+// is a free block that is in no bin and may be empty.
 struct node {
     uint64_t granule; // the first, counted from the pool's base
     // granule count * 2 + 1 while live. One word, always written and read whole: a bit field would
@@ -21,7 +26,7 @@ struct node {
     uint32_t next;
     union {
         struct {
-            uint32_t bin_previous; // 0 for the first of its bin
+            uint32_t bin_previous; // of no meaning for the first of its bin
             uint32_t bin_next;
         };
         struct { // while live
@@ -32,11 +37,11 @@ struct node {
     };
 };
 
-_Static_assert(sizeof(struct node) == 32, "two nodes fill a cache line");
+_Static_assert(sizeof(struct node) == NODE_WORD_COUNT * 8, "two nodes fill a cache line");
 
 static inline struct node *node_at(const struct pool *pool, uint32_t number)
 {
-    return (struct node *)(void *)pool->nodes.base + number;
+    return (struct node *)(void *)(pool->nodes.base + (size_t)number * 8);
 }
 
 static inline bool is_live(const struct node *node)
@@ -58,13 +63,19 @@ static inline uint64_t granule_count_of(const struct node *node)
 
 enum side { LOW, HIGH };
 
-// The sizes of a bin differ in so many of their lowest bits: below 2 * POOL_BINS_PER_LEVEL in none,
-// and in one more for every power of two above.
+// The blocks of a bin below this have as many granules as its number says.
+enum { ONE_SIZE_BINS_END = 2 * POOL_BINS_PER_LEVEL };
+
+// The sizes of a bin differ in so many of their lowest bits: below ONE_SIZE_BINS_END in none, and in
+// one more for every power of two above.
 static inline uint32_t free_bits_of(uint64_t granule_count)
 {
-    return 57 - (uint32_t)__builtin_clzll(granule_count | (2 * POOL_BINS_PER_LEVEL - 1));
+    uint64_t at_least_seven_bits = granule_count | (ONE_SIZE_BINS_END - 1);
+    uint32_t highest_bit = 63 ^ (uint32_t)__builtin_clzll(at_least_seven_bits); // one instruction
+    return highest_bit - 6;
 }
 
+// From 1 on, so that 0 can stand for none.
 static inline uint32_t bin_of(uint64_t granule_count)
 {
     uint32_t free_bits = free_bits_of(granule_count);
@@ -74,14 +85,6 @@ static inline uint32_t bin_of(uint64_t granule_count)
 static inline uint32_t level_of(uint64_t granule_count)
 {
     return bin_of(granule_count) / POOL_BINS_PER_LEVEL;
-}
-
-// By how much the size is above the smallest of its bin.
-static inline uint32_t excess_of(uint64_t granule_count)
-{
-    uint32_t free_bits = free_bits_of(granule_count);
-    uint64_t excess = granule_count - (granule_count >> free_bits << free_bits);
-    return excess < UINT32_MAX ? (uint32_t)excess : UINT32_MAX;
 }
 
 static inline enum side side_of(const struct pool *pool, const struct node *node)
@@ -105,9 +108,13 @@ static inline uint32_t *bucket_at(const struct pool *pool, uint64_t bucket)
 // further is still in the bucket that has not been split yet.
 static inline uint64_t bucket_of(const struct pool *pool, uint64_t granule)
 {
-    uint64_t hash = (granule * HASH_MULTIPLIER) >> 32;
+    // A step of MurmurHash3's finalizer: the high half of the product depends on all of the granule's
+    // bits, the low half not on the high ones.
+    uint64_t hash = granule * UINT64_C(0xFF51AFD7ED558CCD);
+    hash ^= hash >> 33;
     uint64_t bucket = hash & (2 * pool->bucket_mask + 1);
-    return bucket < pool->bucket_count ? bucket : bucket & pool->bucket_mask;
+    uint64_t exists = bucket < pool->bucket_count;
+    return bucket & (pool->bucket_mask | -exists); // no branch: it would be as good as random
 }
 
 #endif
