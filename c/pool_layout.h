@@ -108,10 +108,11 @@ static inline uint32_t *bucket_at(const struct pool *pool, uint64_t bucket)
 // further is still in the bucket that has not been split yet.
 static inline uint64_t bucket_of(const struct pool *pool, uint64_t granule)
 {
-    // A step of MurmurHash3's finalizer: the high half of the product depends on all of the granule's
-    // bits, the low half not on the high ones.
+    // MurmurHash3's finalizer, but for the ends. One multiplication alone would put some regular
+    // sequences of addresses, such as blocks of one size make, into a few buckets.
     uint64_t hash = granule * UINT64_C(0xFF51AFD7ED558CCD);
     hash ^= hash >> 33;
+    hash = hash * UINT64_C(0xC4CEB9FE1A85EC53) >> 33;
     uint64_t bucket = hash & (2 * pool->bucket_mask + 1);
     uint64_t exists = bucket < pool->bucket_count;
     return bucket & (pool->bucket_mask | -exists); // no branch: it would be as good as random

@@ -13,7 +13,8 @@ results=$build/results
 # Those with threads run under both; a race detector has nothing to see in the others.
 threaded='byte_copy lock_contention manager_streams manager_stream_threads manager_threads
   pool_threads'
-single='manager_faults manager_stream_faults metadata_faults metadata_growth pool_sequences'
+single='manager_faults manager_stream_faults metadata_faults metadata_growth pool_index
+  pool_sequences'
 
 flags='-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra -Werror
   -Ic -Ic/cudart_sim -Itest/c/support'
