@@ -96,11 +96,11 @@ function oneBlockPlan(byteSize: number): Plan {
   return {
     poolByteSize: defaultPoolByteSize,
     async timedPairs(name, source) {
-      const { timeOneBlock } = await ownPairs();
+      const { oneBlockTimer } = await ownPairs();
       return {
         figureName: figureName(rows.oneBlock, name),
         settlingPairCount: 1,
-        timePairs: (pairCount) => timeOneBlock(source, byteSize, pairCount),
+        timePairs: oneBlockTimer(source, byteSize),
       };
     },
   };
@@ -111,7 +111,7 @@ function replacementPlan(liveBlockCount: number): Plan {
   return {
     poolByteSize: replacementPoolByteSize(liveBlockCount),
     async timedPairs(name, source) {
-      const { timeReplacement } = await ownPairs();
+      const { replacementTimer } = await ownPairs();
       // Once a block that glibc mapped by itself is freed, it maps none of that size or less any
       // more: the state of every process that runs for long. (A million mappings are refused.)
       if (name === "glibc") source.free(source.alloc(largestReplacementByteSize));
@@ -119,7 +119,7 @@ function replacementPlan(liveBlockCount: number): Plan {
       return {
         figureName: figureName(rows.replacement(liveBlockCount), name),
         settlingPairCount: liveBlockCount,
-        timePairs: (pairCount) => timeReplacement(source, live, pairCount),
+        timePairs: replacementTimer(source, live),
       };
     },
   };

@@ -1,7 +1,8 @@
 import { CudaMemoryManager } from "bun-cuda-memory";
 import type { Pointer } from "bun:ffi";
 import { fill, replacementSequence } from "../replacement.ts";
-import { type BlockSource, type LiveBlocks, timeReplacement } from "../speed/pairs.ts";
+import { ownPairs } from "../speed/own-pairs.ts";
+import type { BlockSource, PairTimer } from "../speed/pairs.ts";
 
 // A Worker that replaces blocks of the pool that all threads share: one after the other, as many
 // lots of live blocks as it is told to have.
@@ -30,16 +31,20 @@ const source: BlockSource = {
   },
 };
 
-let lots: LiveBlocks[] | undefined;
+let lots: PairTimer[] | undefined;
 
-self.onmessage = ({ data }: MessageEvent<WorkerOrder | ReplaceOrder>) => {
+async function makeLot(seed: number, liveBlockCount: number): Promise<PairTimer> {
+  const { replacementTimer } = await ownPairs();
+  const sequence = replacementSequence(liveBlockCount, sequenceLength, seed);
+  return replacementTimer(source, fill(source, liveBlockCount, sequence));
+}
+
+self.onmessage = async ({ data }: MessageEvent<WorkerOrder | ReplaceOrder>) => {
   if ("seeds" in data) {
     const { liveBlockCount } = data;
-    lots = data.seeds.map((seed) =>
-      fill(source, liveBlockCount, replacementSequence(liveBlockCount, sequenceLength, seed)),
-    );
+    lots = await Promise.all(data.seeds.map((seed) => makeLot(seed, liveBlockCount)));
   } else {
-    for (const lot of lots!) timeReplacement(source, lot, data.pairCountPerLot);
+    for (const timePairs of lots!) timePairs(data.pairCountPerLot);
   }
   self.postMessage("done");
 };

@@ -56,15 +56,13 @@ const openers: Record<Row["memoryType"], Record<string, Opener>> = {
 };
 
 async function prepare(name: string, source: BlockSource | StreamOrdered) {
-  const { timeOneBlock, timeReplacement } = await ownPairs();
+  const { oneBlockTimer, replacementTimer } = await ownPairs();
   const { workload } = row;
   if ("use" in source) source.use();
-  const live =
-    workload.kind === "replacement" ? fill(source, workload.liveBlockCount, sequence) : null;
-  const time = (pairCount: number) =>
+  const time =
     workload.kind === "one block"
-      ? timeOneBlock(source, workload.byteSize, pairCount)
-      : timeReplacement(source, live!, pairCount);
+      ? oneBlockTimer(source, workload.byteSize)
+      : replacementTimer(source, fill(source, workload.liveBlockCount, sequence));
   const timePairs =
     "use" in source
       ? (pairCount: number) => {
