@@ -600,8 +600,8 @@ static void read_stats_locked(struct pool *pool, struct pool_stats *stats)
 
 static enum pool_status why_no_block_has(const struct pool *pool, uint64_t byte_size)
 {
-    if (pool->generation == 0) return POOL_CLOSED;
-    return byte_size == 0 ? POOL_BAD_RANGE : POOL_FULL;
+    if (byte_size == 0) return POOL_BAD_RANGE;
+    return pool->generation == 0 ? POOL_CLOSED : POOL_FULL;
 }
 
 HOT enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size, struct pool_block *block)
