@@ -13,6 +13,7 @@
 #include "deferred_free.h"
 #include "fallback.h"
 #include "lifecycle_lock.h"
+#include "memory_location.h"
 #include "message.h"
 #include "pinned_memory.h"
 #include "whole_number.h"
@@ -20,16 +21,6 @@
 enum { CUDA_MEMCPY_DEFAULT = 4 };
 
 // ---- Allocating and freeing
-
-static void locate_cuda(struct memory_location *location, const struct pool_block *block,
-                        double byte_size, double device_id)
-{
-    *location = (struct memory_location){.address = from_whole_number(block->address),
-                                         .byte_size = byte_size,
-                                         .memory_type = MEMORY_GPU,
-                                         .device_id = device_id,
-                                         .generation = from_whole_number(block->generation)};
-}
 
 // Host memory, after what the CUDA pool refused; null where it was not asked.
 static int32_t fall_back(struct memory_location *location, double byte_size, double device_id,
@@ -57,7 +48,7 @@ int32_t allocated_memory_alloc(struct memory_location *location, double byte_siz
     if (__builtin_expect(cuda.status != POOL_OK, 0)) {
         return fall_back(location, byte_size, device_id, &cuda, true);
     }
-    locate_cuda(location, &block, byte_size, device_id);
+    *location = memory_location_of(block, byte_size, MEMORY_GPU, device_id);
     return MEMORY_OK;
 }
 
@@ -72,7 +63,7 @@ int32_t allocated_memory_alloc_with(struct memory_location *location, double byt
     cuda.status = deferred_free_alloc(cuda_memory_pool(device_id), whole_number(byte_size),
                                       &request, &block, &cuda.full);
     if (cuda.status != POOL_OK) return fall_back(location, byte_size, device_id, &cuda, may_wait);
-    locate_cuda(location, &block, byte_size, device_id);
+    *location = memory_location_of(block, byte_size, MEMORY_GPU, device_id);
     return MEMORY_OK;
 }
 

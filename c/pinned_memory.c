@@ -11,6 +11,7 @@
 #include "cudart.h"
 #include "deferred_free.h"
 #include "lifecycle_lock.h"
+#include "memory_location.h"
 #include "memory_pool_stats.h"
 #include "message.h"
 #include "nonpinned_memory.h"
@@ -112,23 +113,12 @@ int32_t pinned_memory_reset(void)
 
 static bool take_nonpinned(struct memory_location *location, double byte_size)
 {
-    uint64_t generation;
-    void *pointer = nonpinned_memory_alloc(whole_number(byte_size), &generation);
+    struct pool_block block;
+    void *pointer = nonpinned_memory_alloc(whole_number(byte_size), &block.generation);
     if (pointer == NULL) return false;
-    *location = (struct memory_location){.address = from_whole_number((uintptr_t)pointer),
-                                         .byte_size = byte_size,
-                                         .memory_type = MEMORY_CPU,
-                                         .generation = from_whole_number(generation)};
+    block.address = (uintptr_t)pointer;
+    *location = memory_location_of(block, byte_size, MEMORY_CPU, 0);
     return true;
-}
-
-static void locate(struct memory_location *location, const struct pool_block *block,
-                   double byte_size)
-{
-    *location = (struct memory_location){.address = from_whole_number(block->address),
-                                         .byte_size = byte_size,
-                                         .memory_type = MEMORY_CPU_PINNED,
-                                         .generation = from_whole_number(block->generation)};
 }
 
 bool pinned_memory_take(struct memory_location *location, double byte_size,
@@ -143,7 +133,7 @@ bool pinned_memory_take(struct memory_location *location, double byte_size,
     if (__builtin_expect(pinned->status != POOL_OK, 0)) {
         return allow_nonpinned_fallback && take_nonpinned(location, byte_size);
     }
-    locate(location, &block, byte_size);
+    *location = memory_location_of(block, byte_size, MEMORY_CPU_PINNED, 0);
     return true;
 }
 
@@ -182,7 +172,7 @@ int32_t pinned_memory_try_alloc(struct memory_location *location, double byte_si
         deferred_free_reclaim();
         if (pool_alloc(&pool, size, &block, NULL) != POOL_OK) return MEMORY_UNAVAILABLE;
     }
-    locate(location, &block, byte_size);
+    *location = memory_location_of(block, byte_size, MEMORY_CPU_PINNED, 0);
     return MEMORY_OK;
 }
 

@@ -391,6 +391,7 @@ static void reopened_pools_start_anew(void)
         checked_close(&checked);
         checked_verify(&checked);
         CHECK(checked_alloc(&checked, 1) == POOL_CLOSED, "a closed pool serves nothing");
+        CHECK(checked_alloc(&checked, 0) == POOL_BAD_RANGE, "least of all an empty request");
         CHECK(checked_free(&checked, stale_address, 0) == POOL_CLOSED, "and frees nothing");
         CHECK(checked_retire(&checked, stale_address, 0) == POOL_CLOSED, "and retires nothing");
         checked_ask(&checked, stale_address);
