@@ -222,13 +222,13 @@ int32_t cuda_memory_alloc_status(void)
     return last_alloc_status;
 }
 
-// For what the pool cannot serve as it is.
-static __attribute__((cold, noinline)) double alloc_otherwise(double byte_size, double device_id)
+// After the pool's refusal.
+static __attribute__((cold, noinline)) double alloc_refused(double byte_size, double device_id)
 {
     struct pool_block block;
     struct refusal refusal;
-    refusal.status = deferred_free_pool_alloc(cuda_memory_pool(device_id),
-                                              whole_number(byte_size), &block, &refusal.full);
+    refusal.status = deferred_free_alloc_refused(cuda_memory_pool(device_id),
+                                                 whole_number(byte_size), &block, &refusal.full);
     if (refusal.status == POOL_OK) return from_whole_number(block.address);
     const struct fallback nothing = {
         .byte_size = byte_size, .device_id = device_id, .cuda = &refusal};
@@ -236,18 +236,20 @@ static __attribute__((cold, noinline)) double alloc_otherwise(double byte_size, 
     return 0;
 }
 
+// This and cuda_memory_free() are deferred_free_pool_alloc() and deferred_free_pool_free(), with all
+// that follows a refusal out of the way: they are the calls that have to be fast.
 double cuda_memory_alloc(double byte_size, double device_id)
 {
     struct pool_block block;
     enum pool_status status =
         pool_alloc(cuda_memory_pool(device_id), whole_number(byte_size), &block, NULL);
-    if (__builtin_expect(status != POOL_OK, 0)) return alloc_otherwise(byte_size, device_id);
+    if (__builtin_expect(status != POOL_OK, 0)) return alloc_refused(byte_size, device_id);
     return from_whole_number(block.address);
 }
 
-// For what is not the caller's to free, or lent.
-static __attribute__((cold, noinline)) int32_t free_otherwise(double address, double device_id,
-                                                              enum pool_status status)
+// Of what is lent, or not the caller's to free.
+static __attribute__((cold, noinline)) int32_t free_refused(double address, double device_id,
+                                                            enum pool_status status)
 {
     struct pool *pool = cuda_memory_pool(device_id);
     if (status == POOL_LENT) status = deferred_free_lent(pool, whole_number(address), 0);
@@ -268,7 +270,7 @@ static __attribute__((cold, noinline)) int32_t free_otherwise(double address, do
 int32_t cuda_memory_free(double address, double device_id)
 {
     enum pool_status status = pool_free(cuda_memory_pool(device_id), whole_number(address), 0);
-    if (__builtin_expect(status != POOL_OK, 0)) return free_otherwise(address, device_id, status);
+    if (__builtin_expect(status != POOL_OK, 0)) return free_refused(address, device_id, status);
     return MEMORY_OK;
 }
 

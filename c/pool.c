@@ -45,9 +45,8 @@ HOT uint32_t take_node(struct pool *pool)
         return number;
     }
     number = pool->unused_node;
-    if (!metadata_array_ensure(&pool->nodes, ((size_t)number + NODE_WORD_COUNT) * 8)) {
-        return SENTINEL;
-    }
+    size_t needed_byte_size = (size_t)number * WORD_BYTE_SIZE + sizeof(struct node);
+    if (!metadata_array_ensure(&pool->nodes, needed_byte_size)) return SENTINEL;
     pool->unused_node = number + NODE_WORD_COUNT;
     return number;
 }
@@ -70,6 +69,14 @@ static uint32_t bound_of(uint64_t granule_count)
 // mispredicted half of the time. So nothing here branches: the links of a neighbour that is not
 // there are written to the sentinel, where nobody reads them.
 
+HOT void bin_link_first(struct pool *pool, struct pool_bin *list, uint32_t number)
+{
+    uint32_t first = list->first;
+    node_at(pool, number)->bin_next = first;
+    node_at(pool, first)->bin_previous = number;
+    list->first = number;
+}
+
 HOT void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t number,
                     uint64_t granule_count)
 {
@@ -77,10 +84,7 @@ HOT void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t number,
     uint32_t level = bin / POOL_BINS_PER_LEVEL;
     uint32_t bound = bound_of(granule_count);
     struct pool_bin *list = &bins->bins[bin];
-    uint32_t first = list->first;
-    node_at(pool, number)->bin_next = first;
-    node_at(pool, first)->bin_previous = number;
-    list->first = number;
+    bin_link_first(pool, list, number);
     list->granule_count_max = list->granule_count_max > bound ? list->granule_count_max : bound;
     bins->bin_bitmaps[level] |= UINT64_C(1) << bin % POOL_BINS_PER_LEVEL;
     bins->level_bitmap |= UINT64_C(1) << level;
@@ -140,14 +144,12 @@ static const struct fit no_fit = {0, 0};
 
 static void put_first(struct pool *pool, struct pool_bins *bins, uint32_t bin, uint32_t number)
 {
-    uint32_t first = bins->bins[bin].first;
-    if (number == first) return;
-    struct node *node = node_at(pool, number);
+    struct pool_bin *list = &bins->bins[bin];
+    if (number == list->first) return;
+    const struct node *node = node_at(pool, number);
     node_at(pool, node->bin_previous)->bin_next = node->bin_next;
     node_at(pool, node->bin_next)->bin_previous = node->bin_previous;
-    node->bin_next = first;
-    node_at(pool, first)->bin_previous = number;
-    bins->bins[bin].first = number;
+    bin_link_first(pool, list, number);
 }
 
 // Puts the smallest of the bin's first blocks that holds `granule_count` first.
@@ -606,7 +608,8 @@ static enum pool_status why_no_block_has(const struct pool *pool, uint64_t byte_
 
 HOT enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size, struct pool_block *block)
 {
-    uint64_t granule_count = (byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1; // of 0 bytes: far too many
+    // Of 0 bytes far too many.
+    uint64_t granule_count = (byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
     if (__builtin_expect(granule_count > pool->granule_count, 0)) {
         return why_no_block_has(pool, byte_size);
     }
@@ -811,8 +814,7 @@ uint64_t pool_generation(struct pool *pool)
 bool pool_contains(struct pool *pool, uint64_t address)
 {
     lock_acquire(&pool->lock);
-    bool contains = pool->generation != 0 &&
-                    address - pool->base < pool->granule_count * POOL_GRANULE_BYTE_SIZE;
+    bool contains = address - pool->base < pool->granule_count * POOL_GRANULE_BYTE_SIZE;
     lock_release(&pool->lock);
     return contains;
 }

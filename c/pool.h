@@ -85,7 +85,7 @@ struct pool {
     uint32_t unused_node; // the first that was never used
     uint64_t base;
     uint64_t generation; // 0 while closed; unique to each opening of any pool
-    uint64_t granule_count;
+    uint64_t granule_count; // 0 while closed, so that nothing fits and nothing is found
     uint64_t used_granule_count;
     uint64_t peak_used_granule_count;
     uint64_t live_block_count;

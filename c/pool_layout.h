@@ -4,9 +4,10 @@
 
 #include "pool.h"
 
-// A node's number counts words of 8 bytes from the first node. So turning it into an address is part
-// of an x86 instruction's addressing, and 32 bits still reach 2^30 nodes.
+// A node's number counts words from the first node. So turning it into an address is part of an x86
+// instruction's addressing, and 32 bits still reach 2^30 nodes.
 enum {
+    WORD_BYTE_SIZE = 8,
     NODE_WORD_COUNT = 4,
     SENTINEL = 0,
     MIDDLE = NODE_WORD_COUNT,
@@ -37,11 +38,12 @@ struct node {
     };
 };
 
-_Static_assert(sizeof(struct node) == NODE_WORD_COUNT * 8, "two nodes fill a cache line");
+_Static_assert(sizeof(struct node) == NODE_WORD_COUNT * WORD_BYTE_SIZE,
+               "numbers count its words, and two nodes fill a cache line");
 
 static inline struct node *node_at(const struct pool *pool, uint32_t number)
 {
-    return (struct node *)(void *)(pool->nodes.base + (size_t)number * 8);
+    return (struct node *)(void *)(pool->nodes.base + (size_t)number * WORD_BYTE_SIZE);
 }
 
 static inline bool is_live(const struct node *node)
