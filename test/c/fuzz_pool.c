@@ -98,24 +98,13 @@ static void retire_or_lend(struct checked_pool *checked, struct input *input)
     uint64_t choice = take(input, 1);
     uint64_t generation = choice & 128 ? checked->generation : choice & 64 ? 0 : choice & 32;
     switch (choice % 8) {
-    case 0:
-    case 1:
-    case 2:
-        checked_retire(checked, address, generation);
-        break;
-    case 3:
-        checked_free_retired(checked, address, generation);
-        break;
-    case 4:
-        checked_lend(checked, address, generation);
-        break;
-    case 5:
-        checked_end_loan(checked, address, generation);
+    default:
+        checked_retire_or_lend(checked, choice % 8, address, generation);
         break;
     case 6:
         checked_retire(checked, address + take(input, 1), generation);
         break;
-    default:
+    case 7:
         checked_free_retired(checked, address + GRANULE * take(input, 1), generation);
     }
     checked_ask(checked, address);

@@ -120,6 +120,15 @@ static void give_after(int stream, const struct memory_location *location)
           memory_message());
 }
 
+// The whole pool, freed with stream 0, which is held: where it was.
+static struct memory_location give_all_after_held_stream(void)
+{
+    struct memory_location memory = take_now(POOL_BYTE_SIZE);
+    hold_stream(&streams[0], &holds[0]);
+    give_after(0, &memory);
+    return memory;
+}
+
 static void expect_nothing_to_be_had(void)
 {
     struct memory_location location = take_now(1);
@@ -214,9 +223,7 @@ static struct memory_location take_after_release(double byte_size, const int *or
 static void memory_comes_back_when_its_stream_is_done(void)
 {
     create();
-    struct memory_location memory = take_now(POOL_BYTE_SIZE);
-    hold_stream(&streams[0], &holds[0]);
-    give_after(0, &memory);
+    struct memory_location memory = give_all_after_held_stream();
     expect_used(POOL_BYTE_SIZE);
     expect_nothing_to_be_had();
     release(0);
@@ -330,9 +337,7 @@ static void a_stream_has_its_own_memory_again_at_once(void)
 static void another_stream_is_made_to_wait(void)
 {
     create();
-    struct memory_location memory = take_now(POOL_BYTE_SIZE);
-    hold_stream(&streams[0], &holds[0]);
-    give_after(0, &memory);
+    struct memory_location memory = give_all_after_held_stream();
     for (int stream = 1; stream < STREAM_COUNT; stream++) {
         struct memory_location refused = take_for(stream, POOL_BYTE_SIZE, false);
         CHECK(!is_on_gpu(&refused), "a request that may not wait makes no stream wait either");
@@ -385,9 +390,7 @@ static void host_memory_is_not_handed_on(void)
 // All of the pool, which stream 0 still uses, in the hands of that stream or another.
 static struct memory_location take_lent(int stream)
 {
-    struct memory_location memory = take_now(POOL_BYTE_SIZE);
-    hold_stream(&streams[0], &holds[0]);
-    give_after(0, &memory);
+    struct memory_location memory = give_all_after_held_stream();
     struct memory_location lent = take_for(stream, POOL_BYTE_SIZE, true);
     CHECK(lent.address == memory.address, "the block is handed on");
     return lent;
@@ -558,9 +561,7 @@ static void where_nothing_helps_it_does_not_wait(void)
 static void a_request_that_may_not_wait_falls_back(void)
 {
     create();
-    struct memory_location memory = take_now(POOL_BYTE_SIZE);
-    hold_stream(&streams[0], &holds[0]);
-    give_after(0, &memory);
+    give_all_after_held_stream();
     uint64_t wait_count = call_count("cudaEventSynchronize");
     expect_nothing_to_be_had();
     struct memory_location pinned;
@@ -577,9 +578,7 @@ static void a_request_that_may_not_wait_falls_back(void)
 static void a_destroyed_stream_goes_on(void)
 {
     create();
-    struct memory_location memory = take_now(POOL_BYTE_SIZE);
-    hold_stream(&streams[0], &holds[0]);
-    give_after(0, &memory);
+    struct memory_location memory = give_all_after_held_stream();
     CHECK(cuda_stream_destroy(&streams[0]) == MEMORY_OK, "%s", memory_message());
     expect_nothing_to_be_had();
     struct memory_location handed_on = take_for(1, POOL_BYTE_SIZE, true);

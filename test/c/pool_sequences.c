@@ -91,21 +91,7 @@ static void retire_or_lend_some(struct checked_pool *checked, struct random *ran
     // Mostly this life, or whichever it is.
     uint64_t life = random_below(random, 16);
     uint64_t generation = life > 7 ? 0 : life > 0 ? checked->generation : checked->generation - 1;
-    switch (random_below(random, 6)) {
-    case 0:
-    case 1:
-    case 2:
-        checked_retire(checked, address, generation);
-        break;
-    case 3:
-        checked_free_retired(checked, address, generation);
-        break;
-    case 4:
-        checked_lend(checked, address, generation);
-        break;
-    default:
-        checked_end_loan(checked, address, generation);
-    }
+    checked_retire_or_lend(checked, random_below(random, 6), address, generation);
     checked_ask(checked, address);
 }
 

@@ -217,15 +217,26 @@ enum pool_status checked_retire(struct checked_pool *checked, uint64_t address,
     return status;
 }
 
+// A call that only a block in this use is right for.
+static enum pool_status call_on(struct checked_pool *checked, const struct model_block *block,
+                                enum model_use use, uint64_t address, uint64_t generation,
+                                enum pool_status (*call)(struct pool *, uint64_t, uint64_t),
+                                const char *name)
+{
+    enum pool_status expected =
+        expected_of(checked, generation, block, ok_if(block != NULL && block->use == use));
+    enum pool_status status = call(&checked->pool, address, generation);
+    trace_call(checked, name, address, generation, status);
+    expect_status(status, expected, name);
+    return status;
+}
+
 enum pool_status checked_free_retired(struct checked_pool *checked, uint64_t address,
                                       uint64_t generation)
 {
     struct model_block *block = pool_model_find(&checked->model, address);
-    enum pool_status expected = expected_of(checked, generation, block,
-                                            ok_if(block != NULL && block->use == MODEL_RETIRED));
-    enum pool_status status = pool_free_retired(&checked->pool, address, generation);
-    trace_call(checked, "free_retired", address, generation, status);
-    expect_status(status, expected, "pool_free_retired");
+    enum pool_status status = call_on(checked, block, MODEL_RETIRED, address, generation,
+                                      pool_free_retired, "pool_free_retired");
     if (status == POOL_OK) pool_model_remove(&checked->model, block);
     return status;
 }
@@ -233,11 +244,8 @@ enum pool_status checked_free_retired(struct checked_pool *checked, uint64_t add
 enum pool_status checked_lend(struct checked_pool *checked, uint64_t address, uint64_t generation)
 {
     struct model_block *block = pool_model_find(&checked->model, address);
-    enum pool_status expected = expected_of(checked, generation, block,
-                                            ok_if(block != NULL && block->use == MODEL_RETIRED));
-    enum pool_status status = pool_lend(&checked->pool, address, generation);
-    trace_call(checked, "lend", address, generation, status);
-    expect_status(status, expected, "pool_lend");
+    enum pool_status status =
+        call_on(checked, block, MODEL_RETIRED, address, generation, pool_lend, "pool_lend");
     if (status == POOL_OK) block->use = MODEL_LENT;
     return status;
 }
@@ -246,13 +254,28 @@ enum pool_status checked_end_loan(struct checked_pool *checked, uint64_t address
                                   uint64_t generation)
 {
     struct model_block *block = pool_model_find(&checked->model, address);
-    enum pool_status expected = expected_of(checked, generation, block,
-                                            ok_if(block != NULL && block->use == MODEL_LENT));
-    enum pool_status status = pool_end_loan(&checked->pool, address, generation);
-    trace_call(checked, "end_loan", address, generation, status);
-    expect_status(status, expected, "pool_end_loan");
+    enum pool_status status =
+        call_on(checked, block, MODEL_LENT, address, generation, pool_end_loan, "pool_end_loan");
     if (status == POOL_OK) block->use = MODEL_OWNED;
     return status;
+}
+
+void checked_retire_or_lend(struct checked_pool *checked, uint64_t choice, uint64_t address,
+                            uint64_t generation)
+{
+    switch (choice) {
+    case 3:
+        checked_free_retired(checked, address, generation);
+        break;
+    case 4:
+        checked_lend(checked, address, generation);
+        break;
+    case 5:
+        checked_end_loan(checked, address, generation);
+        break;
+    default:
+        checked_retire(checked, address, generation);
+    }
 }
 
 void checked_ask(struct checked_pool *checked, uint64_t address)

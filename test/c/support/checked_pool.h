@@ -37,6 +37,10 @@ enum pool_status checked_lend(struct checked_pool *checked, uint64_t address, ui
 enum pool_status checked_end_loan(struct checked_pool *checked, uint64_t address,
                                   uint64_t generation);
 
+// One of these four calls. Choices below 6 make a random one, in half of all cases the first.
+void checked_retire_or_lend(struct checked_pool *checked, uint64_t choice, uint64_t address,
+                            uint64_t generation);
+
 // What the pool says of the address as a retired or a lent block's.
 void checked_ask(struct checked_pool *checked, uint64_t address);
 

@@ -46,3 +46,14 @@ void simulated_cuda_expect_nothing_live(int device_count)
     CHECK(pinned_memory_nonpinned_count() == 0, "%.0f non-pinned blocks are left",
           pinned_memory_nonpinned_count());
 }
+
+void simulated_cuda_expect_pools_emptied(int device_count, double pool_byte_size)
+{
+    for (int device = 0; device < device_count; device++) {
+        struct memory_pool_stats stats;
+        CHECK(cuda_memory_stats(device, &stats) == MEMORY_OK && stats.allocation_count == 0 &&
+                  stats.largest_free_byte_size == pool_byte_size,
+              "GPU %d: %.0f blocks are left", device, stats.allocation_count);
+        CHECK(stats.failed_allocation_count > 0, "GPU %d was never full", device);
+    }
+}

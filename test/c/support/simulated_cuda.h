@@ -9,4 +9,7 @@ void simulated_cuda_bind(const char *devices);
 // memory lives.
 void simulated_cuda_expect_nothing_live(int device_count);
 
+// Every device's pool was full at times, and is free as a whole now.
+void simulated_cuda_expect_pools_emptied(int device_count, double pool_byte_size);
+
 #endif
