@@ -3,36 +3,17 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "hot.h"
+#include "pool_bins.h"
+#include "pool_index.h"
 #include "pool_layout.h"
 
-// Part of every allocation or free. The compiler would rather have one copy for those and for what
-// is rare, which costs a fifth of a pair.
-#define HOT static inline __attribute__((always_inline))
-
-// The opposite: what would make the path of most calls longer without being part of it.
-#define ASIDE static __attribute__((noinline))
-
-enum {
-    BUCKET_COUNT_AT_OPEN = 1024,
-    // Beyond this many blocks of a bin, looking for a better fit gains less than it costs.
-    FIT_SCAN_COUNT_MAX = 4,
-    // Below this share of the pool a block is small whatever the others are.
-    LARGE_SHARE_MAX = 48,
-};
+// Below this share of the pool a block is small whatever the others are.
+enum { LARGE_SHARE_MAX = 48 };
 
 // Whole steps of the table, so that no number wraps.
 #define NODE_COUNT_MAX (UINT32_MAX / NODE_WORD_COUNT - 2047)
 #define GRANULE_COUNT_MAX ((uint64_t)1 << 44)
-
-static uint64_t free_extent(uint64_t granule_count)
-{
-    return granule_count << 1;
-}
-
-static uint64_t live_extent(uint64_t granule_count)
-{
-    return granule_count << 1 | 1;
-}
 
 // ---- Spare nodes
 
@@ -55,247 +36,6 @@ HOT void give_node_back(struct pool *pool, uint32_t number)
 {
     node_at(pool, number)->spare_next = pool->spare_node;
     pool->spare_node = number;
-}
-
-// ---- Bins of free blocks
-
-// As a bin's bound has it.
-static uint32_t bound_of(uint64_t granule_count)
-{
-    return granule_count < UINT32_MAX ? (uint32_t)granule_count : UINT32_MAX;
-}
-
-// Whether a block has neighbours in its list is as good as random, and a branch on it would be
-// mispredicted half of the time. So nothing here branches: the links of a neighbour that is not
-// there are written to the sentinel, where nobody reads them.
-
-HOT void bin_link_first(struct pool *pool, struct pool_bin *list, uint32_t number)
-{
-    uint32_t first = list->first;
-    node_at(pool, number)->bin_next = first;
-    node_at(pool, first)->bin_previous = number;
-    list->first = number;
-}
-
-HOT void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t number,
-                    uint64_t granule_count)
-{
-    uint32_t bin = bin_of(granule_count);
-    uint32_t level = bin / POOL_BINS_PER_LEVEL;
-    uint32_t bound = bound_of(granule_count);
-    struct pool_bin *list = &bins->bins[bin];
-    bin_link_first(pool, list, number);
-    list->granule_count_max = list->granule_count_max > bound ? list->granule_count_max : bound;
-    bins->bin_bitmaps[level] |= UINT64_C(1) << bin % POOL_BINS_PER_LEVEL;
-    bins->level_bitmap |= UINT64_C(1) << level;
-}
-
-HOT void bin_set_first(struct pool_bins *bins, uint32_t bin, uint32_t first)
-{
-    uint32_t level = bin / POOL_BINS_PER_LEVEL;
-    struct pool_bin *list = &bins->bins[bin];
-    uint32_t is_empty = first == SENTINEL;
-    list->first = first;
-    list->granule_count_max &= is_empty - 1; // 0 once it is empty
-    uint64_t bitmap = bins->bin_bitmaps[level];
-    bitmap &= ~((uint64_t)is_empty << bin % POOL_BINS_PER_LEVEL);
-    bins->bin_bitmaps[level] = bitmap;
-    bins->level_bitmap &= ~((uint64_t)(bitmap == 0) << level);
-}
-
-HOT void bin_remove_first(struct pool *pool, struct pool_bins *bins, uint32_t bin)
-{
-    bin_set_first(bins, bin, node_at(pool, bins->bins[bin].first)->bin_next);
-}
-
-HOT void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t bin, uint32_t number)
-{
-    const struct node *node = node_at(pool, number);
-    uint32_t previous = node->bin_previous;
-    uint32_t next = node->bin_next;
-    uint32_t first = bins->bins[bin].first;
-    uint32_t unless_first = -(uint32_t)(first != number);
-    node_at(pool, previous & unless_first)->bin_next = next;
-    node_at(pool, next & unless_first)->bin_previous = previous;
-    bin_set_first(bins, bin, next ^ ((next ^ first) & unless_first));
-}
-
-// The first non-empty bin from this one on, or 0.
-HOT uint32_t filled_bin_from(const struct pool_bins *bins, uint32_t bin)
-{
-    uint32_t level = bin / POOL_BINS_PER_LEVEL;
-    uint64_t in_level = bins->bin_bitmaps[level] & (~UINT64_C(0) << bin % POOL_BINS_PER_LEVEL);
-    if (in_level == 0) {
-        uint64_t above = bins->level_bitmap & (~UINT64_C(1) << level);
-        if (above == 0) return 0;
-        level = (uint32_t)__builtin_ctzll(above);
-        in_level = bins->bin_bitmaps[level];
-    }
-    return level * POOL_BINS_PER_LEVEL + (uint32_t)__builtin_ctzll(in_level);
-}
-
-// The first block of a bin, which is enough for a request. No bin, number 0, stands for none.
-struct fit {
-    uint32_t bin;
-    uint64_t granule_count;
-};
-
-static const struct fit no_fit = {0, 0};
-
-static void put_first(struct pool *pool, struct pool_bins *bins, uint32_t bin, uint32_t number)
-{
-    struct pool_bin *list = &bins->bins[bin];
-    if (number == list->first) return;
-    const struct node *node = node_at(pool, number);
-    node_at(pool, node->bin_previous)->bin_next = node->bin_next;
-    node_at(pool, node->bin_next)->bin_previous = node->bin_previous;
-    bin_link_first(pool, list, number);
-}
-
-// Puts the smallest of the bin's first blocks that holds `granule_count` first.
-static struct fit best_in_bin(struct pool *pool, struct pool_bins *bins, uint32_t bin,
-                              uint64_t granule_count)
-{
-    uint32_t best = SENTINEL;
-    uint64_t best_granule_count = UINT64_MAX;
-    uint32_t number = bins->bins[bin].first;
-    for (uint32_t i = 0; number != SENTINEL && i < FIT_SCAN_COUNT_MAX; i++) {
-        const struct node *node = node_at(pool, number);
-        uint64_t found = granule_count_of(node);
-        if (found >= granule_count && found < best_granule_count) {
-            best = number;
-            best_granule_count = found;
-            if (found == granule_count) break;
-        }
-        number = node->bin_next;
-    }
-    if (best == SENTINEL) return no_fit;
-    put_first(pool, bins, bin, best);
-    return (struct fit){bin, best_granule_count};
-}
-
-// From this bin on, the first that has blocks and may serve the request.
-ASIDE struct fit best_in_wide_bins(struct pool *pool, struct pool_bins *bins, uint32_t bin,
-                                   uint64_t granule_count)
-{
-    uint32_t own = bin_of(granule_count);
-    if (bin == own) {
-        if (bins->bins[own].granule_count_max >= bound_of(granule_count)) {
-            struct fit best = best_in_bin(pool, bins, own, granule_count);
-            if (best.bin != 0) return best;
-        }
-        bin = filled_bin_from(bins, own + 1);
-    }
-    return best_in_bin(pool, bins, bin, granule_count);
-}
-
-HOT struct fit best_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t granule_count)
-{
-    uint32_t bin = filled_bin_from(bins, bin_of(granule_count));
-    if (bin < ONE_SIZE_BINS_END) return (struct fit){bin, bin};
-    return best_in_wide_bins(pool, bins, bin, granule_count);
-}
-
-// Puts the largest block of a bin first, so that the next search for it is short.
-static struct fit largest_in_bin(struct pool *pool, struct pool_bins *bins, uint32_t bin)
-{
-    struct pool_bin *list = &bins->bins[bin];
-    uint32_t largest = SENTINEL;
-    uint64_t largest_granule_count = 0;
-    for (uint32_t number = list->first; number != SENTINEL;
-         number = node_at(pool, number)->bin_next) {
-        uint64_t granule_count = granule_count_of(node_at(pool, number));
-        if (granule_count <= largest_granule_count) continue;
-        largest = number;
-        largest_granule_count = granule_count;
-        if (granule_count == list->granule_count_max && granule_count < UINT32_MAX) break;
-    }
-    if (largest == SENTINEL) return no_fit;
-    put_first(pool, bins, bin, largest);
-    list->granule_count_max = bound_of(largest_granule_count);
-    return (struct fit){bin, largest_granule_count};
-}
-
-// For a request that nothing else serves: the largest block of its own bin, if that is enough.
-static struct fit last_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t granule_count)
-{
-    uint32_t bin = bin_of(granule_count);
-    if (bins->bins[bin].granule_count_max < bound_of(granule_count)) return no_fit;
-    struct fit largest = largest_in_bin(pool, bins, bin);
-    return largest.granule_count >= granule_count ? largest : no_fit;
-}
-
-static uint64_t largest_in_bins(struct pool *pool, struct pool_bins *bins)
-{
-    if (bins->level_bitmap == 0) return 0;
-    uint32_t level = 63 - (uint32_t)__builtin_clzll(bins->level_bitmap);
-    uint32_t index = 63 - (uint32_t)__builtin_clzll(bins->bin_bitmaps[level]);
-    return largest_in_bin(pool, bins, level * POOL_BINS_PER_LEVEL + index).granule_count;
-}
-
-static uint64_t largest_free_granule_count(struct pool *pool)
-{
-    uint64_t largest = granule_count_of(node_at(pool, MIDDLE));
-    for (enum side side = LOW; side <= HIGH; side++) {
-        uint64_t in_side = largest_in_bins(pool, &pool->bins[side]);
-        if (in_side > largest) largest = in_side;
-    }
-    return largest;
-}
-
-// ---- Index of live blocks by address
-
-// Splits one bucket in two. Where the system refuses memory chains get longer, nothing else.
-ASIDE void add_bucket(struct pool *pool)
-{
-    uint64_t added = pool->bucket_count;
-    if (!metadata_array_ensure(&pool->buckets, (added + 1) * sizeof(uint32_t))) return;
-    if (added == 2 * pool->bucket_mask + 2) pool->bucket_mask = 2 * pool->bucket_mask + 1;
-    pool->bucket_count = added + 1;
-
-    uint32_t *kept_link = bucket_at(pool, added & pool->bucket_mask);
-    uint32_t *moved_link = bucket_at(pool, added);
-    for (uint32_t number = *kept_link; number != SENTINEL;) {
-        struct node *node = node_at(pool, number);
-        uint32_t **link = bucket_of(pool, node->granule) == added ? &moved_link : &kept_link;
-        **link = number;
-        *link = &node->bucket_next;
-        number = node->bucket_next;
-    }
-    *kept_link = SENTINEL;
-    *moved_link = SENTINEL;
-}
-
-// At most one live block for two buckets: most chains have one link, and the walk no surprise.
-HOT void index_insert(struct pool *pool, uint32_t number)
-{
-    if (__builtin_expect(2 * pool->live_block_count > pool->bucket_count, 0)) {
-        add_bucket(pool);
-        add_bucket(pool);
-    }
-    struct node *node = node_at(pool, number);
-    uint32_t *head = bucket_at(pool, bucket_of(pool, node->granule));
-    node->bucket_next = *head;
-    node->retired_number = 0;
-    *head = number;
-}
-
-// A live block and the link that leads to it in the index.
-struct indexed {
-    uint32_t number;
-    uint32_t *link;
-};
-
-// The live block that starts at the granule, or SENTINEL.
-HOT struct indexed index_find(const struct pool *pool, uint64_t granule)
-{
-    uint32_t *link = bucket_at(pool, bucket_of(pool, granule));
-    uint32_t number = *link;
-    while (number != SENTINEL && node_at(pool, number)->granule != granule) {
-        link = &node_at(pool, number)->bucket_next;
-        number = *link;
-    }
-    return (struct indexed){number, link};
 }
 
 // ---- Taking blocks
@@ -586,6 +326,16 @@ void pool_close(struct pool *pool)
 }
 
 // ---- Requests
+
+static uint64_t largest_free_granule_count(struct pool *pool)
+{
+    uint64_t largest = granule_count_of(node_at(pool, MIDDLE));
+    for (enum side side = LOW; side <= HIGH; side++) {
+        uint64_t in_side = largest_in_bins(pool, &pool->bins[side]);
+        if (in_side > largest) largest = in_side;
+    }
+    return largest;
+}
 
 static void read_stats_locked(struct pool *pool, struct pool_stats *stats)
 {

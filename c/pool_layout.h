@@ -56,6 +56,16 @@ static inline bool is_retired(const struct node *node)
     return is_live(node) && node->retired_number != 0 && node->retired_number != LENT;
 }
 
+static inline uint64_t free_extent(uint64_t granule_count)
+{
+    return granule_count << 1;
+}
+
+static inline uint64_t live_extent(uint64_t granule_count)
+{
+    return granule_count << 1 | 1;
+}
+
 static inline uint64_t granule_count_of(const struct node *node)
 {
     return node->extent >> 1;
