@@ -1,5 +1,4 @@
-import { AllocatedMemory, CudaMemoryManager } from "bun-cuda-memory";
-import type { Pointer } from "bun:ffi";
+import { AllocatedMemory } from "bun-cuda-memory";
 import { readFileSync } from "node:fs";
 import {
   fill,
@@ -9,6 +8,7 @@ import {
 } from "../replacement.ts";
 import { ownPairs } from "./own-pairs.ts";
 import type { BlockSource } from "./pairs.ts";
+import { createPool, deviceId, poolSource } from "./pool-source.ts";
 import {
   type ContestantName,
   contestants as titles,
@@ -17,7 +17,6 @@ import {
   type Workload,
 } from "./workloads.ts";
 
-const deviceId = 0;
 /** What a GPU gets that no option names: where a server's small block is small. */
 const defaultPoolByteSize = 64 * 1024 ** 2;
 const sequenceLength = 2 ** 20;
@@ -26,13 +25,6 @@ const seed = 1;
 /** So many blocks or more are a burden to those that write beside each block. */
 const manyBlocks = 1_000_000;
 const gigabytesForMany = 12;
-
-const poolSource: BlockSource = {
-  alloc: (byteSize) => CudaMemoryManager.alloc(byteSize, deviceId),
-  free(address) {
-    CudaMemoryManager.free(address as Pointer, deviceId);
-  },
-};
 
 /** Each is loaded only where it takes part, which compiles it. The pool exists already. */
 const openers: Record<ContestantName, (poolByteSize: number) => Promise<BlockSource>> = {
@@ -61,7 +53,7 @@ export interface Prepared {
 /** Makes the contestants of a workload, with their live blocks. */
 export async function prepareContestants(workload: Workload): Promise<Prepared> {
   const { poolByteSize, timedPairs } = plan(workload);
-  CudaMemoryManager.create({ memoryPoolByteSize: { [deviceId]: poolByteSize } });
+  createPool(poolByteSize);
   const prepared: Prepared = { timed: [], notes: [] };
   for (const name of Object.keys(titles) as ContestantName[]) {
     const opened = whyNotWith(name, workload) || (await open(name, poolByteSize));

@@ -1,8 +1,7 @@
-import { CudaMemoryManager } from "bun-cuda-memory";
-import type { Pointer } from "bun:ffi";
 import { fill, replacementSequence } from "../replacement.ts";
 import { ownPairs } from "../speed/own-pairs.ts";
-import type { BlockSource, PairTimer } from "../speed/pairs.ts";
+import type { PairTimer } from "../speed/pairs.ts";
+import { poolSource } from "../speed/pool-source.ts";
 
 // A Worker that replaces blocks of the pool that all threads share: one after the other, as many
 // lots of live blocks as it is told to have.
@@ -21,22 +20,14 @@ export interface ReplaceOrder {
 
 declare const self: Worker;
 
-const deviceId = 0;
 const sequenceLength = 2 ** 14;
-
-const source: BlockSource = {
-  alloc: (byteSize) => CudaMemoryManager.alloc(byteSize, deviceId),
-  free(address) {
-    CudaMemoryManager.free(address as Pointer, deviceId);
-  },
-};
 
 let lots: PairTimer[] | undefined;
 
 async function makeLot(seed: number, liveBlockCount: number): Promise<PairTimer> {
   const { replacementTimer } = await ownPairs();
   const sequence = replacementSequence(liveBlockCount, sequenceLength, seed);
-  return replacementTimer(source, fill(source, liveBlockCount, sequence));
+  return replacementTimer(poolSource, fill(poolSource, liveBlockCount, sequence));
 }
 
 self.onmessage = async ({ data }: MessageEvent<WorkerOrder | ReplaceOrder>) => {

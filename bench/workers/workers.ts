@@ -4,13 +4,13 @@ import { formatFigures, formatNote } from "../format.ts";
 import { replacementPoolByteSize } from "../replacement.ts";
 import { type RoundFigures, runRounds } from "../rounds.ts";
 import { limitOf, type Section, type SectionContext } from "../section.ts";
+import { createPool } from "../speed/pool-source.ts";
 import { median, ratios } from "../statistics.ts";
 import type { ReplaceOrder, WorkerOrder } from "./replacing-worker.ts";
 
 // The same work, done by one Worker and by eight at once, which contend for the pool's lock and for
 // the processors.
 
-const deviceId = 0;
 const workerCount = 8;
 const liveBlockCount = 512;
 const warmUpRoundCount = 3;
@@ -103,8 +103,7 @@ export const workers: Section = {
   name: "workers",
   title: `The same work by one Worker and by ${workerCount}`,
   async run(context) {
-    const poolByteSize = replacementPoolByteSize(2 * workerCount * liveBlockCount);
-    CudaMemoryManager.create({ memoryPoolByteSize: { [deviceId]: poolByteSize } });
+    createPool(replacementPoolByteSize(2 * workerCount * liveBlockCount));
     try {
       const rounds = await measure(context);
       const ratio = ratios(rounds[together]!, rounds[solo]!);
