@@ -75,7 +75,7 @@ HOT uint32_t take_from_bin(struct pool *pool, enum side side, struct fit fit,
                            uint64_t granule_count)
 {
     struct pool_bins *bins = &pool->bins[side];
-    uint32_t first = bins->bins[fit.bin].first;
+    uint32_t first = bins->first[fit.bin];
     if (fit.granule_count == granule_count) {
         bin_remove_first(pool, bins, fit.bin);
         node_at(pool, first)->extent = live_extent(granule_count);

@@ -16,7 +16,7 @@
 //           Between the two sides lies the middle, which nothing has touched: a side takes from it
 //           only what its own free blocks cannot serve, and gives back what reaches it again. A
 //           side that is full borrows from the other.
-// Bins.     A side lists its free blocks by size: sizes below 128 granules have a bin each, and
+// Bins.     A side lists its free blocks by size: sizes below 1,024 granules have a bin each, and
 //           above that every power of two is divided into 64 bins. Bitmaps of the non-empty bins
 //           make "the next bin that fits" two bit scans. Where the sizes of a bin differ, the best
 //           of its first few blocks is taken, which packs as exact best fit does.
@@ -35,8 +35,11 @@
 
 enum {
     POOL_GRANULE_BYTE_SIZE = 512,
-    POOL_BIN_LEVEL_COUNT = 40, // sizes up to 2^44 granules, which are 2^53 bytes
-    POOL_BINS_PER_LEVEL = 64,
+    // For sizes up to 2^44 granules, which are 2^53 bytes.
+    POOL_BIN_BITMAP_COUNT = 51,
+    POOL_BINS_PER_BITMAP = 64,
+    POOL_BIN_COUNT = POOL_BIN_BITMAP_COUNT * POOL_BINS_PER_BITMAP,
+    POOL_LARGE_LEVEL_COUNT = 40,
 };
 
 enum pool_status {
@@ -64,18 +67,14 @@ struct pool_block {
     uint64_t generation;
 };
 
-struct pool_bin {
-    uint32_t first;
-    // No block of the bin has more granules; it may have become too high by what was removed since.
-    // UINT32_MAX is no bound.
-    uint32_t granule_count_max;
-};
-
 // The free blocks of one side, by size.
 struct pool_bins {
-    uint64_t level_bitmap;
-    uint64_t bin_bitmaps[POOL_BIN_LEVEL_COUNT];
-    struct pool_bin bins[POOL_BIN_LEVEL_COUNT * POOL_BINS_PER_LEVEL];
+    uint64_t filled_bitmaps; // which of the bitmaps are not 0
+    uint64_t bitmaps[POOL_BIN_BITMAP_COUNT]; // which of the bins have blocks
+    uint32_t first[POOL_BIN_COUNT];
+    // Of a bin that has blocks of several sizes: none has more granules. It may have become too high
+    // by what was removed since. UINT32_MAX is no bound.
+    uint32_t granule_count_max[POOL_BIN_COUNT];
 };
 
 // All members are private to pool.c and pool_invariants.c. A zeroed pool is a valid, closed one.
@@ -92,8 +91,8 @@ struct pool {
     uint64_t failed_allocation_count;
 
     uint64_t large_granule_count_min;
-    // Live granules of the blocks that may be large, by level of size (bins / POOL_BINS_PER_LEVEL).
-    uint64_t large_granule_counts[POOL_BIN_LEVEL_COUNT];
+    // Live granules of the blocks that may be large, by the power of two of their size.
+    uint64_t large_granule_counts[POOL_LARGE_LEVEL_COUNT];
 
     struct metadata_array nodes;
 

@@ -18,43 +18,45 @@ static uint32_t bound_of(uint64_t granule_count)
 // mispredicted half of the time. So nothing here branches: the links of a neighbour that is not
 // there are written to the sentinel, where nobody reads them.
 
-HOT void bin_link_first(struct pool *pool, struct pool_bin *list, uint32_t number)
+// Returns what was the bin's first before.
+HOT uint32_t bin_link_first(struct pool *pool, struct pool_bins *bins, uint32_t bin,
+                            uint32_t number)
 {
-    uint32_t first = list->first;
+    uint32_t first = bins->first[bin];
     node_at(pool, number)->bin_next = first;
     node_at(pool, first)->bin_previous = number;
-    list->first = number;
+    bins->first[bin] = number;
+    return first;
 }
 
 HOT void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t number,
                     uint64_t granule_count)
 {
     uint32_t bin = bin_of(granule_count);
-    uint32_t level = bin / POOL_BINS_PER_LEVEL;
-    uint32_t bound = bound_of(granule_count);
-    struct pool_bin *list = &bins->bins[bin];
-    bin_link_first(pool, list, number);
-    list->granule_count_max = list->granule_count_max > bound ? list->granule_count_max : bound;
-    bins->bin_bitmaps[level] |= UINT64_C(1) << bin % POOL_BINS_PER_LEVEL;
-    bins->level_bitmap |= UINT64_C(1) << level;
+    uint32_t first = bin_link_first(pool, bins, bin, number);
+    if (!has_one_size(bin)) {
+        uint32_t max = first == SENTINEL ? 0 : bins->granule_count_max[bin];
+        uint32_t bound = bound_of(granule_count);
+        bins->granule_count_max[bin] = max > bound ? max : bound;
+    }
+    uint32_t bitmap = bin / POOL_BINS_PER_BITMAP;
+    bins->bitmaps[bitmap] |= UINT64_C(1) << bin % POOL_BINS_PER_BITMAP;
+    bins->filled_bitmaps |= UINT64_C(1) << bitmap;
 }
 
 HOT void bin_set_first(struct pool_bins *bins, uint32_t bin, uint32_t first)
 {
-    uint32_t level = bin / POOL_BINS_PER_LEVEL;
-    struct pool_bin *list = &bins->bins[bin];
-    uint32_t is_empty = first == SENTINEL;
-    list->first = first;
-    list->granule_count_max &= is_empty - 1; // 0 once it is empty
-    uint64_t bitmap = bins->bin_bitmaps[level];
-    bitmap &= ~((uint64_t)is_empty << bin % POOL_BINS_PER_LEVEL);
-    bins->bin_bitmaps[level] = bitmap;
-    bins->level_bitmap &= ~((uint64_t)(bitmap == 0) << level);
+    uint64_t is_empty = first == SENTINEL;
+    bins->first[bin] = first;
+    uint64_t bitmap = bins->bitmaps[bin / POOL_BINS_PER_BITMAP];
+    bitmap &= ~(is_empty << bin % POOL_BINS_PER_BITMAP);
+    bins->bitmaps[bin / POOL_BINS_PER_BITMAP] = bitmap;
+    bins->filled_bitmaps &= ~((uint64_t)(bitmap == 0) << bin / POOL_BINS_PER_BITMAP);
 }
 
 HOT void bin_remove_first(struct pool *pool, struct pool_bins *bins, uint32_t bin)
 {
-    bin_set_first(bins, bin, node_at(pool, bins->bins[bin].first)->bin_next);
+    bin_set_first(bins, bin, node_at(pool, bins->first[bin])->bin_next);
 }
 
 HOT void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t bin, uint32_t number)
@@ -62,7 +64,7 @@ HOT void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t bin, uin
     const struct node *node = node_at(pool, number);
     uint32_t previous = node->bin_previous;
     uint32_t next = node->bin_next;
-    uint32_t first = bins->bins[bin].first;
+    uint32_t first = bins->first[bin];
     uint32_t unless_first = -(uint32_t)(first != number);
     node_at(pool, previous & unless_first)->bin_next = next;
     node_at(pool, next & unless_first)->bin_previous = previous;
@@ -72,15 +74,15 @@ HOT void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t bin, uin
 // The first non-empty bin from this one on, or 0.
 HOT uint32_t filled_bin_from(const struct pool_bins *bins, uint32_t bin)
 {
-    uint32_t level = bin / POOL_BINS_PER_LEVEL;
-    uint64_t in_level = bins->bin_bitmaps[level] & (~UINT64_C(0) << bin % POOL_BINS_PER_LEVEL);
-    if (in_level == 0) {
-        uint64_t above = bins->level_bitmap & (~UINT64_C(1) << level);
+    uint32_t bitmap = bin / POOL_BINS_PER_BITMAP;
+    uint64_t marked = bins->bitmaps[bitmap] & (~UINT64_C(0) << bin % POOL_BINS_PER_BITMAP);
+    if (marked == 0) {
+        uint64_t above = bins->filled_bitmaps & (~UINT64_C(1) << bitmap);
         if (above == 0) return 0;
-        level = (uint32_t)__builtin_ctzll(above);
-        in_level = bins->bin_bitmaps[level];
+        bitmap = (uint32_t)__builtin_ctzll(above);
+        marked = bins->bitmaps[bitmap];
     }
-    return level * POOL_BINS_PER_LEVEL + (uint32_t)__builtin_ctzll(in_level);
+    return bitmap * POOL_BINS_PER_BITMAP + (uint32_t)__builtin_ctzll(marked);
 }
 
 // The first block of a bin, which is enough for a request. No bin, number 0, stands for none.
@@ -93,12 +95,11 @@ static const struct fit no_fit = {0, 0};
 
 static void put_first(struct pool *pool, struct pool_bins *bins, uint32_t bin, uint32_t number)
 {
-    struct pool_bin *list = &bins->bins[bin];
-    if (number == list->first) return;
+    if (number == bins->first[bin]) return;
     const struct node *node = node_at(pool, number);
     node_at(pool, node->bin_previous)->bin_next = node->bin_next;
     node_at(pool, node->bin_next)->bin_previous = node->bin_previous;
-    bin_link_first(pool, list, number);
+    bin_link_first(pool, bins, bin, number);
 }
 
 // Puts the smallest of the bin's first blocks that holds `granule_count` first.
@@ -107,7 +108,7 @@ static struct fit best_in_bin(struct pool *pool, struct pool_bins *bins, uint32_
 {
     uint32_t best = SENTINEL;
     uint64_t best_granule_count = UINT64_MAX;
-    uint32_t number = bins->bins[bin].first;
+    uint32_t number = bins->first[bin];
     for (uint32_t i = 0; number != SENTINEL && i < FIT_SCAN_COUNT_MAX; i++) {
         const struct node *node = node_at(pool, number);
         uint64_t found = granule_count_of(node);
@@ -129,7 +130,7 @@ ASIDE struct fit best_in_wide_bins(struct pool *pool, struct pool_bins *bins, ui
 {
     uint32_t own = bin_of(granule_count);
     if (bin == own) {
-        if (bins->bins[own].granule_count_max >= bound_of(granule_count)) {
+        if (bins->granule_count_max[own] >= bound_of(granule_count)) {
             struct fit best = best_in_bin(pool, bins, own, granule_count);
             if (best.bin != 0) return best;
         }
@@ -141,27 +142,27 @@ ASIDE struct fit best_in_wide_bins(struct pool *pool, struct pool_bins *bins, ui
 HOT struct fit best_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t granule_count)
 {
     uint32_t bin = filled_bin_from(bins, bin_of(granule_count));
-    if (bin < ONE_SIZE_BINS_END) return (struct fit){bin, bin};
+    if (has_one_size(bin)) return (struct fit){bin, bin};
     return best_in_wide_bins(pool, bins, bin, granule_count);
 }
 
 // Puts the largest block of a bin first, so that the next search for it is short.
 static struct fit largest_in_bin(struct pool *pool, struct pool_bins *bins, uint32_t bin)
 {
-    struct pool_bin *list = &bins->bins[bin];
+    if (has_one_size(bin)) return bins->first[bin] == SENTINEL ? no_fit : (struct fit){bin, bin};
     uint32_t largest = SENTINEL;
     uint64_t largest_granule_count = 0;
-    for (uint32_t number = list->first; number != SENTINEL;
+    for (uint32_t number = bins->first[bin]; number != SENTINEL;
          number = node_at(pool, number)->bin_next) {
         uint64_t granule_count = granule_count_of(node_at(pool, number));
         if (granule_count <= largest_granule_count) continue;
         largest = number;
         largest_granule_count = granule_count;
-        if (granule_count == list->granule_count_max && granule_count < UINT32_MAX) break;
+        if (granule_count == bins->granule_count_max[bin] && granule_count < UINT32_MAX) break;
     }
     if (largest == SENTINEL) return no_fit;
     put_first(pool, bins, bin, largest);
-    list->granule_count_max = bound_of(largest_granule_count);
+    bins->granule_count_max[bin] = bound_of(largest_granule_count);
     return (struct fit){bin, largest_granule_count};
 }
 
@@ -169,17 +170,20 @@ static struct fit largest_in_bin(struct pool *pool, struct pool_bins *bins, uint
 static struct fit last_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t granule_count)
 {
     uint32_t bin = bin_of(granule_count);
-    if (bins->bins[bin].granule_count_max < bound_of(granule_count)) return no_fit;
+    if (has_one_size(bin) || bins->first[bin] == SENTINEL ||
+        bins->granule_count_max[bin] < bound_of(granule_count)) {
+        return no_fit;
+    }
     struct fit largest = largest_in_bin(pool, bins, bin);
     return largest.granule_count >= granule_count ? largest : no_fit;
 }
 
 static uint64_t largest_in_bins(struct pool *pool, struct pool_bins *bins)
 {
-    if (bins->level_bitmap == 0) return 0;
-    uint32_t level = 63 - (uint32_t)__builtin_clzll(bins->level_bitmap);
-    uint32_t index = 63 - (uint32_t)__builtin_clzll(bins->bin_bitmaps[level]);
-    return largest_in_bin(pool, bins, level * POOL_BINS_PER_LEVEL + index).granule_count;
+    if (bins->filled_bitmaps == 0) return 0;
+    uint32_t bitmap = highest_bit_of(bins->filled_bitmaps);
+    uint32_t index = highest_bit_of(bins->bitmaps[bitmap]);
+    return largest_in_bin(pool, bins, bitmap * POOL_BINS_PER_BITMAP + index).granule_count;
 }
 
 #endif

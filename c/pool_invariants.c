@@ -7,7 +7,7 @@
 // What the walk over all blocks in the order of their addresses finds.
 struct found {
     uint64_t free_block_counts[2]; // by side
-    uint64_t large_granule_counts[POOL_BIN_LEVEL_COUNT];
+    uint64_t large_granule_counts[POOL_LARGE_LEVEL_COUNT];
 };
 
 static const char *broken_in_address_order(const struct pool *pool, struct found *found)
@@ -61,21 +61,21 @@ static const char *broken_in_bins(const struct pool *pool, enum side side,
 {
     const struct pool_bins *bins = &pool->bins[side];
     uint64_t listed_count = 0;
-    for (uint32_t bin = 0; bin < POOL_BIN_LEVEL_COUNT * POOL_BINS_PER_LEVEL; bin++) {
-        uint32_t level = bin / POOL_BINS_PER_LEVEL;
-        bool is_marked = bins->bin_bitmaps[level] >> bin % POOL_BINS_PER_LEVEL & 1;
-        if (is_marked != (bins->bins[bin].first != SENTINEL)) return "bitmaps mark the filled bins";
-        if ((bins->level_bitmap >> level & 1) != (bins->bin_bitmaps[level] != 0)) {
-            return "the level bitmap marks the filled levels";
+    for (uint32_t bin = 0; bin < POOL_BIN_COUNT; bin++) {
+        uint64_t bitmap = bins->bitmaps[bin / POOL_BINS_PER_BITMAP];
+        bool is_marked = bitmap >> bin % POOL_BINS_PER_BITMAP & 1;
+        if (is_marked != (bins->first[bin] != SENTINEL)) return "bitmaps mark the filled bins";
+        if ((bins->filled_bitmaps >> bin / POOL_BINS_PER_BITMAP & 1) != (bitmap != 0)) {
+            return "one bitmap marks the others that are not 0";
         }
         uint32_t previous = SENTINEL;
-        for (uint32_t number = bins->bins[bin].first; number != SENTINEL;) {
+        for (uint32_t number = bins->first[bin]; number != SENTINEL;) {
             const struct node *node = node_at(pool, number);
             if (is_live(node) || number == MIDDLE) return "bins list free blocks only";
             if (side_of(pool, node) != side) return "a free block is listed on its side";
             if (bin_of(granule_count_of(node)) != bin) return "a free block is in its size's bin";
-            uint64_t bound = bins->bins[bin].granule_count_max;
-            if (bound < UINT32_MAX && granule_count_of(node) > bound) {
+            uint64_t bound = bins->granule_count_max[bin];
+            if (!has_one_size(bin) && bound < UINT32_MAX && granule_count_of(node) > bound) {
                 return "a bin's bound holds for its blocks";
             }
             if (previous != SENTINEL && node->bin_previous != previous) {

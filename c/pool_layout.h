@@ -75,33 +75,45 @@ static inline uint64_t granule_count_of(const struct node *node)
 
 enum side { LOW, HIGH };
 
-// The blocks of a bin below this have as many granules as its number says.
-enum { ONE_SIZE_BINS_END = 2 * POOL_BINS_PER_LEVEL };
+// The blocks of a bin below ONE_SIZE_BINS_END have as many granules as its number says.
+enum {
+    ONE_SIZE_BITS = 10,
+    ONE_SIZE_BINS_END = 1 << ONE_SIZE_BITS,
+    ONE_SIZE_BITMAP_COUNT = ONE_SIZE_BINS_END / POOL_BINS_PER_BITMAP,
+};
 
-// The sizes of a bin differ in so many of their lowest bits: below ONE_SIZE_BINS_END in none, and in
-// one more for every power of two above.
-static inline uint32_t free_bits_of(uint64_t granule_count)
+static inline bool has_one_size(uint32_t bin)
 {
-    uint64_t at_least_seven_bits = granule_count | (ONE_SIZE_BINS_END - 1);
-    uint32_t highest_bit = 63 ^ (uint32_t)__builtin_clzll(at_least_seven_bits); // one instruction
-    return highest_bit - 6;
+    return bin < ONE_SIZE_BINS_END;
 }
 
-// From 1 on, so that 0 can stand for none.
+static inline uint32_t highest_bit_of(uint64_t word)
+{
+    return 63 ^ (uint32_t)__builtin_clzll(word); // one instruction
+}
+
+// From 1 on, so that 0 can stand for none. Above the bins of one size every power of two has as many
+// bins as a bitmap marks: the bits below the highest tell which.
 static inline uint32_t bin_of(uint64_t granule_count)
 {
-    uint32_t free_bits = free_bits_of(granule_count);
-    return free_bits * POOL_BINS_PER_LEVEL + (uint32_t)(granule_count >> free_bits);
-}
-
-static inline uint32_t level_of(uint64_t granule_count)
-{
-    return bin_of(granule_count) / POOL_BINS_PER_LEVEL;
+    if (granule_count < ONE_SIZE_BINS_END) return (uint32_t)granule_count;
+    uint32_t highest_bit = highest_bit_of(granule_count);
+    uint32_t bitmap = ONE_SIZE_BITMAP_COUNT + highest_bit - ONE_SIZE_BITS;
+    uint64_t six_bits = (granule_count >> (highest_bit - 6)) % POOL_BINS_PER_BITMAP;
+    return bitmap * POOL_BINS_PER_BITMAP + (uint32_t)six_bits;
 }
 
 static inline enum side side_of(const struct pool *pool, const struct node *node)
 {
     return node->granule < node_at(pool, MIDDLE)->granule ? LOW : HIGH;
+}
+
+// ---- Large blocks
+
+// Below 64 granules 0, and one more for every power of two above.
+static inline uint32_t level_of(uint64_t granule_count)
+{
+    return highest_bit_of(granule_count | 32) - 5;
 }
 
 static inline bool may_be_large(const struct pool *pool, uint64_t granule_count)

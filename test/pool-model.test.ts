@@ -54,17 +54,17 @@ function logUniform(max: number): fc.Arbitrary<number> {
     .chain((bits) => fc.integer({ min: 2 ** bits, max: Math.min(max, 2 ** (bits + 1) - 1) }));
 }
 
-/** Capacities in granules, from one that is a single block to some thousands. */
+/** Capacities in granules, from one that is a single block to some hundred thousands. */
 const granuleCounts = fc.oneof(
   fc.integer({ min: 1, max: 40 }),
   fc.integer({ min: 41, max: 400 }),
-  logUniform(2 ** 15),
+  logUniform(2 ** 18),
 );
 
 /** A power of two, or 64ths of it more, and its neighbours: where size classes of any kind meet. */
 const classEdges = fc
   .tuple(
-    fc.integer({ min: 4, max: 10 }),
+    fc.integer({ min: 4, max: 14 }),
     fc.integer({ min: 0, max: 63 }),
     fc.integer({ min: -1, max: 1 }),
   )
@@ -75,7 +75,7 @@ const classEdges = fc
 /** Mostly small, or a pool would never hold more than a few blocks. */
 const sizesInGranules = fc.oneof(
   { weight: 16, arbitrary: fc.integer({ min: 1, max: 8 }) },
-  { weight: 3, arbitrary: logUniform(1024) },
+  { weight: 3, arbitrary: logUniform(2 ** 14) },
   { weight: 1, arbitrary: classEdges },
 );
 

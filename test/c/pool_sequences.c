@@ -15,11 +15,11 @@ static uint64_t bytes_of(uint64_t granule_count)
 
 // ---- Sequences
 
-// A bin's lowest or highest size: six leading bits, and then all zeros or all ones.
+// A bin's lowest or highest size: the highest bit and six more, and then all zeros or all ones.
 static uint64_t bin_edge(struct random *random, uint64_t granule_count)
 {
     uint64_t bit_count = 64 - (uint64_t)__builtin_clzll(granule_count);
-    uint64_t width = bit_count <= 6 ? 1 : UINT64_C(1) << (bit_count - 6);
+    uint64_t width = bit_count <= 7 ? 1 : UINT64_C(1) << (bit_count - 7);
     return granule_count / width * width + (random_next(random) & 1) * (width - 1);
 }
 
@@ -216,7 +216,7 @@ static void run_alike(struct alike alike, uint64_t block_count, struct random *r
 static void blocks_of_nearly_one_size(void)
 {
     struct random random = random_stream(5000);
-    for (uint64_t granule_count = 128; granule_count <= 32768; granule_count *= 2) {
+    for (uint64_t granule_count = 512; granule_count <= 131072; granule_count *= 2) {
         for (uint64_t share = 32; share <= 512; share *= 2) {
             for (uint64_t block_count = 24; block_count <= 192; block_count *= 2) {
                 uint64_t size = granule_count + random_below(&random, granule_count);
