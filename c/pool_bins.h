@@ -15,8 +15,8 @@ static uint32_t bound_of(uint64_t granule_count)
 }
 
 // Whether a block has neighbours in its list is as good as random, and a branch on it would be
-// mispredicted half of the time. So nothing here branches: the links of a neighbour that is not
-// there are written to the sentinel, where nobody reads them.
+// mispredicted half of the time. So nothing here branches on that: the links of a neighbour that is
+// not there are written to the sentinel, where nobody reads them.
 
 // Returns what was the bin's first before.
 HOT uint32_t bin_link_first(struct pool *pool, struct pool_bins *bins, uint32_t bin,
