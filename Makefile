@@ -66,7 +66,7 @@ endif
 POOL_LIBRARY      := build/libbun_cuda_memory.so
 SIMULATOR_LIBRARY := build/libcudart_sim.so
 POOL_SOURCES      := $(wildcard c/*.c)
-SIMULATOR_SOURCES := $(wildcard c/cudart_sim/*.c)
+SIMULATOR_SOURCES := $(wildcard simulator/*/*.c)
 
 # How long `make fuzz` takes, in seconds, and the clang that it takes.
 FUZZ_SECONDS := 60
@@ -76,14 +76,16 @@ CLANG        := clang
 .PHONY: format clean
 all: $(POOL_LIBRARY) $(SIMULATOR_LIBRARY)
 
+$(POOL_LIBRARY): INCLUDES := -Ic
+$(SIMULATOR_LIBRARY): INCLUDES := -Isimulator
 $(POOL_LIBRARY): $(POOL_SOURCES) $(wildcard c/*.h) c/cc-options Makefile
-$(SIMULATOR_LIBRARY): $(SIMULATOR_SOURCES) $(wildcard c/cudart_sim/*.h) c/cc-options Makefile
+$(SIMULATOR_LIBRARY): $(SIMULATOR_SOURCES) $(wildcard simulator/*.h simulator/*/*.h) c/cc-options Makefile
 
 # Built under another name and moved into place, so that a process that starts meanwhile never
 # loads half a library.
 build/%.so:
 	@mkdir -p build
-	$(LINK_LIBRARY) $(filter %.c,$^) $(LDLIBS) -o $@.$$$$ && mv $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
+	$(LINK_LIBRARY) $(INCLUDES) $(filter %.c,$^) $(LDLIBS) -o $@.$$$$ && mv $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
 
 $(CURDIR)/$(NPM_BUN):
 	npm install --prefix build/bun --no-save --no-audit --no-fund --ignore-scripts --loglevel=error bun@$(BUN_VERSION)
@@ -118,14 +120,16 @@ RELEASE_FOLDERS    := prebuilt/linux-x64 prebuilt/linux-arm64
 POOL_RELEASES      := $(RELEASE_FOLDERS:%=%/libbun_cuda_memory.so)
 SIMULATOR_RELEASES := $(RELEASE_FOLDERS:%=%/libcudart_sim.so)
 
+$(POOL_RELEASES): INCLUDES := -Ic
+$(SIMULATOR_RELEASES): INCLUDES := -Isimulator
 $(POOL_RELEASES): $(POOL_SOURCES) $(wildcard c/*.h) c/cc-options Makefile
-$(SIMULATOR_RELEASES): $(SIMULATOR_SOURCES) $(wildcard c/cudart_sim/*.h) c/old_glibc.h c/cc-options Makefile
+$(SIMULATOR_RELEASES): $(SIMULATOR_SOURCES) $(wildcard simulator/*.h simulator/*/*.h) c/old_glibc.h c/cc-options Makefile
 prebuilt/linux-x64/%: TRIPLET := x86_64-linux-gnu
 prebuilt/linux-arm64/%: TRIPLET := aarch64-linux-gnu
 
 prebuilt/%.so:
 	@mkdir -p $(@D)
-	$(TRIPLET)-gcc -shared $(RELEASE_CFLAGS) $(filter %.c,$^) $(RELEASE_LDLIBS) -o $@.$$$$ && \
+	$(TRIPLET)-gcc -shared $(RELEASE_CFLAGS) $(INCLUDES) $(filter %.c,$^) $(RELEASE_LDLIBS) -o $@.$$$$ && \
 	  OBJDUMP=$(TRIPLET)-objdump scripts/check-glibc.sh $(OLDEST_GLIBC) $@.$$$$ && \
 	  mv $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
 
@@ -149,7 +153,8 @@ check: node_modules/.installed
 	$(BUN) fmt --check
 	$(BUN) check
 	$(BUN) x --bun oxlint --deny-warnings
-	$(CC) $(CFLAGS) $(STRICT_WARNINGS) -fsyntax-only $(POOL_SOURCES) $(SIMULATOR_SOURCES)
+	$(CC) $(CFLAGS) $(STRICT_WARNINGS) -fsyntax-only -Ic $(POOL_SOURCES)
+	$(CC) $(CFLAGS) $(STRICT_WARNINGS) -fsyntax-only -Isimulator $(SIMULATOR_SOURCES)
 
 docs: node_modules/.installed tools/node_modules/.installed
 	$(BUN) tools/node_modules/typedoc/bin/typedoc

@@ -15,7 +15,8 @@ const languages = {
   cpp: { variable: "CXX", compiler: "c++", flags: ["-std=c++17"] },
 } as const;
 
-const commonFlags = ["-O2", "-g", "-pthread", "-Wall", "-Wextra", "-Werror"];
+const libraryFolder = fileURLToPath(new URL("../c", import.meta.url));
+const commonFlags = [`-I${libraryFolder}`, "-O2", "-g", "-pthread", "-Wall", "-Wextra", "-Werror"];
 
 type Language = keyof typeof languages;
 

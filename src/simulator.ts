@@ -22,7 +22,7 @@
  * Work is asynchronous as on a GPU: each stream is a queue, and a thread of its own performs what is
  * in it, in order and later than the call. Give the operations a delay, and a copy that nobody waited
  * for, or a block that is used again too early, corrupts data in a test as it would on a GPU.
- * `c/cudart_sim/cudart_sim.h` in this package says which calls return before their work is done.
+ * `simulator/cudart_sim.h` in this package says which calls return before their work is done.
  *
  * The simulator reads its variables with `getenv` at the first call, so they must be there when the
  * process starts: assigning to `process.env` is too late.

@@ -68,6 +68,7 @@ test("has what a user needs, and nothing of the repository's own", () => {
     "dist",
     "package.json",
     "prebuilt",
+    "simulator",
     "src",
   ]);
 });

@@ -126,7 +126,7 @@ const tables: readonly NamedCheck[] = [
   },
   {
     name: "simulatorSymbols",
-    header: "c/cudart_sim/cudart_sim.h",
+    header: "simulator/cudart_sim.h",
     needs: ["C++ compiler"],
     symbols: simulatorSymbols,
   },
@@ -142,7 +142,7 @@ describe("bun:ffi tables agree with the C headers", () => {
 });
 
 describe("the compiler rejects a wrong table", () => {
-  const header = "c/cudart_sim/cudart_sim.h";
+  const header = "simulator/cudart_sim.h";
   const right = simulatorSymbols.cudartSimFailCall;
   const wrong: readonly (readonly [string, Omit<TableCheck, "header">, string])[] = [
     [
@@ -220,11 +220,12 @@ describe("the simulator has the ABI of CUDA", () => {
   const withCudaHeader = ["-DCUDART_ABI_H", "-include", "cuda_runtime_api.h"];
   const needs = ["C compiler", "CUDA 13 header"] as const;
 
-  for (const file of readdirSync(join(import.meta.dir, "../c/cudart_sim"))) {
+  const folder = join(import.meta.dir, "../simulator");
+  for (const file of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
     if (file.endsWith(".c")) {
       testWith(needs, `${file} compiles with cuda_runtime_api.h`, () => {
         const options = [...withCudaHeader, "-Wmissing-prototypes"];
-        const result = checkC(join("c/cudart_sim", file), options);
+        const result = checkC(join("simulator", file), options);
         expect(result).toMatchObject({ success: true, messages: "" });
       });
     }
@@ -237,7 +238,7 @@ describe("the simulator has the ABI of CUDA", () => {
   });
 
   testWith([...needs, "C++ compiler"], "every enumerator of cudart_abi.h is CUDA's", () => {
-    const { output } = preprocessC("c/cudart_sim/cudart_abi.h");
+    const { output } = preprocessC("simulator/cudart_abi.h");
     const assertions = Array.from(
       output.matchAll(/\b(cuda\w+) = (-?\d+)/g),
       ([, name, value]) => `${name} == ${value}`,
@@ -249,7 +250,7 @@ describe("the simulator has the ABI of CUDA", () => {
     expect(checkCxx(tableCheckSource(table))).toMatchObject({ success: true, messages: "" });
   });
 
-  for (const header of ["c/cudart_sim/cudart_abi.h", "cuda_runtime_api.h"]) {
+  for (const header of ["simulator/cudart_abi.h", "cuda_runtime_api.h"]) {
     testWith(needs, `cudart_layout.c holds for ${header}`, () => {
       const result = checkC("test/abi/cudart_layout.c", [`-DCUDART_HEADER="${header}"`]);
       expect(result).toMatchObject({ success: true, messages: "" });

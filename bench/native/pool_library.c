@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "../../c/cudart.h"
+#include "cudart.h"
 
 static const char *(*message)(void);
 

@@ -28,7 +28,12 @@ function buildName(paths: readonly string[]): string {
   return hash.digest("hex").slice(0, 16);
 }
 
-function compile(optionsPath: string, sourcePaths: readonly string[], outputPath: string): void {
+function compile(
+  optionsPath: string,
+  includeFolder: string,
+  sourcePaths: readonly string[],
+  outputPath: string,
+): void {
   const command = (process.env["CC"] || "cc").split(/\s+/);
   const compiler = Bun.which(command[0]!);
   if (compiler === null) throw new BuildError(`there is no C compiler ${command[0]} on the PATH`);
@@ -37,6 +42,7 @@ function compile(optionsPath: string, sourcePaths: readonly string[], outputPath
     ...command.slice(1),
     "-shared",
     `@${optionsPath}`,
+    `-I${includeFolder}`,
     ...sourcePaths,
     "-ldl",
     "-lpthread",
@@ -54,13 +60,14 @@ function compile(optionsPath: string, sourcePaths: readonly string[], outputPath
  * own, and the first to rename that to the common name wins: a folder is never replaced, so all
  * Workers of a process load the same file and share its pools.
  *
- * @param sourceFolder The folder of the library's C sources, all of which are compiled.
+ * @param sourceFolder The folder of the library's C sources, all of which are compiled. Their
+ * includes are relative to it.
  * @param optionsPath The compiler's options, in a file.
  * @throws {BuildError} Where it cannot be built.
  */
 export function buildLibrary(fileName: string, sourceFolder: string, optionsPath: string): string {
   const pathsOf = (extension: string) =>
-    readdirSync(sourceFolder)
+    readdirSync(sourceFolder, { recursive: true, encoding: "utf8" })
       .filter((name) => name.endsWith(extension))
       .toSorted()
       .map((name) => join(sourceFolder, name));
@@ -74,7 +81,7 @@ export function buildLibrary(fileName: string, sourceFolder: string, optionsPath
   try {
     mkdirSync(parent, { recursive: true });
     ownFolder = mkdtempSync(`${folder}.`);
-    compile(optionsPath, sourcePaths, join(ownFolder, fileName));
+    compile(optionsPath, sourceFolder, sourcePaths, join(ownFolder, fileName));
     renameSync(ownFolder, folder);
   } catch (error) {
     // Somebody else may have been faster.

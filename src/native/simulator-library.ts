@@ -34,7 +34,7 @@ function bundled(): URL[] {
  */
 export const simulatorLibraryPath: string = findLibrary({
   fileName: "libcudart_sim.so",
-  sourceFolder: "c/cudart_sim",
+  sourceFolder: "simulator",
   bundled,
 });
 

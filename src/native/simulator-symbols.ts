@@ -2,7 +2,7 @@ import type { FFIFunction } from "bun:ffi";
 
 /**
  * The simulator's control functions, as bun:ffi declares them. The tests compare this table with
- * `cudart_sim.h`.
+ * `simulator/cudart_sim.h`.
  */
 export const simulatorSymbols = {
   cudartSimFailCall: { args: ["ptr", "u64", "i32"], returns: "i32" },

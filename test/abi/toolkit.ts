@@ -54,6 +54,7 @@ function run(command: readonly string[], input?: string): CompilerRun {
 const repository = join(import.meta.dir, "../..");
 const includes = [
   `-I${repository}`,
+  `-I${join(repository, "simulator")}`,
   ...(cudaIncludeFolder === undefined ? [] : ["-isystem", cudaIncludeFolder]),
 ];
 

@@ -17,7 +17,7 @@ single='manager_faults manager_stream_faults metadata_faults metadata_growth poo
   pool_sequences'
 
 flags='-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra -Werror
-  -Ic -Ic/cudart_sim -Itest/c/support'
+  -Ic -Isimulator -Itest/c/support'
 # What failing_calls.c takes the place of.
 failing_calls='-Wl,--wrap=malloc,--wrap=mmap,--wrap=munmap,--wrap=mprotect,--wrap=posix_memalign'
 failing_calls+=',--wrap=tsearch'
@@ -48,12 +48,13 @@ MESSAGE
   return 1
 }
 
-# compile KIND SOURCES_OF: the objects of a folder's sources, into a folder of their own.
+# compile KIND SOURCE...: the objects of the sources, into a folder of their own.
 compile() {
-  local source
-  mkdir -p "$directory/$1"
-  for source in "$2"/*.c; do
-    "${command[@]}" -c "$source" -o "$directory/$1/$(basename "$source" .c).o" || return 1
+  local kind=$1 source
+  shift
+  mkdir -p "$directory/$kind"
+  for source; do
+    "${command[@]}" -c "$source" -o "$directory/$kind/$(basename "$source" .c).o" || return 1
   done
 }
 
@@ -102,7 +103,7 @@ check() {
     return
   }
   local command=("$compiler" $flags "-fsanitize=$sanitizers" -fno-sanitize-recover=all)
-  compile library c && compile simulator c/cudart_sim && compile support test/c/support || {
+  compile library c/*.c && compile simulator simulator/*/*.c && compile support test/c/support/*.c || {
     echo '0 1' >>"$results"
     return
   }

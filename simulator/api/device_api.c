@@ -1,0 +1,136 @@
+// The CUDA runtime's functions for versions, errors and devices.
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "process/config.h"
+#include "api/entry_point.h"
+#include "streams/late_error.h"
+#include "streams/stream.h"
+#include "streams/synchronize.h"
+#include "process/thread_state.h"
+
+#define CUDA_VERSION_NUMBER 13000
+
+// Whether the first device may access the second.
+static atomic_bool peer_access[MAX_DEVICE_COUNT][MAX_DEVICE_COUNT];
+
+static cudaError_t give(int *out, int value)
+{
+    if (out == NULL)
+        return cudaErrorInvalidValue;
+    *out = value;
+    return cudaSuccess;
+}
+
+static bool device_exists(int device)
+{
+    return device >= 0 && device < config_get()->device_count;
+}
+
+ENTRY_POINT(cudaRuntimeGetVersion, (int *runtime_version), (runtime_version))
+{
+    return give(runtime_version, CUDA_VERSION_NUMBER);
+}
+
+ENTRY_POINT(cudaDriverGetVersion, (int *driver_version), (driver_version))
+{
+    return give(driver_version, CUDA_VERSION_NUMBER);
+}
+
+ENTRY_POINT(cudaGetLastError, (void), ())
+{
+    cudaError_t error = thread_state.last_error;
+    thread_state.last_error = cudaSuccess;
+    return error;
+}
+
+ENTRY_POINT(cudaPeekAtLastError, (void), ())
+{
+    return thread_state.last_error;
+}
+
+ENTRY_POINT(cudaGetDeviceCount, (int *count), (count))
+{
+    return give(count, config_get()->device_count);
+}
+
+ENTRY_POINT(cudaDeviceGetAttribute, (int *value, enum cudaDeviceAttr attribute, int device),
+            (value, attribute, device))
+{
+    if (!device_exists(device))
+        return cudaErrorInvalidDevice;
+    const struct device_config *config = &config_get()->devices[device];
+    switch (attribute) {
+    case cudaDevAttrIntegrated:
+        return give(value, 0);
+    case cudaDevAttrCanMapHostMemory:
+        return give(value, 1);
+    case cudaDevAttrUnifiedAddressing:
+        return give(value, 1);
+    case cudaDevAttrComputeCapabilityMajor:
+        return give(value, config->compute_capability_major);
+    case cudaDevAttrComputeCapabilityMinor:
+        return give(value, config->compute_capability_minor);
+    case cudaDevAttrMemoryPoolsSupported:
+        return give(value, 1);
+    case cudaDevAttrHostNumaId:
+        return give(value, 0);
+    default:
+        return cudaErrorInvalidValue;
+    }
+}
+
+ENTRY_POINT(cudaGetDevice, (int *device), (device))
+{
+    return give(device, thread_state.current_device);
+}
+
+ENTRY_POINT(cudaSetDevice, (int device), (device))
+{
+    if (!device_exists(device))
+        return cudaErrorInvalidDevice;
+    thread_state.current_device = device;
+    return cudaSuccess;
+}
+
+ENTRY_POINT(cudaDeviceSynchronize, (void), ())
+{
+    int device = thread_state.current_device;
+    streams_lock();
+    cudaError_t error = device_wait(device);
+    if (error == cudaSuccess)
+        error = late_error_take_all(device);
+    streams_unlock();
+    return error;
+}
+
+ENTRY_POINT(cudaDeviceCanAccessPeer, (int *can_access, int device, int peer),
+            (can_access, device, peer))
+{
+    if (!device_exists(device) || !device_exists(peer))
+        return cudaErrorInvalidDevice;
+    return give(can_access, device != peer);
+}
+
+// Copies between devices need no access: enabling it is only noted.
+
+ENTRY_POINT(cudaDeviceEnablePeerAccess, (int peer, unsigned int flags), (peer, flags))
+{
+    int device = thread_state.current_device;
+    if (!device_exists(peer))
+        return cudaErrorInvalidDevice;
+    if (flags != 0)
+        return cudaErrorInvalidValue;
+    if (peer == device)
+        return cudaErrorPeerAccessUnsupported;
+    bool was_enabled = atomic_exchange(&peer_access[device][peer], true);
+    return was_enabled ? cudaErrorPeerAccessAlreadyEnabled : cudaSuccess;
+}
+
+ENTRY_POINT(cudaDeviceDisablePeerAccess, (int peer), (peer))
+{
+    if (!device_exists(peer))
+        return cudaErrorInvalidDevice;
+    bool was_enabled = atomic_exchange(&peer_access[thread_state.current_device][peer], false);
+    return was_enabled ? cudaSuccess : cudaErrorPeerAccessNotEnabled;
+}

@@ -1,0 +1,73 @@
+// The CUDA runtime's functions for events.
+#include "api/entry_point.h"
+#include "streams/event.h"
+#include "streams/stream.h"
+#include "process/thread_state.h"
+
+static cudaError_t create(cudaEvent_t *event, unsigned int flags)
+{
+    // Waiting never keeps a processor busy here, and no event is shared with another process: of
+    // the flags only the one for timing makes a difference.
+    const unsigned int known =
+        cudaEventBlockingSync | cudaEventDisableTiming | cudaEventInterprocess;
+    bool has_timing = (flags & cudaEventDisableTiming) == 0;
+    bool is_shared = (flags & cudaEventInterprocess) != 0;
+    if (event == NULL || (flags & ~known) != 0 || (is_shared && has_timing))
+        return cudaErrorInvalidValue;
+    streams_lock();
+    cudaError_t error = event_create(thread_state.current_device, has_timing, event);
+    streams_unlock();
+    return error;
+}
+
+ENTRY_POINT(cudaEventCreate, (cudaEvent_t *event), (event))
+{
+    return create(event, cudaEventDefault);
+}
+
+ENTRY_POINT(cudaEventCreateWithFlags, (cudaEvent_t *event, unsigned int flags), (event, flags))
+{
+    return create(event, flags);
+}
+
+ENTRY_POINT(cudaEventDestroy, (cudaEvent_t event), (event))
+{
+    streams_lock();
+    cudaError_t error = event_destroy(event);
+    streams_unlock();
+    return error;
+}
+
+ENTRY_POINT(cudaEventRecord, (cudaEvent_t event, cudaStream_t stream), (event, stream))
+{
+    streams_lock();
+    cudaError_t error = event_record_on(event, stream);
+    streams_unlock();
+    return error;
+}
+
+ENTRY_POINT(cudaEventQuery, (cudaEvent_t event), (event))
+{
+    streams_lock();
+    cudaError_t error = event_query(event);
+    streams_unlock();
+    return error;
+}
+
+ENTRY_POINT(cudaEventSynchronize, (cudaEvent_t event), (event))
+{
+    streams_lock();
+    cudaError_t error = event_synchronize(event);
+    streams_unlock();
+    return error;
+}
+
+ENTRY_POINT(cudaEventElapsedTime, (float *ms, cudaEvent_t start, cudaEvent_t end), (ms, start, end))
+{
+    if (ms == NULL)
+        return cudaErrorInvalidValue;
+    streams_lock();
+    cudaError_t error = event_elapsed_ms(start, end, ms);
+    streams_unlock();
+    return error;
+}

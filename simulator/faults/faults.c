@@ -1,0 +1,90 @@
+#include "faults/faults.h"
+
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+
+struct fault {
+    int site;
+    // Counted from 1 since the process started.
+    uint64_t number;
+    cudaError_t error;
+};
+
+static _Atomic uint64_t counts[SITE_COUNT];
+
+static pthread_mutex_t faults_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct fault *faults;
+static size_t fault_capacity;
+// Changed only under the lock. Read without it too, so that calls take no lock while there are no
+// faults.
+static _Atomic size_t fault_count;
+
+// The caller holds the lock.
+static struct fault *find_fault(int site, uint64_t number)
+{
+    for (size_t i = 0; i < fault_count; i++) {
+        if (faults[i].site == site && faults[i].number == number)
+            return &faults[i];
+    }
+    return NULL;
+}
+
+static cudaError_t take_fault(int site, uint64_t number)
+{
+    cudaError_t error = cudaSuccess;
+    pthread_mutex_lock(&faults_lock);
+    struct fault *fault = find_fault(site, number);
+    if (fault != NULL) {
+        error = fault->error;
+        *fault = faults[fault_count - 1];
+        fault_count--;
+    }
+    pthread_mutex_unlock(&faults_lock);
+    return error;
+}
+
+cudaError_t faults_count(int site)
+{
+    uint64_t number = atomic_fetch_add(&counts[site], 1) + 1;
+    return fault_count == 0 ? cudaSuccess : take_fault(site, number);
+}
+
+uint64_t faults_count_of(int site)
+{
+    return counts[site];
+}
+
+// A new entry at the end, or NULL. The caller holds the lock.
+static struct fault *append_fault(void)
+{
+    if (fault_count == fault_capacity) {
+        size_t capacity = fault_capacity == 0 ? 16 : 2 * fault_capacity;
+        struct fault *grown = realloc(faults, capacity * sizeof *faults);
+        if (grown == NULL)
+            return NULL;
+        faults = grown;
+        fault_capacity = capacity;
+    }
+    return &faults[fault_count++];
+}
+
+bool faults_add(int site, uint64_t nth, cudaError_t error)
+{
+    pthread_mutex_lock(&faults_lock);
+    uint64_t number = counts[site] + nth;
+    struct fault *fault = find_fault(site, number);
+    if (fault == NULL)
+        fault = append_fault();
+    if (fault != NULL)
+        *fault = (struct fault){site, number, error};
+    pthread_mutex_unlock(&faults_lock);
+    return fault != NULL;
+}
+
+void faults_clear(void)
+{
+    pthread_mutex_lock(&faults_lock);
+    fault_count = 0;
+    pthread_mutex_unlock(&faults_lock);
+}

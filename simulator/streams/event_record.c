@@ -1,0 +1,30 @@
+#include "streams/event_record.h"
+
+#include <stdlib.h>
+
+struct event_record *event_record_new(void)
+{
+    struct event_record *record = calloc(1, sizeof *record);
+    if (record != NULL)
+        record->reference_count = 1;
+    return record;
+}
+
+void event_record_keep(struct event_record *record)
+{
+    record->reference_count++;
+}
+
+void event_record_release(struct event_record *record)
+{
+    if (--record->reference_count != 0)
+        return;
+    if (record->point.stream != NULL)
+        point_release(&record->point);
+    free(record);
+}
+
+void event_record_stamp(struct event_record *record)
+{
+    clock_gettime(CLOCK_MONOTONIC, &record->time);
+}
