@@ -65,7 +65,7 @@ endif
 
 POOL_LIBRARY      := build/libbun_cuda_memory.so
 SIMULATOR_LIBRARY := build/libcudart_sim.so
-POOL_SOURCES      := $(wildcard c/*.c)
+POOL_SOURCES      := $(wildcard c/*.c c/*/*.c)
 SIMULATOR_SOURCES := $(wildcard simulator/*/*.c)
 
 # How long `make fuzz` takes, in seconds, and the clang that it takes.
@@ -78,7 +78,7 @@ all: $(POOL_LIBRARY) $(SIMULATOR_LIBRARY)
 
 $(POOL_LIBRARY): INCLUDES := -Ic
 $(SIMULATOR_LIBRARY): INCLUDES := -Isimulator
-$(POOL_LIBRARY): $(POOL_SOURCES) $(wildcard c/*.h) c/cc-options Makefile
+$(POOL_LIBRARY): $(POOL_SOURCES) $(wildcard c/*.h c/*/*.h) c/cc-options Makefile
 $(SIMULATOR_LIBRARY): $(SIMULATOR_SOURCES) $(wildcard simulator/*.h simulator/*/*.h) c/cc-options Makefile
 
 # Built under another name and moved into place, so that a process that starts meanwhile never
@@ -122,7 +122,7 @@ SIMULATOR_RELEASES := $(RELEASE_FOLDERS:%=%/libcudart_sim.so)
 
 $(POOL_RELEASES): INCLUDES := -Ic
 $(SIMULATOR_RELEASES): INCLUDES := -Isimulator
-$(POOL_RELEASES): $(POOL_SOURCES) $(wildcard c/*.h) c/cc-options Makefile
+$(POOL_RELEASES): $(POOL_SOURCES) $(wildcard c/*.h c/*/*.h) c/cc-options Makefile
 $(SIMULATOR_RELEASES): $(SIMULATOR_SOURCES) $(wildcard simulator/*.h simulator/*/*.h) c/old_glibc.h c/cc-options Makefile
 prebuilt/linux-x64/%: TRIPLET := x86_64-linux-gnu
 prebuilt/linux-arm64/%: TRIPLET := aarch64-linux-gnu

@@ -2,7 +2,7 @@
 #ifndef CUDA_MEMORY_H
 #define CUDA_MEMORY_H
 
-#include "pool.h"
+#include "pool/pool.h"
 
 // The pool of a device, open or closed; for an id that no device can have, one that never opens.
 struct pool *cuda_memory_pool(double device_id);

@@ -27,7 +27,7 @@
 #include <stdint.h>
 
 #include "bun_cuda_memory.h"
-#include "pool.h"
+#include "pool/pool.h"
 
 // Frees a pool's block, or non-pinned memory where the pool is null, after what the stream has been
 // given so far. MEMORY_INVALID_ARG where no block lives there. Where it fails nothing has happened:

@@ -5,7 +5,7 @@
 
 #include <stdbool.h>
 
-#include "pool.h"
+#include "pool/pool.h"
 
 // How a pool refused a request.
 struct refusal {

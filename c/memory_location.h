@@ -3,7 +3,7 @@
 #define MEMORY_LOCATION_H
 
 #include "bun_cuda_memory.h"
-#include "pool.h"
+#include "pool/pool.h"
 #include "whole_number.h"
 
 static inline struct memory_location memory_location_of(struct pool_block block, double byte_size,

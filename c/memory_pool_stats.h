@@ -3,7 +3,7 @@
 #define MEMORY_POOL_STATS_H
 
 #include "bun_cuda_memory.h"
-#include "pool.h"
+#include "pool/pool.h"
 
 static inline struct memory_pool_stats memory_pool_stats_of(const struct pool_stats *stats)
 {

@@ -6,7 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "pool.h"
+#include "pool/pool.h"
 
 // Aligned like a pool's blocks. Null where the system refuses.
 void *nonpinned_memory_alloc(uint64_t byte_size, uint64_t *generation);

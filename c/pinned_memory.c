@@ -15,7 +15,7 @@
 #include "memory_pool_stats.h"
 #include "message.h"
 #include "nonpinned_memory.h"
-#include "pool.h"
+#include "pool/pool.h"
 #include "whole_number.h"
 
 enum { CUDA_HOST_ALLOC_PORTABLE = 1 };

@@ -124,7 +124,7 @@ describe("with no prebuilt library", () => {
   test("another version's sources are another library", async () => {
     const environment = { XDG_CACHE_HOME: cache, PATH: pathWithCompiler };
     const first = await libraryWith(environment);
-    const path = join(consumer.packageFolder, "c/pool.h");
+    const path = join(consumer.packageFolder, "c/pool/pool.h");
     writeFileSync(path, `${readFileSync(path, "utf8")}\n`);
     expect(await libraryWith(environment)).not.toBe(first);
   });

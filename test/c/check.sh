@@ -103,7 +103,7 @@ check() {
     return
   }
   local command=("$compiler" $flags "-fsanitize=$sanitizers" -fno-sanitize-recover=all)
-  compile library c/*.c && compile simulator simulator/*/*.c && compile support test/c/support/*.c || {
+  compile library c/*.c c/*/*.c && compile simulator simulator/*/*.c && compile support test/c/support/*.c || {
     echo '0 1' >>"$results"
     return
   }

@@ -30,7 +30,7 @@ build_target() {
   "$clang" $flags -fsanitize=address,undefined -c $support/pool_model.c -o build/pool_model.o &&
     "$clang" $flags -fsanitize=fuzzer,address,undefined \
       -fsanitize-coverage-ignorelist=test/c/fuzz_uncovered.txt \
-      test/c/fuzz_pool.c $support/{check,checked_pool}.c c/{pool,pool_invariants,lock,metadata_array}.c \
+      test/c/fuzz_pool.c $support/{check,checked_pool}.c c/pool/*.c \
       build/pool_model.o -o "$target"
 }
 

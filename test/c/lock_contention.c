@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "check.h"
-#include "lock.h"
+#include "pool/lock.h"
 #include "threads.h"
 
 enum { ROUND_COUNT = 200 * 1000 }; // of all threads together

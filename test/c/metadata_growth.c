@@ -4,7 +4,7 @@
 #include <stdint.h>
 
 #include "check.h"
-#include "metadata_array.h"
+#include "pool/metadata_array.h"
 
 static const size_t RESERVED_BYTE_SIZE = (size_t)4 << 20;
 

@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 #include "check.h"
-#include "pool.h"
+#include "pool/pool.h"
 #include "threads.h"
 
 enum {

@@ -5,7 +5,7 @@
 #ifndef CHECKED_POOL_H
 #define CHECKED_POOL_H
 
-#include "pool.h"
+#include "pool/pool.h"
 #include "pool_model.h"
 
 // All zero is a closed one.

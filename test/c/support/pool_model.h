@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "pool.h"
+#include "pool/pool.h"
 
 enum model_use { MODEL_OWNED, MODEL_RETIRED, MODEL_LENT };
 

@@ -2,8 +2,8 @@
 #ifndef POOL_INDEX_H
 #define POOL_INDEX_H
 
-#include "hot.h"
-#include "pool_layout.h"
+#include "pool/hot.h"
+#include "pool/layout.h"
 
 enum { BUCKET_COUNT_AT_OPEN = 1024 };
 

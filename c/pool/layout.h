@@ -2,7 +2,7 @@
 #ifndef POOL_LAYOUT_H
 #define POOL_LAYOUT_H
 
-#include "pool.h"
+#include "pool/pool.h"
 
 // A node's number counts words from the first node. So turning it into an address is part of an x86
 // instruction's addressing, and 32 bits still reach 2^30 nodes.

@@ -30,8 +30,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "lock.h"
-#include "metadata_array.h"
+#include "pool/lock.h"
+#include "pool/metadata_array.h"
 
 enum {
     POOL_GRANULE_BYTE_SIZE = 512,

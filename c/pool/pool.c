@@ -1,12 +1,12 @@
-#include "pool.h"
+#include "pool/pool.h"
 
 #include <stddef.h>
 #include <string.h>
 
-#include "hot.h"
-#include "pool_bins.h"
-#include "pool_index.h"
-#include "pool_layout.h"
+#include "pool/hot.h"
+#include "pool/bins.h"
+#include "pool/index.h"
+#include "pool/layout.h"
 
 // Below this share of the pool a block is small whatever the others are.
 enum { LARGE_SHARE_MAX = 48 };

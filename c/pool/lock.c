@@ -1,4 +1,4 @@
-#include "lock.h"
+#include "pool/lock.h"
 
 #include <sched.h>
 #include <stdbool.h>

@@ -1,4 +1,4 @@
-#include "metadata_array.h"
+#include "pool/metadata_array.h"
 
 #include <stdint.h>
 #include <sys/mman.h>

@@ -2,8 +2,8 @@
 #ifndef POOL_BINS_H
 #define POOL_BINS_H
 
-#include "hot.h"
-#include "pool_layout.h"
+#include "pool/hot.h"
+#include "pool/layout.h"
 
 // Beyond this many blocks of a bin, looking for a better fit gains less than it costs.
 enum { FIT_SCAN_COUNT_MAX = 4 };
