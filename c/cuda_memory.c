@@ -5,9 +5,9 @@
 #include <stdatomic.h>
 
 #include "bun_cuda_memory.h"
-#include "cuda_event.h"
-#include "cuda_stream.h"
-#include "cudart.h"
+#include "cuda/event.h"
+#include "cuda/stream.h"
+#include "cuda/cudart.h"
 #include "deferred_free.h"
 #include "fallback.h"
 #include "lifecycle_lock.h"

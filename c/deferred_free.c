@@ -4,7 +4,7 @@
 #include <stdatomic.h>
 #include <stdlib.h>
 
-#include "cuda_event.h"
+#include "cuda/event.h"
 #include "lifecycle_lock.h"
 #include "message.h"
 #include "nonpinned_memory.h"

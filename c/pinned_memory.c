@@ -6,9 +6,9 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
-#include "cuda_event.h"
-#include "cuda_stream.h"
-#include "cudart.h"
+#include "cuda/event.h"
+#include "cuda/stream.h"
+#include "cuda/cudart.h"
 #include "deferred_free.h"
 #include "lifecycle_lock.h"
 #include "memory_location.h"

@@ -43,7 +43,7 @@ const programSources = [
   "native/heap_calls.h",
   "native/pool_library.h",
   "native/random.h",
-  "../c/cudart.h",
+  "../c/cuda/cudart.h",
 ];
 
 async function measure({ roundCount = 15, isQuick, progress }: SectionContext): Promise<Measured> {

@@ -23,7 +23,7 @@ const programSources = [
   "native/pool_library.c",
   "native/pool_library.h",
   "native/random.h",
-  "../c/cudart.h",
+  "../c/cuda/cudart.h",
 ];
 
 async function measure(liveBlockCount: number): Promise<Measured> {

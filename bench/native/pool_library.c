@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cudart.h"
+#include "cuda/cudart.h"
 
 static const char *(*message)(void);
 

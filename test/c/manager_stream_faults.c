@@ -8,7 +8,7 @@
 
 #include "bun_cuda_memory.h"
 #include "check.h"
-#include "cudart.h"
+#include "cuda/cudart.h"
 #include "cudart_sim.h"
 #include "failing_calls.h"
 #include "simulated_cuda.h"

@@ -6,7 +6,7 @@
 
 #include "bun_cuda_memory.h"
 #include "check.h"
-#include "cudart.h"
+#include "cuda/cudart.h"
 #include "cudart_abi.h"
 #include "cudart_sim.h"
 

@@ -1,13 +1,13 @@
 // Streams: queues of work for a GPU.
 
-#include "cuda_stream.h"
+#include "cuda/stream.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "cudart.h"
+#include "cuda/cudart.h"
 #include "message.h"
 
 enum {

@@ -3,7 +3,7 @@
 #include <stdint.h>
 
 #include "bun_cuda_memory.h"
-#include "cudart.h"
+#include "cuda/cudart.h"
 #include "message.h"
 
 static int32_t enable_between(int device, int peer)

@@ -1,11 +1,11 @@
-#include "cuda_event.h"
+#include "cuda/event.h"
 
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "cuda_stream.h"
-#include "cudart.h"
+#include "cuda/stream.h"
+#include "cuda/cudart.h"
 #include "message.h"
 
 enum { CUDA_EVENT_DISABLE_TIMING = 2 };

@@ -1,4 +1,4 @@
-#include "cudart.h"
+#include "cuda/cudart.h"
 
 #include <pthread.h>
 #include <stdarg.h>
