@@ -1,5 +1,5 @@
 // Copies of every size around the limits, at every alignment, by one thread and by several.
-#include "byte_copy.h"
+#include "memory/byte_copy.h"
 
 #include <stdlib.h>
 #include <string.h>

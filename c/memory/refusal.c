@@ -1,4 +1,4 @@
-#include "fallback.h"
+#include "memory/refusal.h"
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -6,7 +6,7 @@
 #include <stdio.h>
 
 #include "bun_cuda_memory.h"
-#include "cuda_memory.h"
+#include "memory/cuda_memory.h"
 #include "message.h"
 
 enum { REASON_BYTE_SIZE_MAX = 256 };

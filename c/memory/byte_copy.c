@@ -1,4 +1,4 @@
-#include "byte_copy.h"
+#include "memory/byte_copy.h"
 
 #include <pthread.h>
 #include <stdatomic.h>

@@ -1,7 +1,7 @@
 // The pinned memory manager: one pool of page-locked host memory, and, behind it, memory of the
 // system heap for the callers that accept it.
 
-#include "pinned_memory.h"
+#include "memory/pinned_memory.h"
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -9,12 +9,12 @@
 #include "cuda/event.h"
 #include "cuda/stream.h"
 #include "cuda/cudart.h"
-#include "deferred_free.h"
-#include "lifecycle_lock.h"
-#include "memory_location.h"
-#include "memory_pool_stats.h"
+#include "memory/stream_ordered.h"
+#include "memory/lifecycle_lock.h"
+#include "memory/allocation.h"
+#include "memory/pool_stats.h"
 #include "message.h"
-#include "nonpinned_memory.h"
+#include "memory/nonpinned_memory.h"
 #include "pool/pool.h"
 #include "whole_number.h"
 

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #include "bun_cuda_memory.h"
-#include "fallback.h"
+#include "memory/refusal.h"
 
 // Pinned memory, else non-pinned memory where that is allowed; with or without a pool, and before
 // the manager is created too. False where neither can be had. Where it is not pinned memory,

@@ -1,4 +1,4 @@
-#include "nonpinned_memory.h"
+#include "memory/nonpinned_memory.h"
 
 #include <pthread.h>
 #include <search.h>

@@ -1,13 +1,13 @@
-#include "deferred_free.h"
+#include "memory/stream_ordered.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 
 #include "cuda/event.h"
-#include "lifecycle_lock.h"
+#include "memory/lifecycle_lock.h"
 #include "message.h"
-#include "nonpinned_memory.h"
+#include "memory/nonpinned_memory.h"
 
 enum {
     // A stream that has freed more blocks than this is not searched to its end.

@@ -6,16 +6,16 @@
 #include <string.h>
 
 #include "bun_cuda_memory.h"
-#include "byte_copy.h"
-#include "cuda_memory.h"
+#include "memory/byte_copy.h"
+#include "memory/cuda_memory.h"
 #include "cuda/stream.h"
 #include "cuda/cudart.h"
-#include "deferred_free.h"
-#include "fallback.h"
-#include "lifecycle_lock.h"
-#include "memory_location.h"
+#include "memory/stream_ordered.h"
+#include "memory/refusal.h"
+#include "memory/lifecycle_lock.h"
+#include "memory/allocation.h"
 #include "message.h"
-#include "pinned_memory.h"
+#include "memory/pinned_memory.h"
 #include "whole_number.h"
 
 enum { CUDA_MEMCPY_DEFAULT = 4 };

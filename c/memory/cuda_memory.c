@@ -1,6 +1,6 @@
 // The CUDA memory manager: one fixed pool on each device that was asked for.
 
-#include "cuda_memory.h"
+#include "memory/cuda_memory.h"
 
 #include <stdatomic.h>
 
@@ -8,10 +8,10 @@
 #include "cuda/event.h"
 #include "cuda/stream.h"
 #include "cuda/cudart.h"
-#include "deferred_free.h"
-#include "fallback.h"
-#include "lifecycle_lock.h"
-#include "memory_pool_stats.h"
+#include "memory/stream_ordered.h"
+#include "memory/refusal.h"
+#include "memory/lifecycle_lock.h"
+#include "memory/pool_stats.h"
 #include "message.h"
 #include "whole_number.h"
 

@@ -1,4 +1,4 @@
-#include "lifecycle_lock.h"
+#include "memory/lifecycle_lock.h"
 
 #include <pthread.h>
 
