@@ -9,20 +9,23 @@ export {
   type AllocatedMemoryOptions,
   type MemoryBuffer,
   type TransferOptions,
-} from "./allocated-memory.ts";
-export { copyBuffer, type CopyBufferOptions } from "./copy-buffer.ts";
-export { CudaMemoryManager, type CudaMemoryManagerOptions } from "./cuda-memory-manager.ts";
-export { CudaStream } from "./cuda-stream.ts";
-export { getSupportedGpus, pointerAttributes, type PointerAttributes } from "./devices.ts";
+} from "./memory/allocated-memory.ts";
+export { copyBuffer, type CopyBufferOptions } from "./memory/copy-buffer.ts";
+export {
+  CudaMemoryManager,
+  type CudaMemoryManagerOptions,
+} from "./managers/cuda-memory-manager.ts";
+export { CudaStream } from "./streams/cuda-stream.ts";
+export { getSupportedGpus, pointerAttributes, type PointerAttributes } from "./devices/devices.ts";
 export { type Logger, setLogger } from "./logger.ts";
 export { MemoryError, type MemoryErrorCode } from "./memory-error.ts";
-export { createMemoryManagers } from "./memory-managers.ts";
-export { type MemoryOptions, parseMemoryOptions } from "./memory-options.ts";
-export type { MemoryType } from "./memory-type.ts";
+export { createMemoryManagers } from "./managers/memory-managers.ts";
+export { type MemoryOptions, parseMemoryOptions } from "./managers/memory-options.ts";
+export type { MemoryType } from "./memory/memory-type.ts";
 export {
   type PinnedAllocation,
   type PinnedAllocOptions,
   PinnedMemoryManager,
   type PinnedMemoryManagerOptions,
-} from "./pinned-memory-manager.ts";
-export type { PoolStats } from "./pool-stats.ts";
+} from "./managers/pinned-memory-manager.ts";
+export type { PoolStats } from "./managers/pool-stats.ts";

@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { LeakGuard } from "../src/leak-guard.ts";
+import { LeakGuard } from "../src/memory/leak-guard.ts";
 import { runWithPackage } from "./support/package.ts";
 
 function guardWithLeaks() {

@@ -2,9 +2,9 @@
 // first call of its kind; so the pools come after the contexts, and show what they take alone.
 
 import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../src/index.ts";
-import { defaultCudaMemoryPoolByteSize } from "../../src/memory-managers.ts";
+import { defaultCudaMemoryPoolByteSize } from "../../src/managers/memory-managers.ts";
 import { cudart } from "../../src/native/cudart.ts";
-import { defaultPinnedMemoryPoolByteSize } from "../../src/pinned-memory-manager.ts";
+import { defaultPinnedMemoryPoolByteSize } from "../../src/managers/pinned-memory-manager.ts";
 import { requireDefaultPools } from "./default-pools.ts";
 
 const milliseconds: Record<string, number> = {};

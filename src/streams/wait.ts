@@ -1,4 +1,4 @@
-import { type MemoryStream, StreamPoint } from "./native/memory-stream.ts";
+import { type MemoryStream, StreamPoint } from "../native/memory-stream.ts";
 
 /** A copy of some kilobytes is over by then; nothing else on the thread notices so short a wait. */
 const spinNanoseconds = 10_000;

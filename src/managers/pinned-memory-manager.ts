@@ -5,19 +5,19 @@ import {
   checkPointer,
   checkRequest,
   invalidArgument,
-} from "./arguments.ts";
-import { detachHostViews } from "./host-view.ts";
-import { log } from "./logger.ts";
-import { memoryTypes } from "./memory-type.ts";
-import { cudart } from "./native/cudart.ts";
+} from "../arguments.ts";
+import { detachHostViews } from "../memory/host-view.ts";
+import { log } from "../logger.ts";
+import { memoryTypes } from "../memory/memory-type.ts";
+import { cudart } from "../native/cudart.ts";
 import {
   checkStatus,
   memoryLibrary,
   nativeMessage,
   nativeMessages,
   newLocation,
-} from "./native/memory-library.ts";
-import { memoryLocation as at, memoryStatus } from "./native/memory-symbols.ts";
+} from "../native/memory-library.ts";
+import { memoryLocation as at, memoryStatus } from "../native/memory-symbols.ts";
 import { type PoolStats, readPoolStats } from "./pool-stats.ts";
 
 const {

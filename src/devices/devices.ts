@@ -1,12 +1,12 @@
 import type { Pointer } from "bun:ffi";
-import { checkComputeCapability, checkPointer } from "./arguments.ts";
-import { checkCuda, cudart, type Cudart } from "./native/cudart.ts";
+import { checkComputeCapability, checkPointer } from "../arguments.ts";
+import { checkCuda, cudart, type Cudart } from "../native/cudart.ts";
 import {
   cudaDeviceAttr,
   cudaError,
   cudaMemoryTypes,
   cudaPointerAttributes,
-} from "./native/cudart-symbols.ts";
+} from "../native/cudart-symbols.ts";
 
 /** Compute capability that a GPU must have by default, as in Triton. */
 export const defaultMinComputeCapability = 6.0;

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
-import { isWholeNumber } from "./arguments.ts";
+import { isWholeNumber } from "../arguments.ts";
 import { parseByteSize } from "./byte-size.ts";
-import { MemoryError } from "./memory-error.ts";
+import { MemoryError } from "../memory-error.ts";
 
 /** What {@link parseMemoryOptions} returns and {@link createMemoryManagers} takes. */
 export interface MemoryOptions {

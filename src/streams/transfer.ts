@@ -1,7 +1,7 @@
-import { MemoryError } from "./memory-error.ts";
-import { checkStatus, freeLocation, memoryLibrary, newLocation } from "./native/memory-library.ts";
-import { type MemoryStream, newMemoryStream, StreamPoint } from "./native/memory-stream.ts";
-import { memoryStatus } from "./native/memory-symbols.ts";
+import { MemoryError } from "../memory-error.ts";
+import { checkStatus, freeLocation, memoryLibrary, newLocation } from "../native/memory-library.ts";
+import { type MemoryStream, newMemoryStream, StreamPoint } from "../native/memory-stream.ts";
+import { memoryStatus } from "../native/memory-symbols.ts";
 import { waitForStream, waitUntil, yieldToEventLoop } from "./wait.ts";
 
 // Bytes on their way between JS memory and a memory of any type, without blocking the event loop.

@@ -7,11 +7,16 @@ import {
   checkPoolByteSizes,
   checkRequest,
   isWholeNumber,
-} from "./arguments.ts";
-import { defaultMinComputeCapability, getSupportedGpus } from "./devices.ts";
-import { log } from "./logger.ts";
-import { checkStatus, memoryLibrary, nativeError, nativeMessage } from "./native/memory-library.ts";
-import { memoryStatus } from "./native/memory-symbols.ts";
+} from "../arguments.ts";
+import { defaultMinComputeCapability, getSupportedGpus } from "../devices/devices.ts";
+import { log } from "../logger.ts";
+import {
+  checkStatus,
+  memoryLibrary,
+  nativeError,
+  nativeMessage,
+} from "../native/memory-library.ts";
+import { memoryStatus } from "../native/memory-symbols.ts";
 import { type PoolStats, readPoolStats } from "./pool-stats.ts";
 
 const {

@@ -1,11 +1,11 @@
 import type { Pointer } from "bun:ffi";
-import { checkDeviceId, invalidArgument } from "./arguments.ts";
-import { gpuCount } from "./devices.ts";
-import { log } from "./logger.ts";
-import { MemoryError } from "./memory-error.ts";
-import { checkStatus, memoryLibrary, nativeMessage } from "./native/memory-library.ts";
-import { type MemoryStream, newMemoryStream, StreamPoint } from "./native/memory-stream.ts";
-import { memoryStatus, memoryStream as at } from "./native/memory-symbols.ts";
+import { checkDeviceId, invalidArgument } from "../arguments.ts";
+import { gpuCount } from "../devices/devices.ts";
+import { log } from "../logger.ts";
+import { MemoryError } from "../memory-error.ts";
+import { checkStatus, memoryLibrary, nativeMessage } from "../native/memory-library.ts";
+import { type MemoryStream, newMemoryStream, StreamPoint } from "../native/memory-stream.ts";
+import { memoryStatus, memoryStream as at } from "../native/memory-symbols.ts";
 import { waitForStream, waitUntil } from "./wait.ts";
 
 const { cuda_stream_create, cuda_stream_destroy, cuda_stream_query, cuda_stream_synchronize } =

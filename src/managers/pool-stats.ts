@@ -1,4 +1,4 @@
-import { memoryPoolStats as at } from "./native/memory-symbols.ts";
+import { memoryPoolStats as at } from "../native/memory-symbols.ts";
 
 /** What a pool holds at one moment. Sizes are in bytes; used sizes count whole 512-byte granules. */
 export interface PoolStats {

@@ -3,14 +3,14 @@ import {
   checkComputeCapability,
   checkOptions,
   checkPoolByteSizes,
-} from "./arguments.ts";
+} from "../arguments.ts";
 import { createCudaMemoryManager, CudaMemoryManager } from "./cuda-memory-manager.ts";
-import { defaultMinComputeCapability, getSupportedGpus } from "./devices.ts";
-import { log } from "./logger.ts";
-import { MemoryError } from "./memory-error.ts";
+import { defaultMinComputeCapability, getSupportedGpus } from "../devices/devices.ts";
+import { log } from "../logger.ts";
+import { MemoryError } from "../memory-error.ts";
 import type { MemoryOptions } from "./memory-options.ts";
-import { memoryLibrary, nativeMessages } from "./native/memory-library.ts";
-import { memoryStatus } from "./native/memory-symbols.ts";
+import { memoryLibrary, nativeMessages } from "../native/memory-library.ts";
+import { memoryStatus } from "../native/memory-symbols.ts";
 import {
   createPinnedMemoryManager,
   defaultPinnedMemoryPoolByteSize,

@@ -6,18 +6,18 @@ import {
   checkOptions,
   invalidArgument,
   isWholeNumber,
-} from "./arguments.ts";
+} from "../arguments.ts";
 import {
   type CudaStream,
   holdStream,
   nativeStreamOf,
   queueTransfer,
   releaseStream,
-} from "./cuda-stream.ts";
+} from "../streams/cuda-stream.ts";
 import { HostView, hostViewByteSizeMax, ownerOf } from "./host-view.ts";
 import { LeakGuard } from "./leak-guard.ts";
-import { log } from "./logger.ts";
-import { MemoryError } from "./memory-error.ts";
+import { log } from "../logger.ts";
+import { MemoryError } from "../memory-error.ts";
 import { type MemoryType, memoryTypes, numberOfMemoryType } from "./memory-type.ts";
 import {
   checkStatus,
@@ -27,16 +27,16 @@ import {
   nativeMessage,
   nativeMessages,
   newLocation,
-} from "./native/memory-library.ts";
-import type { MemoryStream } from "./native/memory-stream.ts";
-import { memoryLocation as at, memoryStatus, memoryTypeNumber } from "./native/memory-symbols.ts";
+} from "../native/memory-library.ts";
+import type { MemoryStream } from "../native/memory-stream.ts";
+import { memoryLocation as at, memoryStatus, memoryTypeNumber } from "../native/memory-symbols.ts";
 import {
   type Transfer,
   transferOnHost,
   transferOnHostInTurn,
   transferOnOwnStream,
   transferOnStream,
-} from "./transfer.ts";
+} from "../streams/transfer.ts";
 
 const {
   allocated_memory_alloc,

@@ -1,9 +1,9 @@
 import { AllocatedMemory, checkRange, locationOf } from "./allocated-memory.ts";
-import { checkByteSize, checkOptions, invalidArgument, isWholeNumber } from "./arguments.ts";
-import { type CudaStream, nativeStreamOf, noteQueued } from "./cuda-stream.ts";
-import { MemoryError } from "./memory-error.ts";
-import { checkStatus, memoryLibrary } from "./native/memory-library.ts";
-import { memoryLocation as at, memoryStatus } from "./native/memory-symbols.ts";
+import { checkByteSize, checkOptions, invalidArgument, isWholeNumber } from "../arguments.ts";
+import { type CudaStream, nativeStreamOf, noteQueued } from "../streams/cuda-stream.ts";
+import { MemoryError } from "../memory-error.ts";
+import { checkStatus, memoryLibrary } from "../native/memory-library.ts";
+import { memoryLocation as at, memoryStatus } from "../native/memory-symbols.ts";
 
 const { allocated_memory_copy } = memoryLibrary;
 
