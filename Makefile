@@ -96,7 +96,7 @@ node_modules/.installed: package.json bun.lock | $(BUN)
 	@touch $@
 
 demo: all node_modules/.installed
-	$(BUN) examples/demo.ts $(if $(TRACE),--trace $(TRACE))
+	$(BUN) demo/main.ts $(if $(TRACE),--trace $(TRACE))
 
 test: all node_modules/.installed
 	$(BUN) test

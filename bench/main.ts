@@ -1,7 +1,7 @@
 import { MemoryError } from "bun-cuda-memory";
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
-import { RmmLogError } from "../examples/rmm-log.ts";
+import { RmmLogError } from "../examples/replay/rmm-log.ts";
 import { describeMachine } from "./machine.ts";
 import { simulatorLibraryPath } from "./native-paths.ts";
 import { type BenchOptions, parseBenchOptions, UsageError } from "./options.ts";

@@ -1,4 +1,4 @@
-import { type AllocationEvents, AllocationEventsBuilder } from "./allocation-events.ts";
+import { type AllocationEvents, AllocationEventsBuilder } from "./replay/allocation-events.ts";
 import { logUniformByteSize, randomNumbers } from "./random.ts";
 
 // The default workload of the demo: a server that runs inference.

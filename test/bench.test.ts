@@ -13,7 +13,10 @@ import { orderOfRound, runRounds } from "../bench/rounds.ts";
 import { Load } from "../bench/service/load.ts";
 import { limitOf } from "../bench/section.ts";
 import { mean, median, percentile, ratios, summarize } from "../bench/statistics.ts";
-import { type AllocationEvents, AllocationEventsBuilder } from "../examples/allocation-events.ts";
+import {
+  type AllocationEvents,
+  AllocationEventsBuilder,
+} from "../examples/replay/allocation-events.ts";
 
 const main = join(import.meta.dir, "../bench/main.ts");
 

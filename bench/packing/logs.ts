@@ -4,8 +4,8 @@ import {
   type AllocationEvents,
   granuleByteSize,
   peakLiveByteSize,
-} from "../../examples/allocation-events.ts";
-import { readRmmLog, RmmLogError } from "../../examples/rmm-log.ts";
+} from "../../examples/replay/allocation-events.ts";
+import { readRmmLog, RmmLogError } from "../../examples/replay/rmm-log.ts";
 
 /** Below this peak a log is taken for one of a memory that is handed out byte by byte. */
 export const smallPeakByteSize = 8 * 1024 ** 2;

@@ -5,7 +5,7 @@ import {
   granuleByteSize,
   peakLiveByteSize,
   roundUpToGranule,
-} from "../../examples/allocation-events.ts";
+} from "../../examples/replay/allocation-events.ts";
 import { compileLibrary } from "../compile.ts";
 
 /** Ways to pack, in the order of the table's columns. */

@@ -1,4 +1,4 @@
-import { peakLiveByteSize } from "../../examples/allocation-events.ts";
+import { peakLiveByteSize } from "../../examples/replay/allocation-events.ts";
 import { type Column, formatByteSize, tableHead, tableLine } from "../../examples/demo/text.ts";
 import { formatNote } from "../format.ts";
 import { type Limit, limitOf, type Section, type SectionContext } from "../section.ts";

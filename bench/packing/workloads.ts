@@ -1,7 +1,7 @@
 import {
   type AllocationEvents,
   AllocationEventsBuilder,
-} from "../../examples/allocation-events.ts";
+} from "../../examples/replay/allocation-events.ts";
 import { servingWorkload } from "../../examples/serving-workload.ts";
 import { logUniformByteSize, randomNumbers } from "../../examples/random.ts";
 

@@ -1,6 +1,6 @@
 import { createMemoryManagers, setLogger } from "bun-cuda-memory";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { startTensorService } from "../../examples/tensor-service.ts";
+import { startTensorService } from "../../examples/tensor-service/tensor-service.ts";
 
 // The process of the service, which tells whoever started it how long its event loop is kept from
 // looking at requests. It ends when that process does.

@@ -1,5 +1,5 @@
 import { type Column, tableHead, tableLine } from "../../examples/demo/text.ts";
-import type { ServiceStats } from "../../examples/tensor-service.ts";
+import type { ServiceStats } from "../../examples/tensor-service/tensor-service.ts";
 import { formatFigures, formatNote } from "../format.ts";
 import { limitOf, type Section, type SectionContext } from "../section.ts";
 import { median, percentile } from "../statistics.ts";

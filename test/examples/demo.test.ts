@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 
-const demo = join(import.meta.dir, "../../examples/demo.ts");
+const demo = join(import.meta.dir, "../../demo/main.ts");
 const log = "Thread,Time,Action,Pointer,Size,Stream\n";
 
 interface Run {
@@ -49,7 +49,7 @@ describe("the demo", () => {
     for (const argv of [["--trce", "x"], ["x"], ["--trace"]]) {
       const { exitCode, stdout, stderr } = run(argv);
       expect([exitCode, stdout]).toEqual([2, ""]);
-      expect(stderr).toContain("usage: bun examples/demo.ts [--trace FILE]");
+      expect(stderr).toContain("usage: bun demo/main.ts [--trace FILE]");
     }
   });
 

@@ -6,8 +6,8 @@ import {
   type AllocationEvents,
   AllocationEventsBuilder,
   peakLiveByteSize,
-} from "../../examples/allocation-events.ts";
-import { findFittingPoolByteSize, replay } from "../../examples/replay.ts";
+} from "../../examples/replay/allocation-events.ts";
+import { findFittingPoolByteSize, replay } from "../../examples/replay/replay.ts";
 import { servingWorkload } from "../../examples/serving-workload.ts";
 import { expectMemoryError, logged, resetAfterEach } from "../support/memory.ts";
 

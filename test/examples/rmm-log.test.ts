@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { AllocationEvents } from "../../examples/allocation-events.ts";
-import { parseRmmLog, readRmmLog, RmmLogError } from "../../examples/rmm-log.ts";
+import type { AllocationEvents } from "../../examples/replay/allocation-events.ts";
+import { parseRmmLog, readRmmLog, RmmLogError } from "../../examples/replay/rmm-log.ts";
 
 const header = "Thread,Time,Action,Pointer,Size,Stream";
 

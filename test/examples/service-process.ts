@@ -1,7 +1,10 @@
 import type { Subprocess } from "bun";
 import { join } from "node:path";
 
-export const serviceProgramPath = join(import.meta.dir, "../../examples/tensor-service.ts");
+export const serviceProgramPath = join(
+  import.meta.dir,
+  "../../examples/tensor-service/tensor-service.ts",
+);
 
 /** The service, run directly in a process of its own, on any free port. */
 export class ServiceProcess implements AsyncDisposable {

@@ -4,7 +4,7 @@ import {
   startTensorService,
   type TensorService,
   type TensorServiceOptions,
-} from "../../examples/tensor-service.ts";
+} from "../../examples/tensor-service/tensor-service.ts";
 import { connect, type Socket } from "node:net";
 
 export { CudartSimulator } from "../../src/simulator.ts";

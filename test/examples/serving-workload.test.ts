@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import type { AllocationEvents } from "../../examples/allocation-events.ts";
+import type { AllocationEvents } from "../../examples/replay/allocation-events.ts";
 import { servingWorkload } from "../../examples/serving-workload.ts";
 
 const workload = servingWorkload();

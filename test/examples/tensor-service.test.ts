@@ -6,7 +6,7 @@ import { monitorEventLoopDelay } from "node:perf_hooks";
 import { AllocatedMemory } from "../../src/index.ts";
 import { CudartSimulator } from "../../src/simulator.ts";
 import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
-import type { ServiceStats } from "../../examples/tensor-service.ts";
+import type { ServiceStats } from "../../examples/tensor-service/tensor-service.ts";
 import { logged, patternBytes, resetAfterEach } from "../support/memory.ts";
 import { resultOf, spawnBody } from "../support/process.ts";
 import { serviceProgramPath, ServiceProcess } from "./service-process.ts";

@@ -1,8 +1,14 @@
-import { type AllocationEvents, peakLiveByteSize } from "../allocation-events.ts";
-import { findFittingPoolByteSize, replay, type ReplayReport } from "../replay.ts";
+import { type AllocationEvents, peakLiveByteSize } from "../examples/replay/allocation-events.ts";
+import { findFittingPoolByteSize, replay, type ReplayReport } from "../examples/replay/replay.ts";
 import { DemoFailure } from "./demo-failure.ts";
 import type { Notes } from "./notes.ts";
-import { type Column, formatByteSize, formatCount, tableHead, tableLine } from "./text.ts";
+import {
+  type Column,
+  formatByteSize,
+  formatCount,
+  tableHead,
+  tableLine,
+} from "../examples/demo/text.ts";
 
 // How large a CUDA memory pool a workload needs, and what becomes of it with the default one.
 

@@ -1,4 +1,4 @@
-import type { ServiceStats, TensorDescription } from "../tensor-service.ts";
+import type { ServiceStats, TensorDescription } from "../examples/tensor-service/tensor-service.ts";
 import { DemoFailure } from "./demo-failure.ts";
 
 /** What went over the network. */

@@ -1,10 +1,19 @@
 import { createMemoryManagers, type MemoryType, type PoolStats } from "bun-cuda-memory";
-import { type ServiceStats, startTensorService } from "../tensor-service.ts";
+import {
+  type ServiceStats,
+  startTensorService,
+} from "../examples/tensor-service/tensor-service.ts";
 import { DemoFailure } from "./demo-failure.ts";
 import type { Notes } from "./notes.ts";
 import { findSampleFiles, type SampleFile } from "./sample-files.ts";
 import { sha256OfFile, TensorClient } from "./tensor-client.ts";
-import { type Column, formatByteSize, formatCount, tableHead, tableLine } from "./text.ts";
+import {
+  type Column,
+  formatByteSize,
+  formatCount,
+  tableHead,
+  tableLine,
+} from "../examples/demo/text.ts";
 
 // Real files stream to the service over HTTP until every kind of memory has some of them, and come
 // back unchanged; neither side ever has one in JS memory as a whole.

@@ -2,15 +2,15 @@ import { getSupportedGpus } from "bun-cuda-memory";
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import type { AllocationEvents } from "./allocation-events.ts";
-import { DemoFailure } from "./demo/demo-failure.ts";
-import { Notes } from "./demo/notes.ts";
-import { demonstrateReplay } from "./demo/replay-demo.ts";
-import { demonstrateService } from "./demo/service-demo.ts";
-import { readRmmLog, RmmLogError } from "./rmm-log.ts";
-import { servingWorkload } from "./serving-workload.ts";
+import type { AllocationEvents } from "../examples/replay/allocation-events.ts";
+import { DemoFailure } from "./demo-failure.ts";
+import { Notes } from "./notes.ts";
+import { demonstrateReplay } from "./replay-demo.ts";
+import { demonstrateService } from "./service-demo.ts";
+import { readRmmLog, RmmLogError } from "../examples/replay/rmm-log.ts";
+import { servingWorkload } from "../examples/serving-workload.ts";
 
-// `make demo`, or `bun examples/demo.ts [--trace FILE]`: sends real files through the tensor
+// `make demo`, or `bun demo/main.ts [--trace FILE]`: sends real files through the tensor
 // service, then replays a workload (by default that of a server that runs inference; otherwise an
 // RMM log, plain or gzipped) with pools of two sizes.
 //
@@ -31,7 +31,7 @@ function parseTrace(argv: string[]): string | undefined {
   try {
     return parseArgs({ args: argv, options: { trace: { type: "string" } } }).values.trace;
   } catch (error) {
-    throw new UsageError(`${(error as Error).message}\nusage: bun examples/demo.ts [--trace FILE]`);
+    throw new UsageError(`${(error as Error).message}\nusage: bun demo/main.ts [--trace FILE]`);
   }
 }
 

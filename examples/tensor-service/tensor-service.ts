@@ -14,7 +14,7 @@ import { CutOffError, OutOfMemoryError, receiveTensor, sendTensor } from "./tens
 
 // An HTTP service that keeps tensors in GPU memory, or where they fit:
 //
-//   bun examples/tensor-service.ts --port 8000 --cuda-memory-pool-byte-size 0:1GiB
+//   bun examples/tensor-service/tensor-service.ts --port 8000 --cuda-memory-pool-byte-size 0:1GiB
 //
 //   curl -T weights.bin http://127.0.0.1:8000/tensors/weights
 //   curl -o weights.bin http://127.0.0.1:8000/tensors/weights

@@ -12,7 +12,7 @@ const fileByteSizeMin = 1e6;
 const fileByteSizeMax = 200e6;
 const totalByteSizeMax = 500e6;
 
-const nodeModules = join(import.meta.dir, "../../node_modules");
+const nodeModules = join(import.meta.dir, "../node_modules");
 
 function filesIn(folder: string, isWanted: (path: string) => boolean, recursive = false): string[] {
   try {
