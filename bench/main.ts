@@ -2,21 +2,21 @@ import { MemoryError } from "bun-cuda-memory";
 import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RmmLogError } from "../examples/replay/rmm-log.ts";
-import { describeMachine } from "./machine.ts";
-import { simulatorLibraryPath } from "./native-paths.ts";
+import { describeMachine } from "../harness/machine.ts";
+import { simulatorLibraryPath } from "../harness/native-paths.ts";
 import { type BenchOptions, parseBenchOptions, UsageError } from "./options.ts";
-import { Progress } from "./progress.ts";
+import { Progress } from "../harness/progress.ts";
 import { type BenchReport, limitsTable, machineLines, writeReport } from "./report.ts";
 import type { Section } from "./section.ts";
-import { bandwidth } from "./bandwidth/bandwidth.ts";
-import { latency } from "./latency/latency.ts";
-import { metadata } from "./metadata/metadata.ts";
-import { packing } from "./packing/packing.ts";
-import { service } from "./service/service.ts";
-import { speed } from "./speed/speed.ts";
-import { views } from "./views/views.ts";
-import { waiting } from "./waiting/waiting.ts";
-import { workers } from "./workers/workers.ts";
+import { bandwidth } from "./sections/bandwidth/bandwidth.ts";
+import { latency } from "./sections/latency.ts";
+import { metadata } from "./sections/metadata.ts";
+import { packing } from "./sections/packing/packing.ts";
+import { service } from "./sections/service/service.ts";
+import { speed } from "./sections/speed/speed.ts";
+import { views } from "./sections/views.ts";
+import { waiting } from "./sections/waiting.ts";
+import { workers } from "./sections/workers/workers.ts";
 
 // `make bench`, or `bun bench/main.ts [OPTION]...`: how fast the pools are, and how tightly they
 // pack, beside others. `--help` is not needed: any unknown option prints the usage.

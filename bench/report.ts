@@ -1,8 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { type Column, tableHead, tableLine } from "../examples/demo/text.ts";
-import { formatNumber } from "./format.ts";
-import type { Machine } from "./machine.ts";
+import { type Column, tableHead, tableLine } from "../harness/text.ts";
+import { formatNumber } from "../harness/format.ts";
+import type { Machine } from "../harness/machine.ts";
 import type { Limit } from "./section.ts";
 
 /** The JSON file. */

@@ -1,4 +1,4 @@
-import type { Progress } from "./progress.ts";
+import type { Progress } from "../harness/progress.ts";
 
 /** How much work to do. */
 export interface Effort {

@@ -1,11 +1,11 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { type Column, tableHead, tableLine } from "../examples/demo/text.ts";
-import { formatFigures, formatNote, formatNumber } from "../bench/format.ts";
-import type { Machine } from "../bench/machine.ts";
+import { type Column, tableHead, tableLine } from "../harness/text.ts";
+import { formatFigures, formatNote, formatNumber } from "../harness/format.ts";
+import type { Machine } from "../harness/machine.ts";
 import type { BenchReport } from "../bench/report.ts";
 import type { Limit } from "../bench/section.ts";
-import { median } from "../bench/statistics.ts";
+import { median } from "../harness/statistics.ts";
 import type { Check, Figure, Skipped } from "./findings.ts";
 import type { GpuMachine } from "./machine/probe.ts";
 

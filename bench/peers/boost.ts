@@ -1,10 +1,10 @@
 import { dlopen } from "bun:ffi";
-import { compileLibrary } from "../compile.ts";
-import type { BlockSource } from "../speed/pairs.ts";
+import { compileLibrary } from "../../harness/compile.ts";
+import type { BlockSource } from "../sections/speed/pairs.ts";
 import { allocSymbol, freeSymbol } from "./symbols.ts";
 
 const { boost_create, boost_alloc, boost_free } = dlopen(
-  compileLibrary("boost", ["peers/boost.cpp"]),
+  compileLibrary("boost", ["bench/peers/boost.cpp"]),
   {
     boost_create: { args: ["f64"], returns: "i32" },
     boost_alloc: allocSymbol,

@@ -1,10 +1,10 @@
 import { dlopen } from "bun:ffi";
-import { compileLibrary } from "../compile.ts";
-import type { BlockSource } from "../speed/pairs.ts";
+import { compileLibrary } from "../../harness/compile.ts";
+import type { BlockSource } from "../sections/speed/pairs.ts";
 import { allocSymbol, freeSymbol } from "./symbols.ts";
 
 const { empty_alloc, empty_free, locked_alloc, locked_free } = dlopen(
-  compileLibrary("floors", ["peers/floors.c"]),
+  compileLibrary("floors", ["bench/peers/floors.c"]),
   {
     empty_alloc: allocSymbol,
     empty_free: freeSymbol,

@@ -1,13 +1,16 @@
 import { dlopen } from "bun:ffi";
-import { compileLibrary } from "../compile.ts";
-import type { BlockSource } from "../speed/pairs.ts";
+import { compileLibrary } from "../../harness/compile.ts";
+import type { BlockSource } from "../sections/speed/pairs.ts";
 import { allocSymbol, freeSymbol } from "./symbols.ts";
 
-const { glibc_open, glibc_alloc, glibc_free } = dlopen(compileLibrary("glibc", ["peers/glibc.c"]), {
-  glibc_open: { args: [], returns: "i32" },
-  glibc_alloc: allocSymbol,
-  glibc_free: freeSymbol,
-}).symbols;
+const { glibc_open, glibc_alloc, glibc_free } = dlopen(
+  compileLibrary("glibc", ["bench/peers/glibc.c"]),
+  {
+    glibc_open: { args: [], returns: "i32" },
+    glibc_alloc: allocSymbol,
+    glibc_free: freeSymbol,
+  },
+).symbols;
 
 const source: BlockSource = {
   alloc: (byteSize) => glibc_alloc(byteSize, 0),

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import type { AllocationEvents } from "../../examples/replay/allocation-events.ts";
-import { servingWorkload } from "../../examples/serving-workload.ts";
+import { servingWorkload } from "../../harness/serving-workload.ts";
 
 const workload = servingWorkload();
 

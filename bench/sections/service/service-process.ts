@@ -1,0 +1,48 @@
+import { createMemoryManagers, setLogger } from "bun-cuda-memory";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { startTensorService } from "../../../examples/tensor-service/tensor-service.ts";
+
+// The process of the service, which tells whoever started it how long its event loop is kept from
+// looking at requests. It ends when that process does.
+
+/** How late the event loop was, since it was last asked. */
+export interface EventLoopDelay {
+  p50Milliseconds: number;
+  p99Milliseconds: number;
+  maxMilliseconds: number;
+}
+
+/** What the process says: first where the service listens, then a delay each time it is asked. */
+export type ServiceAnswer =
+  { kind: "ready"; url: string } | { kind: "delay"; delay: EventLoopDelay };
+
+const MiB = 1024 ** 2;
+
+/** Too small for the load: some tensors land in each kind of memory. */
+const memoryOptions = {
+  cudaMemoryPoolByteSize: { 0: 32 * MiB },
+  pinnedMemoryPoolByteSize: 16 * MiB,
+};
+
+function answer(message: ServiceAnswer): void {
+  process.send!(message);
+}
+
+// Falling back is what is to happen here.
+setLogger({ info() {}, warn() {}, error: console.error });
+createMemoryManagers(memoryOptions);
+const service = startTensorService();
+const histogram = monitorEventLoopDelay({ resolution: 1 });
+histogram.enable();
+
+process.on("message", () => {
+  const delay = {
+    p50Milliseconds: histogram.percentile(50) / 1e6,
+    p99Milliseconds: histogram.percentile(99) / 1e6,
+    maxMilliseconds: histogram.max / 1e6,
+  };
+  histogram.reset();
+  answer({ kind: "delay", delay });
+});
+process.on("disconnect", () => process.exit());
+answer({ kind: "ready", url: service.url });
