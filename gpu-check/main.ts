@@ -1,18 +1,18 @@
 import { machineLines } from "../bench/report.ts";
 import { UsageError } from "../bench/options.ts";
-import { bench } from "./bench.ts";
-import { behaviour } from "./behaviour.ts";
-import { build } from "./build.ts";
+import { bench } from "./steps/bench.ts";
+import { behaviour } from "./steps/behaviour.ts";
+import { build } from "./steps/build.ts";
 import { killRunningOnExit } from "./child.ts";
-import { leftovers } from "./leftovers.ts";
-import { machine } from "./machine/machine.ts";
+import { leftovers } from "./steps/leftovers.ts";
+import { machine } from "./steps/machine/machine.ts";
 import { parseGpuCheckOptions } from "./options.ts";
-import { faults, state } from "./promises/promises.ts";
-import { python } from "./python/python.ts";
+import { faults, state } from "./steps/guarantees/guarantees.ts";
+import { python } from "./steps/python/python.ts";
 import { checksTable, endingLines, figuresTable, writeReport } from "./report.ts";
 import { Run } from "./run.ts";
-import { speed } from "./speed/speed.ts";
-import { startup } from "./startup/startup.ts";
+import { speed } from "./steps/speed/speed.ts";
+import { startup } from "./steps/startup/startup.ts";
 import type { Step } from "./step.ts";
 
 // `make gpu-check`, or `bun gpu-check/main.ts [OPTION]...`: everything that needs a real GPU. It

@@ -7,7 +7,7 @@ import type { BenchReport } from "../bench/report.ts";
 import type { Limit } from "../bench/section.ts";
 import { median } from "../harness/statistics.ts";
 import type { Check, Figure, Skipped } from "./findings.ts";
-import type { GpuMachine } from "./machine/probe.ts";
+import type { GpuMachine } from "./steps/machine/probe.ts";
 
 type OfStep<Type> = Type & { step: string };
 

@@ -5,11 +5,11 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseJunit } from "../gpu-check/behaviour.ts";
+import { parseJunit } from "../gpu-check/steps/behaviour.ts";
 import { runProgram } from "../gpu-check/child.ts";
 import { checkSymbols, realSymbols } from "../gpu-check/cuda-symbols.ts";
 import type { Check, Finding } from "../gpu-check/findings.ts";
-import { namedGpuAt } from "../gpu-check/machine/nvidia-smi.ts";
+import { namedGpuAt } from "../gpu-check/steps/machine/nvidia-smi.ts";
 import type { Report } from "../gpu-check/report.ts";
 import { simulatorLibraryPath } from "../src/native/simulator-library.ts";
 import { tableCheckSource } from "./abi/table-check.ts";
@@ -88,7 +88,7 @@ test("a check that was not called properly says how", () => {
 /** What a process found in which `body` was checked. */
 function checked(body: string): { exitCode: number; check: Check } {
   const program = `
-    import { check } from ${JSON.stringify(join(folder, "promises/harness.ts"))};
+    import { check } from ${JSON.stringify(join(folder, "steps/guarantees/harness.ts"))};
     import * as cuda from ${JSON.stringify(join(folder, "cuda.ts"))};
     await check("something", () => { ${body}; return "seen"; });
   `;
@@ -251,7 +251,7 @@ describe.skipIf(cudaIncludeFolder === undefined || cxxCompiler === null)(
     });
 
     test("cuda_calls.c", () => {
-      const symbols = declaredFunctions(join(folder, "speed/cuda_calls.c"));
+      const symbols = declaredFunctions(join(folder, "steps/speed/cuda_calls.c"));
       expect(Object.keys(symbols)).toHaveLength(14);
       const assertions = [
         "cudaStreamNonBlocking == 1",

@@ -1,7 +1,7 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { workFolder } from "./paths.ts";
-import { broken, kept, skipped, type Step } from "./step.ts";
+import { workFolder } from "../paths.ts";
+import { broken, kept, skipped, type Step } from "../step.ts";
 
 /** Of one test, as a JUnit report has it. */
 interface TestCase {

@@ -3,14 +3,14 @@
 //   bun measure.ts ROW EFFORT, both as JSON
 
 import type { Pointer } from "bun:ffi";
-import { fill } from "../../harness/replacement.ts";
-import { runRounds } from "../../harness/rounds.ts";
-import { calibrated } from "../../bench/sections/speed/calibrated.ts";
-import { ownPairs } from "../../bench/sections/speed/own-pairs.ts";
-import type { BlockSource } from "../../bench/sections/speed/pairs.ts";
-import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../src/index.ts";
-import { cudartPath } from "../cuda.ts";
-import { report } from "../findings.ts";
+import { fill } from "../../../harness/replacement.ts";
+import { runRounds } from "../../../harness/rounds.ts";
+import { calibrated } from "../../../bench/sections/speed/calibrated.ts";
+import { ownPairs } from "../../../bench/sections/speed/own-pairs.ts";
+import type { BlockSource } from "../../../bench/sections/speed/pairs.ts";
+import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../../src/index.ts";
+import { cudartPath } from "../../cuda.ts";
+import { report } from "../../findings.ts";
 import {
   cudaHostAlloc,
   cudaMalloc,

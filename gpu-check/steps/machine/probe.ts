@@ -1,8 +1,8 @@
 // What the CUDA runtime says of the machine, as a line of JSON: the last one that is printed.
 
 import { readFileSync } from "node:fs";
-import { getSupportedGpus } from "../../src/index.ts";
-import * as cuda from "../cuda.ts";
+import { getSupportedGpus } from "../../../src/index.ts";
+import * as cuda from "../../cuda.ts";
 import { namedGpuAt, namedGpus } from "./nvidia-smi.ts";
 
 export interface Gpu extends cuda.MemoryInfo {

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import type { Step } from "../step.ts";
+import type { Step } from "../../step.ts";
 
 function stepOf(name: string, title: string, program: string): Step {
   return {

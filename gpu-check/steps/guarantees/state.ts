@@ -1,8 +1,8 @@
 // The state of the GPUs around the managers' whole life.
 
 import assert from "node:assert/strict";
-import { AllocatedMemory, CudaMemoryManager, getSupportedGpus } from "../../src/index.ts";
-import * as cuda from "../cuda.ts";
+import { AllocatedMemory, CudaMemoryManager, getSupportedGpus } from "../../../src/index.ts";
+import * as cuda from "../../cuda.ts";
 import { check, createUseReset, poolByteSize, skip } from "./harness.ts";
 
 const gpus = getSupportedGpus();

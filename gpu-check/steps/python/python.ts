@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { workFolder } from "../paths.ts";
+import { workFolder } from "../../paths.ts";
 import { effortOf, rows, sequence } from "../speed/rows.ts";
-import { skipped, type Step } from "../step.ts";
+import { skipped, type Step } from "../../step.ts";
 
 const programPath = fileURLToPath(new URL("allocators.py", import.meta.url));
 

@@ -10,8 +10,8 @@ import {
   messagesOf,
   outcomeOf,
   PinnedMemoryManager,
-} from "../../test/support/package.ts";
-import * as cuda from "../cuda.ts";
+} from "../../../test/support/package.ts";
+import * as cuda from "../../cuda.ts";
 import { check, createUseReset, mebibyte, poolByteSize, skip } from "./harness.ts";
 
 const gpus = getSupportedGpus();

@@ -1,7 +1,7 @@
 import { dlopen, type CString } from "bun:ffi";
-import { compileLibrary } from "../../harness/compile.ts";
-import { allocSymbol, freeSymbol } from "../../bench/peers/symbols.ts";
-import type { BlockSource } from "../../bench/sections/speed/pairs.ts";
+import { compileLibrary } from "../../../harness/compile.ts";
+import { allocSymbol, freeSymbol } from "../../../bench/peers/symbols.ts";
+import type { BlockSource } from "../../../bench/sections/speed/pairs.ts";
 
 const {
   cuda_open,
@@ -16,7 +16,7 @@ const {
   cuda_free_async_and_wait,
   cuda_host_alloc,
   cuda_free_host,
-} = dlopen(compileLibrary("cuda_calls", ["gpu-check/speed/cuda_calls.c"]), {
+} = dlopen(compileLibrary("cuda_calls", ["gpu-check/steps/speed/cuda_calls.c"]), {
   cuda_open: { args: ["ptr", "f64"], returns: "cstring" },
   cuda_open_stream: { args: [], returns: "cstring" },
   cuda_open_mem_pool: { args: ["f64", "f64"], returns: "cstring" },

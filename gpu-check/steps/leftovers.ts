@@ -1,5 +1,5 @@
 import { probe } from "./machine/machine.ts";
-import { broken, kept, type Step } from "./step.ts";
+import { broken, kept, type Step } from "../step.ts";
 
 /**
  * A process that ends takes its memory with it, so what can be left over is a process: the context

@@ -1,10 +1,10 @@
 // The same start, its parts one after the other. What CUDA does once in a process it does in the
 // first call of its kind; so the pools come after the contexts, and show what they take alone.
 
-import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../src/index.ts";
-import { defaultCudaMemoryPoolByteSize } from "../../src/managers/memory-managers.ts";
-import { cudart } from "../../src/native/cudart.ts";
-import { defaultPinnedMemoryPoolByteSize } from "../../src/managers/pinned-memory-manager.ts";
+import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../../src/index.ts";
+import { defaultCudaMemoryPoolByteSize } from "../../../src/managers/memory-managers.ts";
+import { cudart } from "../../../src/native/cudart.ts";
+import { defaultPinnedMemoryPoolByteSize } from "../../../src/managers/pinned-memory-manager.ts";
 import { requireDefaultPools } from "./default-pools.ts";
 
 const milliseconds: Record<string, number> = {};
@@ -17,7 +17,7 @@ function time<Result>(name: string, action: () => Result): Result {
 }
 
 time("finding the CUDA runtime", () => cudart());
-const cuda = await import("../cuda.ts"); // which opens the runtime itself
+const cuda = await import("../../cuda.ts"); // which opens the runtime itself
 const gpus = time("getSupportedGpus()", () => getSupportedGpus());
 time("a context on each GPU", () => {
   for (const gpu of gpus) {

@@ -1,8 +1,8 @@
 // What is measured: the same requests for whoever serves them.
 
-import { replacementPoolByteSize, replacementSequence } from "../../harness/replacement.ts";
-import type { ReplacementSequence } from "../../bench/sections/speed/pairs.ts";
-import type { Workload } from "../../bench/sections/speed/workloads.ts";
+import { replacementPoolByteSize, replacementSequence } from "../../../harness/replacement.ts";
+import type { ReplacementSequence } from "../../../bench/sections/speed/pairs.ts";
+import type { Workload } from "../../../bench/sections/speed/workloads.ts";
 
 export interface Row {
   name: string;

@@ -9,9 +9,9 @@ import {
   CudaMemoryManager,
   logged,
   PinnedMemoryManager,
-} from "../../test/support/package.ts";
-import * as cuda from "../cuda.ts";
-import { report } from "../findings.ts";
+} from "../../../test/support/package.ts";
+import * as cuda from "../../cuda.ts";
+import { report } from "../../findings.ts";
 
 export const mebibyte = 1024 ** 2;
 

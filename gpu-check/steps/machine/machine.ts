@@ -1,8 +1,8 @@
 import { fileURLToPath } from "node:url";
 import { realpathSync } from "node:fs";
-import { formatByteSize } from "../../harness/text.ts";
-import { poolLibraryPath } from "../../harness/native-paths.ts";
-import { broken, kept, type Step, type StepContext } from "../step.ts";
+import { formatByteSize } from "../../../harness/text.ts";
+import { poolLibraryPath } from "../../../harness/native-paths.ts";
+import { broken, kept, type Step, type StepContext } from "../../step.ts";
 import type { GpuMachine } from "./probe.ts";
 
 const probePath = fileURLToPath(new URL("probe.ts", import.meta.url));

@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
-import { poolLibraryPath, simulatorLibraryPath } from "../harness/native-paths.ts";
-import { broken, kept, skipped, type Step } from "./step.ts";
+import { poolLibraryPath, simulatorLibraryPath } from "../../harness/native-paths.ts";
+import { broken, kept, skipped, type Step } from "../step.ts";
 
 const libraryPaths = [poolLibraryPath, simulatorLibraryPath];
 

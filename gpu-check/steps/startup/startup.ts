@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
-import { orderOfRound } from "../../harness/rounds.ts";
-import type { Step } from "../step.ts";
+import { orderOfRound } from "../../../harness/rounds.ts";
+import type { Step } from "../../step.ts";
 
 const programs = ["whole.ts", "apart.ts"].map((name) =>
   fileURLToPath(new URL(name, import.meta.url)),

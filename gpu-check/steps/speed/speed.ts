@@ -1,6 +1,6 @@
 import { fileURLToPath } from "node:url";
-import { median } from "../../harness/statistics.ts";
-import { broken, kept, skipped, type Step, type StepContext } from "../step.ts";
+import { median } from "../../../harness/statistics.ts";
+import { broken, kept, skipped, type Step, type StepContext } from "../../step.ts";
 import { effortOf, type Row, rows } from "./rows.ts";
 
 const measurePath = fileURLToPath(new URL("measure.ts", import.meta.url));

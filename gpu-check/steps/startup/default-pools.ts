@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
-import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../src/index.ts";
-import { defaultCudaMemoryPoolByteSize } from "../../src/managers/memory-managers.ts";
-import { defaultPinnedMemoryPoolByteSize } from "../../src/managers/pinned-memory-manager.ts";
+import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../../src/index.ts";
+import { defaultCudaMemoryPoolByteSize } from "../../../src/managers/memory-managers.ts";
+import { defaultPinnedMemoryPoolByteSize } from "../../../src/managers/pinned-memory-manager.ts";
 
 /** A start that fell back is no start: the time of it means nothing. */
 export function requireDefaultPools(): void {
