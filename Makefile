@@ -147,7 +147,7 @@ tools/node_modules/.installed: tools/package.json tools/bun.lock | $(BUN)
 test-package: all node_modules/.installed tools/node_modules/.installed
 	rm -rf build/tarball
 	BUN='$(BUN)' $(BUN) pm pack --quiet --destination build/tarball
-	folder=$$(mktemp -d); TMPDIR=$$folder $(BUN) test --timeout 120000 ./test-package; status=$$?; rm -rf $$folder; exit $$status
+	folder=$$(mktemp -d); TMPDIR=$$folder $(BUN) test --path-ignore-patterns= --timeout 120000 ./test/package; status=$$?; rm -rf $$folder; exit $$status
 
 check: node_modules/.installed
 	$(BUN) fmt --check

@@ -5,17 +5,17 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseJunit } from "../gpu-check/steps/behaviour.ts";
-import { runProgram } from "../gpu-check/child.ts";
-import { checkSymbols, realSymbols } from "../gpu-check/cuda-symbols.ts";
-import type { Check, Finding } from "../gpu-check/findings.ts";
-import { namedGpuAt } from "../gpu-check/steps/machine/nvidia-smi.ts";
-import type { Report } from "../gpu-check/report.ts";
-import { simulatorLibraryPath } from "../src/native/simulator-library.ts";
-import { tableCheckSource } from "./abi/table-check.ts";
-import { checkCxx, cudaIncludeFolder, cxxCompiler } from "./abi/toolkit.ts";
+import { parseJunit } from "../../gpu-check/steps/behaviour.ts";
+import { runProgram } from "../../gpu-check/child.ts";
+import { checkSymbols, realSymbols } from "../../gpu-check/cuda-symbols.ts";
+import type { Check, Finding } from "../../gpu-check/findings.ts";
+import { namedGpuAt } from "../../gpu-check/steps/machine/nvidia-smi.ts";
+import type { Report } from "../../gpu-check/report.ts";
+import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
+import { tableCheckSource } from "../abi/table-check.ts";
+import { checkCxx, cudaIncludeFolder, cxxCompiler } from "../abi/toolkit.ts";
 
-const folder = join(import.meta.dir, "../gpu-check");
+const folder = join(import.meta.dir, "../../gpu-check");
 const environment = {
   BUN_CUDA_MEMORY_CUDART: simulatorLibraryPath,
   CUDART_SIM_DEVICES: "9.0:1073741824,8.0:1073741824",

@@ -3,22 +3,22 @@
 import { describe, expect, test } from "bun:test";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { formatFigures, formatNote, formatNumber } from "../harness/format.ts";
-import { parseBenchOptions } from "../bench/options.ts";
-import { readLogs } from "../bench/sections/packing/logs.ts";
-import { simulationServes } from "../bench/sections/packing/packers.ts";
-import { randomNumbers } from "../harness/random.ts";
-import type { BenchReport } from "../bench/report.ts";
-import { orderOfRound, runRounds } from "../harness/rounds.ts";
-import { Load } from "../bench/sections/service/load.ts";
-import { limitOf } from "../bench/section.ts";
-import { mean, median, percentile, ratios, summarize } from "../harness/statistics.ts";
+import { formatFigures, formatNote, formatNumber } from "../../harness/format.ts";
+import { parseBenchOptions } from "../../bench/options.ts";
+import { readLogs } from "../../bench/sections/packing/logs.ts";
+import { simulationServes } from "../../bench/sections/packing/packers.ts";
+import { randomNumbers } from "../../harness/random.ts";
+import type { BenchReport } from "../../bench/report.ts";
+import { orderOfRound, runRounds } from "../../harness/rounds.ts";
+import { Load } from "../../bench/sections/service/load.ts";
+import { limitOf } from "../../bench/section.ts";
+import { mean, median, percentile, ratios, summarize } from "../../harness/statistics.ts";
 import {
   type AllocationEvents,
   AllocationEventsBuilder,
-} from "../examples/replay/allocation-events.ts";
+} from "../../examples/replay/allocation-events.ts";
 
-const main = join(import.meta.dir, "../bench/main.ts");
+const main = join(import.meta.dir, "../../bench/main.ts");
 
 /** Runs the benchmark without a runtime chosen, as a user does. */
 function bench(...argv: string[]) {

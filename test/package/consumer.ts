@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-export const repository: string = fileURLToPath(new URL("../", import.meta.url));
+export const repository: string = fileURLToPath(new URL("../../", import.meta.url));
 
 /** What `make test-package` has packed. */
 export const tarballPath: string = (() => {

@@ -5,7 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-const script = join(import.meta.dir, "../scripts/check-examples.ts");
+const script = join(import.meta.dir, "../../scripts/check-examples.ts");
 
 /** Checks a reference with one function, whose comment has these examples. */
 function check(...examples: string[]) {

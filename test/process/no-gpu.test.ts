@@ -4,10 +4,10 @@ import { describe, expect, test } from "bun:test";
 import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { cudartCandidates } from "../src/native/cudart-search.ts";
-import { simulatorLibraryPath } from "../src/native/simulator-library.ts";
-import { cudartPath } from "./abi/toolkit.ts";
-import { type runWithPackage as Run, runWithPackage } from "./support/package.ts";
+import { cudartCandidates } from "../../src/native/cudart-search.ts";
+import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
+import { cudartPath } from "../abi/toolkit.ts";
+import { type runWithPackage as Run, runWithPackage } from "../support/package.ts";
 
 /** What a server sees that starts, and asks for memory, on a machine that gives it no GPU. */
 const startAndAllocate = (async ({
@@ -171,7 +171,7 @@ describe("the search for a CUDA runtime", () => {
     inFolder((folder) => {
       symlinkSync(simulatorLibraryPath, join(folder, "libcudart.so.13"));
       const program = `
-        import { getSupportedGpus } from ${JSON.stringify(join(import.meta.dir, "../src/index.ts"))};
+        import { getSupportedGpus } from ${JSON.stringify(join(import.meta.dir, "../../src/index.ts"))};
         console.log(JSON.stringify(getSupportedGpus(99)));
         const maps = await Bun.file("/proc/self/maps").text();
         console.log(maps.includes("libcudart_sim"));

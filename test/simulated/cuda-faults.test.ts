@@ -12,12 +12,12 @@ import {
   getSupportedGpus,
   PinnedMemoryManager,
   pointerAttributes,
-} from "../src/index.ts";
-import { MemoryError } from "../src/memory-error.ts";
-import { cudart } from "../src/native/cudart.ts";
-import { cudartSymbols } from "../src/native/cudart-symbols.ts";
-import { CudartSimulator, type SimulatedFunction } from "../src/simulator.ts";
-import { logged, resetAfterEach } from "./support/memory.ts";
+} from "../../src/index.ts";
+import { MemoryError } from "../../src/memory-error.ts";
+import { cudart } from "../../src/native/cudart.ts";
+import { cudartSymbols } from "../../src/native/cudart-symbols.ts";
+import { CudartSimulator, type SimulatedFunction } from "../../src/simulator.ts";
+import { logged, resetAfterEach } from "../support/memory.ts";
 
 resetAfterEach();
 

@@ -8,17 +8,17 @@ import {
   cudaMemoryTypes,
   cudaPointerAttributes,
   cudartSymbols,
-} from "../src/native/cudart-symbols.ts";
+} from "../../src/native/cudart-symbols.ts";
 import {
   memoryLocation,
   memoryPoolStats,
   memoryStatus,
   memorySymbols,
   memoryTypeNumber,
-} from "../src/native/memory-symbols.ts";
-import { simulatorLibraryPath } from "../src/native/simulator-library.ts";
-import { extraCudartSymbols, simulatorSymbols } from "../src/native/simulator-symbols.ts";
-import { tableCheckSource, type TableCheck } from "./abi/table-check.ts";
+} from "../../src/native/memory-symbols.ts";
+import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
+import { extraCudartSymbols, simulatorSymbols } from "../../src/native/simulator-symbols.ts";
+import { tableCheckSource, type TableCheck } from "./table-check.ts";
 import {
   cCompiler,
   checkC,
@@ -28,7 +28,7 @@ import {
   cudartPath,
   cxxCompiler,
   preprocessC,
-} from "./abi/toolkit.ts";
+} from "./toolkit.ts";
 
 /** The CUDA whose ABI the simulator has; its header must be of the same major version. */
 const simulatedMajorVersion = 13;
@@ -220,7 +220,7 @@ describe("the simulator has the ABI of CUDA", () => {
   const withCudaHeader = ["-DCUDART_ABI_H", "-include", "cuda_runtime_api.h"];
   const needs = ["C compiler", "CUDA 13 header"] as const;
 
-  const folder = join(import.meta.dir, "../simulator");
+  const folder = join(import.meta.dir, "../../simulator");
   for (const file of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
     if (file.endsWith(".c")) {
       testWith(needs, `${file} compiles with cuda_runtime_api.h`, () => {

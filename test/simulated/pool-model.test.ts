@@ -7,8 +7,8 @@
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
-import { CudaMemoryManager, PinnedMemoryManager } from "../src/index.ts";
-import { gpus, resetAfterEach } from "./support/memory.ts";
+import { CudaMemoryManager, PinnedMemoryManager } from "../../src/index.ts";
+import { gpus, resetAfterEach } from "../support/memory.ts";
 import {
   CheckedPool,
   granuleByteSize,
@@ -16,7 +16,7 @@ import {
   type Step,
   type WrongFree,
   wrongFrees,
-} from "./support/pool-model.ts";
+} from "../support/pool-model.ts";
 
 resetAfterEach();
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { parseMemoryOptions } from "../src/index.ts";
-import { expectMemoryError, untyped } from "./support/memory.ts";
+import { parseMemoryOptions } from "../../src/index.ts";
+import { expectMemoryError, untyped } from "../support/memory.ts";
 
 describe("parseMemoryOptions", () => {
   test.each([

@@ -8,9 +8,9 @@ import {
   CudaMemoryManager,
   CudaStream,
   PinnedMemoryManager,
-} from "../src/index.ts";
-import { CudartSimulator } from "../src/simulator.ts";
-import { logged, patternBytes, resetAfterEach } from "./support/memory.ts";
+} from "../../src/index.ts";
+import { CudartSimulator } from "../../src/simulator.ts";
+import { logged, patternBytes, resetAfterEach } from "../support/memory.ts";
 
 const isSimulated = process.env["BUN_CUDA_MEMORY_CUDART"]?.endsWith("libcudart_sim.so") ?? false;
 

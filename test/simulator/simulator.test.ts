@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { isAbsolute } from "node:path";
-import { CudartSimulator, simulatorLibraryPath } from "../src/simulator.ts";
-import { cuda as ownCuda } from "./simulator/cudart.ts";
-import type { OtherThread } from "./simulator/other-thread.ts";
-import { runOn, spawnOn } from "./simulator/process.ts";
+import { CudartSimulator, simulatorLibraryPath } from "../../src/simulator.ts";
+import { cuda as ownCuda } from "./cudart.ts";
+import type { OtherThread } from "./other-thread.ts";
+import { runOn, spawnOn } from "./process.ts";
 
 const mebibyte = 2 ** 20;
 const gibibyte = 2 ** 30;

@@ -1,8 +1,8 @@
 // What the whole process shares, or what happens in it only once.
 
 import { expect, test } from "bun:test";
-import { simulatorLibraryPath } from "../src/native/simulator-library.ts";
-import { runWithPackage } from "./support/package.ts";
+import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
+import { runWithPackage } from "../support/package.ts";
 
 const simulator = { BUN_CUDA_MEMORY_CUDART: simulatorLibraryPath };
 

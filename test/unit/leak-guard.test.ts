@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
-import { LeakGuard } from "../src/memory/leak-guard.ts";
-import { runWithPackage } from "./support/package.ts";
+import { LeakGuard } from "../../src/memory/leak-guard.ts";
+import { runWithPackage } from "../support/package.ts";
 
 function guardWithLeaks() {
   const leaks: number[] = [];
@@ -53,7 +53,7 @@ test("owners that are released, in whatever order and whenever, are not leaks", 
 
 test("a stream that is dropped is destroyed, with a warning", () => {
   const [warnings, streamCount] = runWithPackage(
-    { BUN_CUDA_MEMORY_CUDART: `${import.meta.dir}/../build/libcudart_sim.so` },
+    { BUN_CUDA_MEMORY_CUDART: `${import.meta.dir}/../../build/libcudart_sim.so` },
     async ({ CudaStream, CudartSimulator, messagesOf }) => {
       (() => Array.from({ length: 20 }, () => new CudaStream(0)))();
       for (let i = 0; i < 50 && CudartSimulator.liveHandles().streamCount > 5; i++) {

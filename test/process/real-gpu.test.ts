@@ -2,7 +2,7 @@
 
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { runWithPackage } from "./support/package.ts";
+import { runWithPackage } from "../support/package.ts";
 
 const isSimulated = process.env["BUN_CUDA_MEMORY_TEST_RUNTIME"] !== "real";
 const gpus = isSimulated ? runWithPackage({}, ({ getSupportedGpus }) => getSupportedGpus()) : [];
@@ -11,9 +11,9 @@ test.skipIf(gpus.length === 0)(
   `the behavioural suite on ${gpus.length} real GPUs (skipped where there is none)`,
   () => {
     const { exitCode, stderr } = Bun.spawnSync(
-      [process.execPath, "test", join(import.meta.dir, "behaviour")],
+      [process.execPath, "test", join(import.meta.dir, "../behaviour")],
       {
-        cwd: join(import.meta.dir, ".."),
+        cwd: join(import.meta.dir, "../.."),
         env: {
           ...process.env,
           BUN_CUDA_MEMORY_CUDART: undefined,
