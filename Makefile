@@ -114,7 +114,7 @@ gpu-check-rehearsal: | $(BUN)
 # The libraries that are packed. They name libdl and libpthread, which the newer glibc that they are
 # linked with has no more use for: an older one has there what a newer one has in libc.
 OLDEST_GLIBC       := 2.28
-RELEASE_CFLAGS     := $(OPTIONS) -include c/old_glibc.h -flto -s $(WARNINGS)
+RELEASE_CFLAGS     := $(OPTIONS) -include packaging/old_glibc.h -flto -s $(WARNINGS)
 RELEASE_LDLIBS     := -Wl,--no-as-needed -l:libdl.so.2 -l:libpthread.so.0
 RELEASE_FOLDERS    := prebuilt/linux-x64 prebuilt/linux-arm64
 POOL_RELEASES      := $(RELEASE_FOLDERS:%=%/libbun_cuda_memory.so)
@@ -123,14 +123,14 @@ SIMULATOR_RELEASES := $(RELEASE_FOLDERS:%=%/libcudart_sim.so)
 $(POOL_RELEASES): INCLUDES := -Ic
 $(SIMULATOR_RELEASES): INCLUDES := -Isimulator
 $(POOL_RELEASES): $(POOL_SOURCES) $(wildcard c/*.h c/*/*.h) c/cc-options Makefile
-$(SIMULATOR_RELEASES): $(SIMULATOR_SOURCES) $(wildcard simulator/*.h simulator/*/*.h) c/old_glibc.h c/cc-options Makefile
+$(SIMULATOR_RELEASES): $(SIMULATOR_SOURCES) $(wildcard simulator/*.h simulator/*/*.h) packaging/old_glibc.h c/cc-options Makefile
 prebuilt/linux-x64/%: TRIPLET := x86_64-linux-gnu
 prebuilt/linux-arm64/%: TRIPLET := aarch64-linux-gnu
 
 prebuilt/%.so:
 	@mkdir -p $(@D)
 	$(TRIPLET)-gcc -shared $(RELEASE_CFLAGS) $(INCLUDES) $(filter %.c,$^) $(RELEASE_LDLIBS) -o $@.$$$$ && \
-	  OBJDUMP=$(TRIPLET)-objdump scripts/check-glibc.sh $(OLDEST_GLIBC) $@.$$$$ && \
+	  OBJDUMP=$(TRIPLET)-objdump packaging/check-glibc.sh $(OLDEST_GLIBC) $@.$$$$ && \
 	  mv $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
 
 dist/index.js: $(shell find src -name '*.ts') tsconfig.json tsconfig.build.json node_modules/.installed

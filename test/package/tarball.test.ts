@@ -36,12 +36,12 @@ describe.each(Object.entries(machines))("the libraries for %s", (platform, machi
 
   test("load with glibc 2.28", () => {
     const paths = Object.keys(symbols).map((name) => join(folder, name));
-    expect(runHere("scripts/check-glibc.sh", "2.28", ...paths)).toMatchObject({ exitCode: 0 });
+    expect(runHere("packaging/check-glibc.sh", "2.28", ...paths)).toMatchObject({ exitCode: 0 });
   });
 });
 
 describe("the check for glibc", () => {
-  const check = (...args: string[]) => runHere("scripts/check-glibc.sh", ...args);
+  const check = (...args: string[]) => runHere("packaging/check-glibc.sh", ...args);
 
   test.each(["2.26", "2.9"])("names what needs a version newer than %s", (version) => {
     const { exitCode, stderr } = check(

@@ -1,7 +1,7 @@
 // Included before every source of the libraries that are released, so that they run with glibc from
 // 2.28 on though they are linked with a newer one. glibc 2.34 moved the threads and the dynamic
 // loader into the C library proper, and a function that is moved gets a new symbol version; the old
-// one stays, and is what is asked for here. scripts/check-glibc.sh finds what is missing.
+// one stays, and is what is asked for here. packaging/check-glibc.sh finds what is missing.
 
 #if defined(__x86_64__)
 #define OLD_VERSION(function, x86_64_version, aarch64_version)                                      \

@@ -15,7 +15,7 @@ for library; do
   while read -r needed symbol; do
     newest=$(printf '%s\n%s\n' "$version" "$needed" | sort -V | tail -n 1)
     [ "$newest" = "$version" ] && continue
-    echo "$library: $symbol needs glibc $needed, newer than $version; give c/old_glibc.h an older version of it" >&2
+    echo "$library: $symbol needs glibc $needed, newer than $version; give packaging/old_glibc.h an older version of it" >&2
     status=1
   done <<<"$symbols"
 done
