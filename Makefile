@@ -9,7 +9,7 @@
 #   make gpu-check   everything that needs a real GPU, without network; one report of all of it
 #   make gpu-check-rehearsal
 #                    the same on the simulator, where nothing is installed and no network is
-#   make check       formatter, type check, linter, and stricter warnings for the C code
+#   make check       formatters, type check, linter, and stricter warnings for the C code
 #   make check-c     the C code's own tests under AddressSanitizer, UndefinedBehaviorSanitizer and
 #                    ThreadSanitizer, with gcc or clang
 #   make fuzz        random calls of the pool, steered by coverage (needs clang), for a minute;
@@ -19,7 +19,7 @@
 #   make test-package
 #                    packs, and tries the package as its users do
 #   make docs        the API reference, into build/docs
-#   make format      what the formatter can repair
+#   make format      what the formatters can repair
 #   make clean
 #
 # BUN=/path/to/bun uses that bun; otherwise the one on the PATH, otherwise one from npm in build/.
@@ -151,6 +151,7 @@ test-package: all node_modules/.installed tools/node_modules/.installed
 
 check: node_modules/.installed
 	$(BUN) fmt --check
+	scripts/format-c.sh --check
 	$(BUN) check
 	$(BUN) x --bun oxlint --deny-warnings
 	$(CC) $(CFLAGS) $(STRICT_WARNINGS) -fsyntax-only -Ic $(POOL_SOURCES)
@@ -168,6 +169,7 @@ fuzz:
 
 format: node_modules/.installed
 	$(BUN) fmt
+	scripts/format-c.sh
 
 clean:
 	rm -rf build dist prebuilt node_modules tools/node_modules

@@ -137,11 +137,9 @@ MEMORY_EXPORT int32_t allocated_memory_check(const struct memory_location *locat
 // ranges lie inside the allocations, and that those of a copy do not overlap.
 MEMORY_EXPORT int32_t allocated_memory_write(const struct memory_location *target,
                                              double target_offset, const void *source,
-                                             double byte_size,
-                                             const struct memory_stream *stream);
+                                             double byte_size, const struct memory_stream *stream);
 MEMORY_EXPORT int32_t allocated_memory_read(const struct memory_location *source,
-                                            double source_offset, void *target,
-                                            double byte_size,
+                                            double source_offset, void *target, double byte_size,
                                             const struct memory_stream *stream);
 MEMORY_EXPORT int32_t allocated_memory_copy(const struct memory_location *target,
                                             double target_offset,

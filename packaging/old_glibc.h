@@ -4,10 +4,10 @@
 // one stays, and is what is asked for here. packaging/check-glibc.sh finds what is missing.
 
 #if defined(__x86_64__)
-#define OLD_VERSION(function, x86_64_version, aarch64_version)                                      \
+#define OLD_VERSION(function, x86_64_version, aarch64_version)                                     \
     __asm__(".symver " #function ", " #function "@GLIBC_" x86_64_version)
 #elif defined(__aarch64__)
-#define OLD_VERSION(function, x86_64_version, aarch64_version)                                      \
+#define OLD_VERSION(function, x86_64_version, aarch64_version)                                     \
     __asm__(".symver " #function ", " #function "@GLIBC_" aarch64_version)
 #else
 #error "no releases for this architecture"

@@ -130,8 +130,7 @@ cudaError_t cudaMemcpyPeerAsync(void *destination, int destination_device, const
                                 int source_device, size_t count, cudaStream_t stream);
 cudaError_t cudaMemset(void *device_pointer, int value, size_t count);
 cudaError_t cudaMemsetAsync(void *device_pointer, int value, size_t count, cudaStream_t stream);
-cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *attributes,
-                                     const void *pointer);
+cudaError_t cudaPointerGetAttributes(struct cudaPointerAttributes *attributes, const void *pointer);
 
 #pragma GCC visibility pop
 

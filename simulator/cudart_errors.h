@@ -29,8 +29,7 @@
       "uncorrectable NVLink error detected during the execution")                                  \
     X(304, cudaErrorOperatingSystem, "OS call failed or operation not supported on this OS")       \
     X(400, cudaErrorInvalidResourceHandle, "invalid resource handle")                              \
-    X(401, cudaErrorIllegalState,                                                                  \
-      "the operation cannot be performed in the present state")                                    \
+    X(401, cudaErrorIllegalState, "the operation cannot be performed in the present state")        \
     X(500, cudaErrorSymbolNotFound, "named symbol not found")                                      \
     X(600, cudaErrorNotReady, "device not ready")                                                  \
     X(700, cudaErrorIllegalAddress, "an illegal memory access was encountered")                    \

@@ -19,8 +19,7 @@ static atomic_uint lock;
 
 static void acquire_and_release(void)
 {
-    while (atomic_exchange_explicit(&lock, 1, memory_order_acquire) != 0) {
-    }
+    while (atomic_exchange_explicit(&lock, 1, memory_order_acquire) != 0) {}
     atomic_store_explicit(&lock, 0, memory_order_release);
 }
 

@@ -53,8 +53,7 @@ static double measure_nanoseconds_per_tick(void)
 {
     double start = monotonic_nanoseconds();
     uint64_t start_ticks = read_clock();
-    while (monotonic_nanoseconds() < start + 100e6) {
-    }
+    while (monotonic_nanoseconds() < start + 100e6) {}
     double end = monotonic_nanoseconds();
     return (end - start) / (double)(read_clock() - start_ticks);
 }
@@ -86,14 +85,14 @@ static void fill(struct bench *bench)
 static void lock_and_unlock(void)
 {
     static atomic_uint lock;
-    while (atomic_exchange_explicit(&lock, 1, memory_order_acquire) != 0) {
-    }
+    while (atomic_exchange_explicit(&lock, 1, memory_order_acquire) != 0) {}
     atomic_store_explicit(&lock, 0, memory_order_release);
 }
 
 static void replace_and_time(struct bench *bench, uint32_t step)
 {
-    double *address = &bench->addresses[random_below(&bench->random_state, bench->live_block_count)];
+    double *address =
+        &bench->addresses[random_below(&bench->random_state, bench->live_block_count)];
     double byte_size = random_byte_size(&bench->random_state);
     double freed = *address;
 

@@ -21,8 +21,7 @@ static double resident_byte_size(void)
     FILE *file = fopen("/proc/self/smaps_rollup", "r");
     if (file == NULL) fail("/proc/self/smaps_rollup cannot be read");
     unsigned long long kib = 0;
-    while (fgets(line, sizeof line, file) != NULL && sscanf(line, "Rss: %llu kB", &kib) != 1) {
-    }
+    while (fgets(line, sizeof line, file) != NULL && sscanf(line, "Rss: %llu kB", &kib) != 1) {}
     fclose(file);
     return (double)kib * 1024;
 }

@@ -8,32 +8,32 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CUDART_FUNCTIONS(X)                                                                       \
-    X(const char *, cudaGetErrorName, (int error))                                                \
-    X(const char *, cudaGetErrorString, (int error))                                              \
-    X(int, cudaGetLastError, (void))                                                              \
-    X(int, cudaGetDevice, (int *device))                                                          \
-    X(int, cudaSetDevice, (int device))                                                           \
-    X(int, cudaMalloc, (void **pointer, size_t byte_size))                                        \
-    X(int, cudaFree, (void *pointer))                                                             \
-    X(int, cudaHostAlloc, (void **pointer, size_t byte_size, unsigned int flags))                 \
-    X(int, cudaFreeHost, (void *pointer))                                                         \
-    X(int, cudaMemcpy, (void *target, const void *source, size_t byte_size, int kind))            \
-    X(int, cudaMemcpyAsync,                                                                       \
-      (void *target, const void *source, size_t byte_size, int kind, void *stream))               \
-    X(int, cudaMemset, (void *target, int value, size_t byte_size))                               \
-    X(int, cudaDeviceSynchronize, (void))                                                         \
-    X(int, cudaDeviceCanAccessPeer, (int *can_access, int device, int peer_device))               \
-    X(int, cudaDeviceEnablePeerAccess, (int peer_device, unsigned int flags))                     \
-    X(int, cudaStreamCreateWithFlags, (void **stream, unsigned int flags))                        \
-    X(int, cudaStreamDestroy, (void *stream))                                                     \
-    X(int, cudaStreamQuery, (void *stream))                                                       \
-    X(int, cudaStreamSynchronize, (void *stream))                                                 \
-    X(int, cudaStreamWaitEvent, (void *stream, void *event, unsigned int flags))                  \
-    X(int, cudaEventCreateWithFlags, (void **event, unsigned int flags))                          \
-    X(int, cudaEventDestroy, (void *event))                                                       \
-    X(int, cudaEventRecord, (void *event, void *stream))                                          \
-    X(int, cudaEventQuery, (void *event))                                                         \
+#define CUDART_FUNCTIONS(X)                                                                        \
+    X(const char *, cudaGetErrorName, (int error))                                                 \
+    X(const char *, cudaGetErrorString, (int error))                                               \
+    X(int, cudaGetLastError, (void))                                                               \
+    X(int, cudaGetDevice, (int *device))                                                           \
+    X(int, cudaSetDevice, (int device))                                                            \
+    X(int, cudaMalloc, (void **pointer, size_t byte_size))                                         \
+    X(int, cudaFree, (void *pointer))                                                              \
+    X(int, cudaHostAlloc, (void **pointer, size_t byte_size, unsigned int flags))                  \
+    X(int, cudaFreeHost, (void *pointer))                                                          \
+    X(int, cudaMemcpy, (void *target, const void *source, size_t byte_size, int kind))             \
+    X(int, cudaMemcpyAsync,                                                                        \
+      (void *target, const void *source, size_t byte_size, int kind, void *stream))                \
+    X(int, cudaMemset, (void *target, int value, size_t byte_size))                                \
+    X(int, cudaDeviceSynchronize, (void))                                                          \
+    X(int, cudaDeviceCanAccessPeer, (int *can_access, int device, int peer_device))                \
+    X(int, cudaDeviceEnablePeerAccess, (int peer_device, unsigned int flags))                      \
+    X(int, cudaStreamCreateWithFlags, (void **stream, unsigned int flags))                         \
+    X(int, cudaStreamDestroy, (void *stream))                                                      \
+    X(int, cudaStreamQuery, (void *stream))                                                        \
+    X(int, cudaStreamSynchronize, (void *stream))                                                  \
+    X(int, cudaStreamWaitEvent, (void *stream, void *event, unsigned int flags))                   \
+    X(int, cudaEventCreateWithFlags, (void **event, unsigned int flags))                           \
+    X(int, cudaEventDestroy, (void *event))                                                        \
+    X(int, cudaEventRecord, (void *event, void *stream))                                           \
+    X(int, cudaEventQuery, (void *event))                                                          \
     X(int, cudaEventSynchronize, (void *event))
 
 // cudaError_t values that mean something of their own here.

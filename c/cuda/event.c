@@ -4,8 +4,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 
-#include "cuda/stream.h"
 #include "cuda/cudart.h"
+#include "cuda/stream.h"
 #include "message.h"
 
 enum { CUDA_EVENT_DISABLE_TIMING = 2 };
@@ -29,9 +29,9 @@ static int32_t create_handle(struct cuda_event *event)
     int saved_device;
     int32_t status = cudart_enter_device(event->device, &saved_device);
     if (status != MEMORY_OK) return status;
-    status = cudart_check(
-        cudart.cudaEventCreateWithFlags(&event->handle, CUDA_EVENT_DISABLE_TIMING),
-        "cudaEventCreateWithFlags", "create an event on GPU %d", event->device);
+    status =
+        cudart_check(cudart.cudaEventCreateWithFlags(&event->handle, CUDA_EVENT_DISABLE_TIMING),
+                     "cudaEventCreateWithFlags", "create an event on GPU %d", event->device);
     status = cudart_leave_device(event->device, saved_device, status);
     if (status != MEMORY_OK && event->handle != NULL) (void)cudart.cudaEventDestroy(event->handle);
     return status;

@@ -9,9 +9,9 @@
 static int32_t enable_between(int device, int peer)
 {
     int can_access = 0;
-    int32_t status =
-        cudart_check(cudart.cudaDeviceCanAccessPeer(&can_access, device, peer),
-                     "cudaDeviceCanAccessPeer", "ask whether GPU %d can access GPU %d", device, peer);
+    int32_t status = cudart_check(cudart.cudaDeviceCanAccessPeer(&can_access, device, peer),
+                                  "cudaDeviceCanAccessPeer", "ask whether GPU %d can access GPU %d",
+                                  device, peer);
     if (status != MEMORY_OK || !can_access) return status;
     int saved_device;
     status = cudart_enter_device(device, &saved_device);

@@ -6,16 +6,16 @@
 #include <string.h>
 
 #include "bun_cuda_memory.h"
+#include "cuda/cudart.h"
+#include "cuda/stream.h"
+#include "memory/allocation.h"
 #include "memory/byte_copy.h"
 #include "memory/cuda_memory.h"
-#include "cuda/stream.h"
-#include "cuda/cudart.h"
-#include "memory/stream_ordered.h"
-#include "memory/refusal.h"
 #include "memory/lifecycle_lock.h"
-#include "memory/allocation.h"
-#include "message.h"
 #include "memory/pinned_memory.h"
+#include "memory/refusal.h"
+#include "memory/stream_ordered.h"
+#include "message.h"
 #include "whole_number.h"
 
 enum { CUDA_MEMCPY_DEFAULT = 4 };
@@ -90,12 +90,11 @@ static int32_t free_after(const struct memory_location *location,
                           const struct memory_stream *stream)
 {
     if (location->memory_type != MEMORY_GPU) return pinned_memory_give_after(location, stream);
-    int32_t status = deferred_free_block(cuda_memory_pool(location->device_id),
-                                         whole_number(location->address),
-                                         whole_number(location->generation), stream);
-    return status == MEMORY_INVALID_ARG
-               ? freed_already(location->address, location->device_id)
-               : status;
+    int32_t status =
+        deferred_free_block(cuda_memory_pool(location->device_id), whole_number(location->address),
+                            whole_number(location->generation), stream);
+    return status == MEMORY_INVALID_ARG ? freed_already(location->address, location->device_id)
+                                        : status;
 }
 
 int32_t allocated_memory_free_after(const struct memory_location *location,
@@ -228,8 +227,7 @@ int32_t allocated_memory_write(const struct memory_location *target, double targ
 }
 
 int32_t allocated_memory_read(const struct memory_location *source, double source_offset,
-                              void *target, double byte_size,
-                              const struct memory_stream *stream)
+                              void *target, double byte_size, const struct memory_stream *stream)
 {
     struct side ordinary = {NULL, target};
     return copy(ordinary, side_of(source, source_offset), byte_size, stream);

@@ -78,8 +78,8 @@ static bool is_helping;
 static void take_shares(struct job *job)
 {
     for (;;) {
-        size_t offset = atomic_fetch_add_explicit(&job->taken_byte_size, SHARE_BYTE_SIZE,
-                                                  memory_order_relaxed);
+        size_t offset =
+            atomic_fetch_add_explicit(&job->taken_byte_size, SHARE_BYTE_SIZE, memory_order_relaxed);
         if (offset >= job->byte_size) return;
         size_t rest = job->byte_size - offset;
         job->copy(job->target + offset, job->source + offset,
@@ -135,8 +135,7 @@ static void copy_apart(copy_function copy, char *target, const char *source, siz
         copy(target, source, byte_size);
         return;
     }
-    struct job job = {
-        .copy = copy, .target = target, .source = source, .byte_size = byte_size};
+    struct job job = {.copy = copy, .target = target, .source = source, .byte_size = byte_size};
     share(&job);
     pthread_mutex_unlock(&use_lock);
 }

@@ -5,13 +5,13 @@
 #include <stdatomic.h>
 
 #include "bun_cuda_memory.h"
+#include "cuda/cudart.h"
 #include "cuda/event.h"
 #include "cuda/stream.h"
-#include "cuda/cudart.h"
-#include "memory/stream_ordered.h"
-#include "memory/refusal.h"
 #include "memory/lifecycle_lock.h"
 #include "memory/pool_stats.h"
+#include "memory/refusal.h"
+#include "memory/stream_ordered.h"
 #include "message.h"
 #include "whole_number.h"
 
@@ -39,10 +39,9 @@ struct pool *cuda_memory_pool(double device_id)
 
 static int32_t reserve(struct device_pool *device_pool, uint64_t byte_size, int device)
 {
-    int32_t status = cudart_check(cudart.cudaMalloc(&device_pool->reservation, byte_size),
-                                  "cudaMalloc",
-                                  "reserve %.0f bytes for the CUDA memory pool of GPU %d",
-                                  (double)byte_size, device);
+    int32_t status = cudart_check(
+        cudart.cudaMalloc(&device_pool->reservation, byte_size), "cudaMalloc",
+        "reserve %.0f bytes for the CUDA memory pool of GPU %d", (double)byte_size, device);
     if (status != MEMORY_OK) device_pool->reservation = NULL;
     return status;
 }
@@ -67,8 +66,7 @@ static int32_t reserve_aligned(struct device_pool *device_pool, uint64_t byte_si
     // Small reservations may lie between two granules; then there is room to align inside.
     status = give_back(device_pool, device);
     if (status != MEMORY_OK) return status;
-    return reserve(device_pool, byte_size + POOL_GRANULE_BYTE_SIZE - CUDA_MALLOC_ALIGNMENT,
-                   device);
+    return reserve(device_pool, byte_size + POOL_GRANULE_BYTE_SIZE - CUDA_MALLOC_ALIGNMENT, device);
 }
 
 // The device is current.

@@ -6,15 +6,15 @@
 #include <stdatomic.h>
 #include <stddef.h>
 
+#include "cuda/cudart.h"
 #include "cuda/event.h"
 #include "cuda/stream.h"
-#include "cuda/cudart.h"
-#include "memory/stream_ordered.h"
-#include "memory/lifecycle_lock.h"
 #include "memory/allocation.h"
-#include "memory/pool_stats.h"
-#include "message.h"
+#include "memory/lifecycle_lock.h"
 #include "memory/nonpinned_memory.h"
+#include "memory/pool_stats.h"
+#include "memory/stream_ordered.h"
+#include "message.h"
 #include "pool/pool.h"
 #include "whole_number.h"
 
@@ -42,9 +42,9 @@ static int32_t open_pool(uint64_t capacity)
 {
     int32_t status = give_reservation_back(); // what an earlier reset could not
     if (status != MEMORY_OK) return status;
-    status = cudart_check(
-        cudart.cudaHostAlloc(&reservation, capacity, CUDA_HOST_ALLOC_PORTABLE), "cudaHostAlloc",
-        "reserve %.0f bytes for the pinned memory pool", (double)capacity);
+    status = cudart_check(cudart.cudaHostAlloc(&reservation, capacity, CUDA_HOST_ALLOC_PORTABLE),
+                          "cudaHostAlloc", "reserve %.0f bytes for the pinned memory pool",
+                          (double)capacity);
     if (status != MEMORY_OK) {
         reservation = NULL;
         return status;
@@ -150,9 +150,8 @@ int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
     bool is_served =
         pinned_memory_take(location, byte_size, allow_nonpinned_fallback, true, &pinned);
     if (__builtin_expect(pinned.status == POOL_OK, 1)) return MEMORY_OK;
-    const struct fallback fallback = {.byte_size = byte_size,
-                                      .pinned = &pinned,
-                                      .has_tried_nonpinned = allow_nonpinned_fallback};
+    const struct fallback fallback = {
+        .byte_size = byte_size, .pinned = &pinned, .has_tried_nonpinned = allow_nonpinned_fallback};
     return is_served ? fallback_report_success(&fallback) : fallback_report_failure(&fallback);
 }
 
@@ -211,15 +210,16 @@ int32_t pinned_memory_free(double address)
 
 bool pinned_memory_is_current(int32_t memory_type, double generation)
 {
-    uint64_t current = memory_type == MEMORY_CPU_PINNED ? pool_generation(&pool)
-                                                        : nonpinned_memory_generation();
+    uint64_t current =
+        memory_type == MEMORY_CPU_PINNED ? pool_generation(&pool) : nonpinned_memory_generation();
     return current == whole_number(generation);
 }
 
 int32_t pinned_memory_stats(struct memory_pool_stats *stats)
 {
     if (!is_created) {
-        return message_set(MEMORY_UNAVAILABLE, "failed to read the statistics of the pinned memory "
+        return message_set(MEMORY_UNAVAILABLE,
+                           "failed to read the statistics of the pinned memory "
                            "pool: the pinned memory manager has not been created");
     }
     deferred_free_reclaim();

@@ -38,8 +38,8 @@ static void report_pinned(const struct fallback *fallback, const char *consequen
 {
     char reason[REASON_BYTE_SIZE_MAX];
     describe(reason, fallback->pinned, "there is no pinned memory pool");
-    message_add("failed to allocate %.0f bytes of pinned system memory: %s%s",
-                fallback->byte_size, reason, consequence);
+    message_add("failed to allocate %.0f bytes of pinned system memory: %s%s", fallback->byte_size,
+                reason, consequence);
 }
 
 int32_t fallback_report_success(const struct fallback *fallback)
@@ -69,7 +69,7 @@ int32_t fallback_report_failure(const struct fallback *fallback)
                                     ? "; the system has no non-pinned memory either"
                                     : "");
     }
-    bool is_closed = fallback->cuda != NULL && fallback->cuda->status == POOL_CLOSED &&
-                     fallback->pinned == NULL;
+    bool is_closed =
+        fallback->cuda != NULL && fallback->cuda->status == POOL_CLOSED && fallback->pinned == NULL;
     return is_closed ? MEMORY_UNAVAILABLE : MEMORY_INTERNAL;
 }

@@ -6,8 +6,8 @@
 
 #include "cuda/event.h"
 #include "memory/lifecycle_lock.h"
-#include "message.h"
 #include "memory/nonpinned_memory.h"
+#include "message.h"
 
 enum {
     // A stream that has freed more blocks than this is not searched to its end.
@@ -53,8 +53,7 @@ static struct deferred_queue *make_queue_of(uint64_t stream_id)
     if (queue != NULL) return queue;
     queue = malloc(sizeof *queue);
     if (queue == NULL) return NULL;
-    *queue = (struct deferred_queue){
-        .next = queues, .stream_id = stream_id, .end = &queue->first};
+    *queue = (struct deferred_queue){.next = queues, .stream_id = stream_id, .end = &queue->first};
     queues = queue;
     return queue;
 }
@@ -374,7 +373,8 @@ static enum pool_status alloc_or_wait(struct pool *pool, uint64_t byte_size,
         reclaim_all_passed();
         status = pool_alloc(pool, byte_size, block, NULL);
         if (status != POOL_FULL) break;
-        if (stream != NULL && hand_on_same_stream(pool, block_byte_size, UINT64_MAX, stream, block)) {
+        if (stream != NULL &&
+            hand_on_same_stream(pool, block_byte_size, UINT64_MAX, stream, block)) {
             return POOL_OK;
         }
         if (!request->may_wait) break;

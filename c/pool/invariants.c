@@ -1,8 +1,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "pool/pool.h"
 #include "pool/layout.h"
+#include "pool/pool.h"
 
 // What the walk over all blocks in the order of their addresses finds.
 struct found {

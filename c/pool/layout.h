@@ -34,7 +34,7 @@ struct node {
             uint32_t bucket_next;
             uint32_t retired_number; // 0 while somebody owns it, or LENT
         };
-        uint32_t spare_next;  // while on the stack of spare nodes
+        uint32_t spare_next; // while on the stack of spare nodes
     };
 };
 

@@ -16,8 +16,8 @@ void lock_wait(struct lock *lock);
 
 static inline void lock_acquire(struct lock *lock)
 {
-    while (__builtin_expect(
-        atomic_exchange_explicit(&lock->held, 1, memory_order_acquire) != 0, 0)) {
+    while (
+        __builtin_expect(atomic_exchange_explicit(&lock->held, 1, memory_order_acquire) != 0, 0)) {
         lock_wait(lock);
     }
 }

@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "pool/hot.h"
 #include "pool/bins.h"
+#include "pool/hot.h"
 #include "pool/index.h"
 #include "pool/layout.h"
 
@@ -253,15 +253,13 @@ static size_t huge_pages_from(uint64_t granule_count)
 static bool reserve_tables(struct pool *pool, uint64_t granule_count)
 {
     // At worst every granule is a block of its own; and there are the sentinel and the middle.
-    uint64_t node_count =
-        granule_count < NODE_COUNT_MAX - 2 ? granule_count + 2 : NODE_COUNT_MAX;
+    uint64_t node_count = granule_count < NODE_COUNT_MAX - 2 ? granule_count + 2 : NODE_COUNT_MAX;
     uint64_t bucket_count = 2 * node_count + BUCKET_COUNT_AT_OPEN;
     if (!metadata_array_reserve(&pool->nodes, node_count * sizeof(struct node))) return false;
     pool->nodes.huge_from_byte_size = huge_pages_from(granule_count);
     bool is_reserved = metadata_array_reserve(&pool->buckets, bucket_count * sizeof(uint32_t));
     pool->buckets.huge_from_byte_size = huge_pages_from(granule_count);
-    if (is_reserved &&
-        metadata_array_grow(&pool->nodes, 2 * sizeof(struct node)) &&
+    if (is_reserved && metadata_array_grow(&pool->nodes, 2 * sizeof(struct node)) &&
         metadata_array_grow(&pool->buckets, BUCKET_COUNT_AT_OPEN * sizeof(uint32_t))) {
         return true;
     }
@@ -308,9 +306,8 @@ enum pool_status pool_open(struct pool *pool, uint64_t base, uint64_t byte_size)
         return POOL_BAD_RANGE;
     }
     lock_acquire(&pool->lock);
-    enum pool_status status = pool->generation != 0
-                                  ? POOL_BAD_RANGE
-                                  : open_locked(pool, base, granule_count);
+    enum pool_status status =
+        pool->generation != 0 ? POOL_BAD_RANGE : open_locked(pool, base, granule_count);
     lock_release(&pool->lock);
     return status;
 }
@@ -418,8 +415,8 @@ HOT enum pool_status find_owned(const struct pool *pool, uint64_t address, uint6
     return retired_number == LENT ? POOL_LENT : POOL_NOT_ALLOCATED;
 }
 
-static enum pool_status find_retired(const struct pool *pool, uint64_t address,
-                                     uint64_t generation, struct indexed *found)
+static enum pool_status find_retired(const struct pool *pool, uint64_t address, uint64_t generation,
+                                     struct indexed *found)
 {
     enum pool_status status = find_live(pool, address, generation, found);
     if (status != POOL_OK) return status;

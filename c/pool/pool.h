@@ -69,7 +69,7 @@ struct pool_block {
 
 // The free blocks of one side, by size.
 struct pool_bins {
-    uint64_t filled_bitmaps; // which of the bitmaps are not 0
+    uint64_t filled_bitmaps;                 // which of the bitmaps are not 0
     uint64_t bitmaps[POOL_BIN_BITMAP_COUNT]; // which of the bins have blocks
     uint32_t first[POOL_BIN_COUNT];
     // Of a bin that has blocks of several sizes: none has more granules. It may have become too high
@@ -83,7 +83,7 @@ struct pool {
     uint32_t spare_node;  // a stack of node numbers that were given back
     uint32_t unused_node; // the first that was never used
     uint64_t base;
-    uint64_t generation; // 0 while closed; unique to each opening of any pool
+    uint64_t generation;    // 0 while closed; unique to each opening of any pool
     uint64_t granule_count; // 0 while closed, so that nothing fits and nothing is found
     uint64_t used_granule_count;
     uint64_t peak_used_granule_count;

@@ -1,41 +1,38 @@
 // The functions of cudart_sim.h.
 #include "cudart_sim.h"
 
-#include "process/config.h"
-#include "streams/delay.h"
-#include "memory/device_memory.h"
 #include "faults/errors.h"
-#include "streams/event.h"
 #include "faults/faults.h"
 #include "faults/functions.h"
+#include "memory/device_memory.h"
 #include "memory/host_memory.h"
+#include "process/config.h"
+#include "streams/delay.h"
+#include "streams/event.h"
 #include "streams/late_error.h"
 #include "streams/stream.h"
 
 int cudartSimFailCall(const char *function_name, uint64_t nth, int error)
 {
-    if (config_get() == NULL)
-        return cudaErrorInitializationError;
+    if (config_get() == NULL) return cudaErrorInitializationError;
     enum function function = function_by_name(function_name);
-    if (function == FUNCTION_COUNT || nth == 0 || error == cudaSuccess || !error_is_known(error))
+    if (function == FUNCTION_COUNT || nth == 0 || error == cudaSuccess || !error_is_known(error)) {
         return cudaErrorInvalidValue;
+    }
     return faults_add(function, nth, (cudaError_t)error) ? cudaSuccess : cudaErrorMemoryAllocation;
 }
 
 int cudartSimFailOperation(uint64_t nth, int error)
 {
-    if (config_get() == NULL)
-        return cudaErrorInitializationError;
-    if (nth == 0 || error == cudaSuccess || !error_is_known(error))
-        return cudaErrorInvalidValue;
+    if (config_get() == NULL) return cudaErrorInitializationError;
+    if (nth == 0 || error == cudaSuccess || !error_is_known(error)) return cudaErrorInvalidValue;
     return faults_add(SITE_OPERATION, nth, (cudaError_t)error) ? cudaSuccess
                                                                : cudaErrorMemoryAllocation;
 }
 
 int cudartSimClearFaults(void)
 {
-    if (config_get() == NULL)
-        return cudaErrorInitializationError;
+    if (config_get() == NULL) return cudaErrorInitializationError;
     faults_clear();
     streams_lock();
     late_errors_clear();
@@ -45,11 +42,9 @@ int cudartSimClearFaults(void)
 
 int cudartSimGetCallCount(const char *function_name, uint64_t *count)
 {
-    if (config_get() == NULL)
-        return cudaErrorInitializationError;
+    if (config_get() == NULL) return cudaErrorInitializationError;
     enum function function = function_by_name(function_name);
-    if (function == FUNCTION_COUNT || count == NULL)
-        return cudaErrorInvalidValue;
+    if (function == FUNCTION_COUNT || count == NULL) return cudaErrorInvalidValue;
     *count = faults_count_of(function);
     return cudaSuccess;
 }
@@ -57,32 +52,25 @@ int cudartSimGetCallCount(const char *function_name, uint64_t *count)
 int cudartSimGetLiveDeviceMemory(int device, uint64_t *block_count, uint64_t *byte_size)
 {
     const struct config *config = config_get();
-    if (config == NULL)
-        return cudaErrorInitializationError;
-    if (device < 0 || device >= config->device_count)
-        return cudaErrorInvalidDevice;
-    if (block_count == NULL || byte_size == NULL)
-        return cudaErrorInvalidValue;
+    if (config == NULL) return cudaErrorInitializationError;
+    if (device < 0 || device >= config->device_count) return cudaErrorInvalidDevice;
+    if (block_count == NULL || byte_size == NULL) return cudaErrorInvalidValue;
     device_memory_usage(device, block_count, byte_size);
     return cudaSuccess;
 }
 
 int cudartSimGetLiveHostMemory(uint64_t *block_count, uint64_t *byte_size)
 {
-    if (config_get() == NULL)
-        return cudaErrorInitializationError;
-    if (block_count == NULL || byte_size == NULL)
-        return cudaErrorInvalidValue;
+    if (config_get() == NULL) return cudaErrorInitializationError;
+    if (block_count == NULL || byte_size == NULL) return cudaErrorInvalidValue;
     host_memory_usage(block_count, byte_size);
     return cudaSuccess;
 }
 
 int cudartSimGetLiveHandles(uint64_t *stream_handles, uint64_t *event_handles)
 {
-    if (config_get() == NULL)
-        return cudaErrorInitializationError;
-    if (stream_handles == NULL || event_handles == NULL)
-        return cudaErrorInvalidValue;
+    if (config_get() == NULL) return cudaErrorInitializationError;
+    if (stream_handles == NULL || event_handles == NULL) return cudaErrorInvalidValue;
     streams_lock();
     *stream_handles = stream_count();
     *event_handles = event_count();
@@ -92,18 +80,15 @@ int cudartSimGetLiveHandles(uint64_t *stream_handles, uint64_t *event_handles)
 
 int cudartSimSetDelay(double ns_per_byte, double operation_ns)
 {
-    if (config_get() == NULL)
-        return cudaErrorInitializationError;
+    if (config_get() == NULL) return cudaErrorInitializationError;
     bool accepted = delay_set((struct delay){ns_per_byte, operation_ns});
     return accepted ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 int cudartSimGetDelay(double *ns_per_byte, double *operation_ns)
 {
-    if (config_get() == NULL)
-        return cudaErrorInitializationError;
-    if (ns_per_byte == NULL || operation_ns == NULL)
-        return cudaErrorInvalidValue;
+    if (config_get() == NULL) return cudaErrorInitializationError;
+    if (ns_per_byte == NULL || operation_ns == NULL) return cudaErrorInvalidValue;
     struct delay delay = delay_get();
     *ns_per_byte = delay.ns_per_byte;
     *operation_ns = delay.operation_ns;
@@ -112,11 +97,9 @@ int cudartSimGetDelay(double *ns_per_byte, double *operation_ns)
 
 int cudartSimGetErrorNumber(const char *name, int *number)
 {
-    if (config_get() == NULL)
-        return cudaErrorInitializationError;
+    if (config_get() == NULL) return cudaErrorInitializationError;
     cudaError_t error;
-    if (number == NULL || !error_by_name(name, &error))
-        return cudaErrorInvalidValue;
+    if (number == NULL || !error_by_name(name, &error)) return cudaErrorInvalidValue;
     *number = (int)error;
     return cudaSuccess;
 }

@@ -2,12 +2,12 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-#include "process/config.h"
 #include "api/entry_point.h"
+#include "process/config.h"
+#include "process/thread_state.h"
 #include "streams/late_error.h"
 #include "streams/stream.h"
 #include "streams/synchronize.h"
-#include "process/thread_state.h"
 
 #define CUDA_VERSION_NUMBER 13000
 
@@ -16,8 +16,7 @@ static atomic_bool peer_access[MAX_DEVICE_COUNT][MAX_DEVICE_COUNT];
 
 static cudaError_t give(int *out, int value)
 {
-    if (out == NULL)
-        return cudaErrorInvalidValue;
+    if (out == NULL) return cudaErrorInvalidValue;
     *out = value;
     return cudaSuccess;
 }
@@ -57,8 +56,7 @@ ENTRY_POINT(cudaGetDeviceCount, (int *count), (count))
 ENTRY_POINT(cudaDeviceGetAttribute, (int *value, enum cudaDeviceAttr attribute, int device),
             (value, attribute, device))
 {
-    if (!device_exists(device))
-        return cudaErrorInvalidDevice;
+    if (!device_exists(device)) return cudaErrorInvalidDevice;
     const struct device_config *config = &config_get()->devices[device];
     switch (attribute) {
     case cudaDevAttrIntegrated:
@@ -87,8 +85,7 @@ ENTRY_POINT(cudaGetDevice, (int *device), (device))
 
 ENTRY_POINT(cudaSetDevice, (int device), (device))
 {
-    if (!device_exists(device))
-        return cudaErrorInvalidDevice;
+    if (!device_exists(device)) return cudaErrorInvalidDevice;
     thread_state.current_device = device;
     return cudaSuccess;
 }
@@ -98,8 +95,7 @@ ENTRY_POINT(cudaDeviceSynchronize, (void), ())
     int device = thread_state.current_device;
     streams_lock();
     cudaError_t error = device_wait(device);
-    if (error == cudaSuccess)
-        error = late_error_take_all(device);
+    if (error == cudaSuccess) error = late_error_take_all(device);
     streams_unlock();
     return error;
 }
@@ -107,8 +103,7 @@ ENTRY_POINT(cudaDeviceSynchronize, (void), ())
 ENTRY_POINT(cudaDeviceCanAccessPeer, (int *can_access, int device, int peer),
             (can_access, device, peer))
 {
-    if (!device_exists(device) || !device_exists(peer))
-        return cudaErrorInvalidDevice;
+    if (!device_exists(device) || !device_exists(peer)) return cudaErrorInvalidDevice;
     return give(can_access, device != peer);
 }
 
@@ -117,20 +112,16 @@ ENTRY_POINT(cudaDeviceCanAccessPeer, (int *can_access, int device, int peer),
 ENTRY_POINT(cudaDeviceEnablePeerAccess, (int peer, unsigned int flags), (peer, flags))
 {
     int device = thread_state.current_device;
-    if (!device_exists(peer))
-        return cudaErrorInvalidDevice;
-    if (flags != 0)
-        return cudaErrorInvalidValue;
-    if (peer == device)
-        return cudaErrorPeerAccessUnsupported;
+    if (!device_exists(peer)) return cudaErrorInvalidDevice;
+    if (flags != 0) return cudaErrorInvalidValue;
+    if (peer == device) return cudaErrorPeerAccessUnsupported;
     bool was_enabled = atomic_exchange(&peer_access[device][peer], true);
     return was_enabled ? cudaErrorPeerAccessAlreadyEnabled : cudaSuccess;
 }
 
 ENTRY_POINT(cudaDeviceDisablePeerAccess, (int peer), (peer))
 {
-    if (!device_exists(peer))
-        return cudaErrorInvalidDevice;
+    if (!device_exists(peer)) return cudaErrorInvalidDevice;
     bool was_enabled = atomic_exchange(&peer_access[thread_state.current_device][peer], false);
     return was_enabled ? cudaSuccess : cudaErrorPeerAccessNotEnabled;
 }

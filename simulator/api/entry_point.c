@@ -1,27 +1,24 @@
 #include "api/entry_point.h"
 
-#include "process/config.h"
 #include "faults/faults.h"
-#include "streams/late_error.h"
+#include "process/config.h"
 #include "process/thread_state.h"
+#include "streams/late_error.h"
 
 _Thread_local struct thread_state thread_state;
 
 static cudaError_t check_current_device(void)
 {
-    if (thread_state.in_host_function)
-        return cudaErrorNotPermitted;
+    if (thread_state.in_host_function) return cudaErrorNotPermitted;
     return late_error_of_device(thread_state.current_device);
 }
 
 cudaError_t entry_begin(enum function function)
 {
     const struct config *config = config_get();
-    if (config == NULL)
-        return cudaErrorInitializationError;
+    if (config == NULL) return cudaErrorInitializationError;
     cudaError_t error = faults_count(function);
-    if (error != cudaSuccess)
-        return error;
+    if (error != cudaSuccess) return error;
     switch (function_trait(function)) {
     case WORKS_ON_DEVICE:
         return config->device_count == 0 ? cudaErrorNoDevice : check_current_device();
@@ -38,7 +35,8 @@ cudaError_t entry_end(enum function function, cudaError_t error)
 {
     // CUDA documents cudaErrorNotReady as no error.
     if (error != cudaSuccess && error != cudaErrorNotReady &&
-        function_trait(function) != REPORTS_LAST_ERROR)
+        function_trait(function) != REPORTS_LAST_ERROR) {
         thread_state.last_error = error;
+    }
     return error;
 }

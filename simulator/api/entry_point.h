@@ -20,8 +20,7 @@ cudaError_t entry_end(enum function function, cudaError_t error);
     cudaError_t name parameters                                                                    \
     {                                                                                              \
         cudaError_t error = entry_begin(FUNCTION_##name);                                          \
-        if (error == cudaSuccess)                                                                  \
-            error = name##_body arguments;                                                         \
+        if (error == cudaSuccess) error = name##_body arguments;                                   \
         return entry_end(FUNCTION_##name, error);                                                  \
     }                                                                                              \
     static cudaError_t name##_body parameters

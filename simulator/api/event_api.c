@@ -1,8 +1,8 @@
 // The CUDA runtime's functions for events.
 #include "api/entry_point.h"
+#include "process/thread_state.h"
 #include "streams/event.h"
 #include "streams/stream.h"
-#include "process/thread_state.h"
 
 static cudaError_t create(cudaEvent_t *event, unsigned int flags)
 {
@@ -12,20 +12,21 @@ static cudaError_t create(cudaEvent_t *event, unsigned int flags)
         cudaEventBlockingSync | cudaEventDisableTiming | cudaEventInterprocess;
     bool has_timing = (flags & cudaEventDisableTiming) == 0;
     bool is_shared = (flags & cudaEventInterprocess) != 0;
-    if (event == NULL || (flags & ~known) != 0 || (is_shared && has_timing))
+    if (event == NULL || (flags & ~known) != 0 || (is_shared && has_timing)) {
         return cudaErrorInvalidValue;
+    }
     streams_lock();
     cudaError_t error = event_create(thread_state.current_device, has_timing, event);
     streams_unlock();
     return error;
 }
 
-ENTRY_POINT(cudaEventCreate, (cudaEvent_t *event), (event))
+ENTRY_POINT(cudaEventCreate, (cudaEvent_t * event), (event))
 {
     return create(event, cudaEventDefault);
 }
 
-ENTRY_POINT(cudaEventCreateWithFlags, (cudaEvent_t *event, unsigned int flags), (event, flags))
+ENTRY_POINT(cudaEventCreateWithFlags, (cudaEvent_t * event, unsigned int flags), (event, flags))
 {
     return create(event, flags);
 }
@@ -64,8 +65,7 @@ ENTRY_POINT(cudaEventSynchronize, (cudaEvent_t event), (event))
 
 ENTRY_POINT(cudaEventElapsedTime, (float *ms, cudaEvent_t start, cudaEvent_t end), (ms, start, end))
 {
-    if (ms == NULL)
-        return cudaErrorInvalidValue;
+    if (ms == NULL) return cudaErrorInvalidValue;
     streams_lock();
     cudaError_t error = event_elapsed_ms(start, end, ms);
     streams_unlock();

@@ -1,16 +1,15 @@
 // The CUDA runtime's functions for memory, except those that move bytes.
-#include "process/config.h"
-#include "memory/device_memory.h"
 #include "api/entry_point.h"
+#include "memory/device_memory.h"
 #include "memory/host_memory.h"
+#include "process/config.h"
+#include "process/thread_state.h"
 #include "streams/stream.h"
 #include "streams/synchronize.h"
-#include "process/thread_state.h"
 
 ENTRY_POINT(cudaMalloc, (void **device_pointer, size_t size), (device_pointer, size))
 {
-    if (device_pointer == NULL)
-        return cudaErrorInvalidValue;
+    if (device_pointer == NULL) return cudaErrorInvalidValue;
     return device_memory_allocate(thread_state.current_device, size, device_pointer);
 }
 
@@ -20,8 +19,9 @@ static cudaError_t wait_for_devices(int first, int end)
 {
     cudaError_t error = cudaSuccess;
     streams_lock();
-    for (int device = first; device < end && error == cudaSuccess; device++)
+    for (int device = first; device < end && error == cudaSuccess; device++) {
         error = device_wait(device);
+    }
     streams_unlock();
     return error;
 }
@@ -30,8 +30,7 @@ ENTRY_POINT(cudaFree, (void *device_pointer), (device_pointer))
 {
     int device;
     cudaError_t error = cudaSuccess;
-    if (device_memory_find(device_pointer, &device))
-        error = wait_for_devices(device, device + 1);
+    if (device_memory_find(device_pointer, &device)) error = wait_for_devices(device, device + 1);
     return error == cudaSuccess ? device_memory_free(device_pointer) : error;
 }
 
@@ -42,10 +41,8 @@ ENTRY_POINT(cudaMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_byt
     device_memory_usage(device, &block_count, &used_bytes);
     uint64_t total = config_get()->devices[device].memory_bytes;
     // Measured: nobody has to want either.
-    if (total_bytes != NULL)
-        *total_bytes = total;
-    if (free_bytes != NULL)
-        *free_bytes = total - used_bytes;
+    if (total_bytes != NULL) *total_bytes = total;
+    if (free_bytes != NULL) *free_bytes = total - used_bytes;
     return cudaSuccess;
 }
 
@@ -56,8 +53,7 @@ ENTRY_POINT(cudaHostAlloc, (void **host_pointer, size_t size, unsigned int flags
     // how real memory is reached, not what a program may do with it.
     const unsigned int known =
         cudaHostAllocPortable | cudaHostAllocMapped | cudaHostAllocWriteCombined;
-    if (host_pointer == NULL || (flags & ~known) != 0)
-        return cudaErrorInvalidValue;
+    if (host_pointer == NULL || (flags & ~known) != 0) return cudaErrorInvalidValue;
     return host_memory_allocate(thread_state.current_device, size, host_pointer);
 }
 
@@ -66,29 +62,30 @@ ENTRY_POINT(cudaFreeHost, (void *host_pointer), (host_pointer))
     // Every device reaches it.
     int device;
     cudaError_t error = cudaSuccess;
-    if (host_memory_find(host_pointer, 1, &device))
+    if (host_memory_find(host_pointer, 1, &device)) {
         error = wait_for_devices(0, config_get()->device_count);
+    }
     return error == cudaSuccess ? host_memory_free(host_pointer) : error;
 }
 
 ENTRY_POINT(cudaPointerGetAttributes,
-            (struct cudaPointerAttributes *attributes, const void *pointer), (attributes, pointer))
+            (struct cudaPointerAttributes * attributes, const void *pointer), (attributes, pointer))
 {
-    if (attributes == NULL)
-        return cudaErrorInvalidValue;
+    if (attributes == NULL) return cudaErrorInvalidValue;
     void *address = (void *)pointer;
     int device;
-    if (device_memory_find(pointer, &device))
+    if (device_memory_find(pointer, &device)) {
         *attributes = (struct cudaPointerAttributes){
             .type = cudaMemoryTypeDevice, .device = device, .devicePointer = address};
-    else if (host_memory_find(pointer, 1, &device))
+    } else if (host_memory_find(pointer, 1, &device)) {
         *attributes = (struct cudaPointerAttributes){.type = cudaMemoryTypeHost,
                                                      .device = device,
                                                      .devicePointer = address,
                                                      .hostPointer = address};
-    else
+    } else {
         *attributes = (struct cudaPointerAttributes){.type = cudaMemoryTypeUnregistered,
                                                      .device = cudaInvalidDeviceId,
                                                      .hostPointer = address};
+    }
     return cudaSuccess;
 }

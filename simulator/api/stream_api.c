@@ -1,29 +1,27 @@
 // The CUDA runtime's functions for streams.
 #include "api/entry_point.h"
+#include "process/thread_state.h"
 #include "streams/event.h"
 #include "streams/stream_queue.h"
 #include "streams/synchronize.h"
-#include "process/thread_state.h"
 
 static cudaError_t create(cudaStream_t *stream, enum stream_kind kind)
 {
-    if (stream == NULL)
-        return cudaErrorInvalidValue;
+    if (stream == NULL) return cudaErrorInvalidValue;
     streams_lock();
     cudaError_t error = stream_create(thread_state.current_device, kind, stream);
     streams_unlock();
     return error;
 }
 
-ENTRY_POINT(cudaStreamCreate, (cudaStream_t *stream), (stream))
+ENTRY_POINT(cudaStreamCreate, (cudaStream_t * stream), (stream))
 {
     return create(stream, STREAM_BLOCKING);
 }
 
-ENTRY_POINT(cudaStreamCreateWithFlags, (cudaStream_t *stream, unsigned int flags), (stream, flags))
+ENTRY_POINT(cudaStreamCreateWithFlags, (cudaStream_t * stream, unsigned int flags), (stream, flags))
 {
-    if (flags != cudaStreamDefault && flags != cudaStreamNonBlocking)
-        return cudaErrorInvalidValue;
+    if (flags != cudaStreamDefault && flags != cudaStreamNonBlocking) return cudaErrorInvalidValue;
     return create(stream, flags == cudaStreamDefault ? STREAM_BLOCKING : STREAM_NON_BLOCKING);
 }
 
@@ -55,10 +53,8 @@ ENTRY_POINT(cudaStreamWaitEvent, (cudaStream_t stream, cudaEvent_t event, unsign
             (stream, event, flags))
 {
     // External is for graphs, while a stream is captured into one.
-    if (flags == cudaEventWaitExternal)
-        return cudaErrorIllegalState;
-    if (flags != cudaEventWaitDefault)
-        return cudaErrorInvalidValue;
+    if (flags == cudaEventWaitExternal) return cudaErrorIllegalState;
+    if (flags != cudaEventWaitDefault) return cudaErrorInvalidValue;
     streams_lock();
     cudaError_t error = event_make_wait(stream, event);
     streams_unlock();
@@ -68,14 +64,12 @@ ENTRY_POINT(cudaStreamWaitEvent, (cudaStream_t stream, cudaEvent_t event, unsign
 ENTRY_POINT(cudaLaunchHostFunc, (cudaStream_t handle, cudaHostFn_t function, void *argument),
             (handle, function, argument))
 {
-    if (function == NULL)
-        return cudaErrorInvalidValue;
+    if (function == NULL) return cudaErrorInvalidValue;
     struct operation operation = {.kind = OPERATION_CALL, .call = {function, argument}};
     struct stream *stream;
     streams_lock();
     cudaError_t error = stream_find_for_work(handle, &stream);
-    if (error == cudaSuccess)
-        error = stream_queue(stream, &operation);
+    if (error == cudaSuccess) error = stream_queue(stream, &operation);
     streams_unlock();
     return error;
 }

@@ -2,12 +2,12 @@
 //
 // What CUDA documents leaves open when some of them return; there they do as an H100 with CUDA 13.0
 // was measured to do.
-#include "process/config.h"
-#include "streams/delay.h"
 #include "api/entry_point.h"
 #include "faults/faults.h"
-#include "streams/operation.h"
 #include "memory/staging.h"
+#include "process/config.h"
+#include "streams/delay.h"
+#include "streams/operation.h"
 #include "streams/stream_queue.h"
 
 enum function_form {
@@ -27,8 +27,7 @@ static cudaError_t submit(cudaStream_t handle, struct operation *operation, enum
     if (error != cudaSuccess) {
         operation_clear(operation);
     } else {
-        if (form == ASYNCHRONOUS)
-            operation->fault = faults_count(SITE_OPERATION);
+        if (form == ASYNCHRONOUS) operation->fault = faults_count(SITE_OPERATION);
         error = waits ? stream_perform(stream, operation) : stream_queue(stream, operation);
     }
     streams_unlock();
@@ -61,10 +60,10 @@ static cudaError_t copy(void *destination, const void *source, size_t count,
     struct operation operation = {.kind = OPERATION_COPY, .delay_ns = delay_of(count)};
     struct copy *copy = &operation.copy;
     cudaError_t error = copy_prepare(destination, source, count, kind, copy);
-    if (error != cudaSuccess || count == 0)
-        return error;
-    if (form == ASYNCHRONOUS && copy->path == COPY_PAGEABLE_TO_DEVICE)
+    if (error != cudaSuccess || count == 0) return error;
+    if (form == ASYNCHRONOUS && copy->path == COPY_PAGEABLE_TO_DEVICE) {
         copy->staged = staging_take(source, count);
+    }
     return submit(stream, &operation, form, copy_waits(copy, form, stream));
 }
 
@@ -93,8 +92,9 @@ ENTRY_POINT(cudaMemcpyPeerAsync,
              size_t count, cudaStream_t stream),
             (destination, destination_device, source, source_device, count, stream))
 {
-    if (count != 0 && (!device_exists(destination_device) || !device_exists(source_device)))
+    if (count != 0 && (!device_exists(destination_device) || !device_exists(source_device))) {
         return cudaErrorInvalidDevice;
+    }
     // An address says by itself which device it is on.
     return copy(destination, source, count, cudaMemcpyDeviceToDevice, stream, ASYNCHRONOUS);
 }
@@ -104,8 +104,7 @@ static cudaError_t fill(void *destination, int value, size_t count, cudaStream_t
 {
     struct operation operation = {.kind = OPERATION_FILL, .delay_ns = delay_of(count)};
     cudaError_t error = fill_prepare(destination, value, count, &operation.fill);
-    if (error != cudaSuccess || count == 0)
-        return error;
+    if (error != cudaSuccess || count == 0) return error;
     return submit(stream, &operation, form, form == SYNCHRONOUS && operation.fill.on_host);
 }
 
@@ -115,8 +114,7 @@ ENTRY_POINT(cudaMemset, (void *device_pointer, int value, size_t count),
     return fill(device_pointer, value, count, cudaStreamLegacy, SYNCHRONOUS);
 }
 
-ENTRY_POINT(cudaMemsetAsync,
-            (void *device_pointer, int value, size_t count, cudaStream_t stream),
+ENTRY_POINT(cudaMemsetAsync, (void *device_pointer, int value, size_t count, cudaStream_t stream),
             (device_pointer, value, count, stream))
 {
     return fill(device_pointer, value, count, stream, ASYNCHRONOUS);

@@ -22,8 +22,7 @@ static const struct error_entry unrecognized = {-1, "unrecognized error code",
 static const struct error_entry *find_number(int number)
 {
     for (size_t i = 0; i < sizeof errors / sizeof *errors; i++) {
-        if (errors[i].number == number)
-            return &errors[i];
+        if (errors[i].number == number) return &errors[i];
     }
     return &unrecognized;
 }

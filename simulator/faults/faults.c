@@ -24,8 +24,7 @@ static _Atomic size_t fault_count;
 static struct fault *find_fault(int site, uint64_t number)
 {
     for (size_t i = 0; i < fault_count; i++) {
-        if (faults[i].site == site && faults[i].number == number)
-            return &faults[i];
+        if (faults[i].site == site && faults[i].number == number) return &faults[i];
     }
     return NULL;
 }
@@ -61,8 +60,7 @@ static struct fault *append_fault(void)
     if (fault_count == fault_capacity) {
         size_t capacity = fault_capacity == 0 ? 16 : 2 * fault_capacity;
         struct fault *grown = realloc(faults, capacity * sizeof *faults);
-        if (grown == NULL)
-            return NULL;
+        if (grown == NULL) return NULL;
         faults = grown;
         fault_capacity = capacity;
     }
@@ -74,10 +72,8 @@ bool faults_add(int site, uint64_t nth, cudaError_t error)
     pthread_mutex_lock(&faults_lock);
     uint64_t number = counts[site] + nth;
     struct fault *fault = find_fault(site, number);
-    if (fault == NULL)
-        fault = append_fault();
-    if (fault != NULL)
-        *fault = (struct fault){site, number, error};
+    if (fault == NULL) fault = append_fault();
+    if (fault != NULL) *fault = (struct fault){site, number, error};
     pthread_mutex_unlock(&faults_lock);
     return fault != NULL;
 }

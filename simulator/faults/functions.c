@@ -14,8 +14,7 @@ static const struct {
 enum function function_by_name(const char *name)
 {
     for (int function = 0; name != NULL && function < FUNCTION_COUNT; function++) {
-        if (strcmp(name, functions[function].name) == 0)
-            return function;
+        if (strcmp(name, functions[function].name) == 0) return function;
     }
     return FUNCTION_COUNT;
 }

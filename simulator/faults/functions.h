@@ -57,7 +57,7 @@ enum function {
 #define ENUMERATOR(name, trait) FUNCTION_##name,
     CUDART_FUNCTIONS(ENUMERATOR)
 #undef ENUMERATOR
-    FUNCTION_COUNT,
+        FUNCTION_COUNT,
 };
 
 // FUNCTION_COUNT when there is none of that name, or name is null.

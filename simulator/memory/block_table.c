@@ -10,10 +10,8 @@ static size_t count_up_to(const struct block_table *table, uintptr_t address)
     size_t high = table->count;
     while (low < high) {
         size_t middle = low + (high - low) / 2;
-        if (table->blocks[middle].start <= address)
-            low = middle + 1;
-        else
-            high = middle;
+        if (table->blocks[middle].start <= address) low = middle + 1;
+        else high = middle;
     }
     return low;
 }
@@ -21,20 +19,17 @@ static size_t count_up_to(const struct block_table *table, uintptr_t address)
 const struct block *block_table_find(const struct block_table *table, uintptr_t address)
 {
     size_t position = count_up_to(table, address);
-    if (position == 0)
-        return NULL;
+    if (position == 0) return NULL;
     const struct block *block = &table->blocks[position - 1];
     return address - block->start < block->size ? block : NULL;
 }
 
 static bool make_room(struct block_table *table)
 {
-    if (table->count < table->capacity)
-        return true;
+    if (table->count < table->capacity) return true;
     size_t capacity = table->capacity == 0 ? 64 : 2 * table->capacity;
     struct block *grown = realloc(table->blocks, capacity * sizeof *grown);
-    if (grown == NULL)
-        return false;
+    if (grown == NULL) return false;
     table->blocks = grown;
     table->capacity = capacity;
     return true;
@@ -42,8 +37,7 @@ static bool make_room(struct block_table *table)
 
 bool block_table_insert(struct block_table *table, struct block block)
 {
-    if (!make_room(table))
-        return false;
+    if (!make_room(table)) return false;
     size_t position = count_up_to(table, block.start);
     struct block *place = &table->blocks[position];
     memmove(place + 1, place, (table->count - position) * sizeof *place);
@@ -57,8 +51,7 @@ bool block_table_remove(struct block_table *table, uintptr_t start, struct block
                         size_t *position)
 {
     const struct block *found = block_table_find(table, start);
-    if (found == NULL || found->start != start)
-        return false;
+    if (found == NULL || found->start != start) return false;
     *removed = *found;
     *position = (size_t)(found - table->blocks);
     struct block *place = &table->blocks[*position];

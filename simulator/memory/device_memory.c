@@ -38,21 +38,19 @@ static uintptr_t round_up(uintptr_t value, size_t alignment)
 // Maps the device's two address ranges, if this is its first use.
 static bool ensure_mapped(struct device_space *space)
 {
-    if (space->start != 0)
-        return true;
+    if (space->start != 0) return true;
     size_t size = memory_bytes(space);
     int file = memfd_create("cudart_sim device memory", MFD_CLOEXEC);
-    if (file < 0)
-        return false;
+    if (file < 0) return false;
     char *alias = MAP_FAILED;
-    if (ftruncate(file, (off_t)size) == 0)
+    if (ftruncate(file, (off_t)size) == 0) {
         alias = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file, 0);
+    }
     if (alias == MAP_FAILED) {
         close(file);
         return false;
     }
-    void *start =
-        mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void *start = mmap(NULL, size, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) {
         munmap(alias, size);
         close(file);
@@ -78,8 +76,7 @@ static bool find_room(const struct device_space *space, size_t size, size_t alig
             *address = candidate;
             return true;
         }
-        if (i < table->count)
-            gap_start = table->blocks[i].start + table->blocks[i].size;
+        if (i < table->count) gap_start = table->blocks[i].start + table->blocks[i].size;
     }
     return false;
 }
@@ -88,8 +85,7 @@ static bool find_room(const struct device_space *space, size_t size, size_t alig
 // so that code that relies on more fails here and not on a customer's machine.
 static bool place_block(const struct device_space *space, size_t size, uintptr_t *address)
 {
-    if (size >= LARGE_BLOCK_SIZE)
-        return find_room(space, size, 2 * PROMISED_ALIGNMENT, 0, address);
+    if (size >= LARGE_BLOCK_SIZE) return find_room(space, size, 2 * PROMISED_ALIGNMENT, 0, address);
     return find_room(space, size, 2 * PROMISED_ALIGNMENT, PROMISED_ALIGNMENT, address) ||
            find_room(space, size, PROMISED_ALIGNMENT, 0, address);
 }
@@ -106,8 +102,7 @@ cudaError_t device_memory_allocate(int device, size_t size, void **pointer)
                     block_table_insert(&space->blocks, block);
         pthread_mutex_unlock(&spaces_lock);
     }
-    if (!allocated)
-        return cudaErrorMemoryAllocation;
+    if (!allocated) return cudaErrorMemoryAllocation;
     // The block happens to be all zero. CUDA does not promise that, nor does the simulator.
     *pointer = (void *)block.start;
     return cudaSuccess;
@@ -118,8 +113,9 @@ static struct device_space *find_space(const void *pointer)
 {
     for (int device = 0; device < config_get()->device_count; device++) {
         struct device_space *space = &spaces[device];
-        if (space->start != 0 && (uintptr_t)pointer - space->start < memory_bytes(space))
+        if (space->start != 0 && (uintptr_t)pointer - space->start < memory_bytes(space)) {
             return space;
+        }
     }
     return NULL;
 }
@@ -141,11 +137,9 @@ static void return_pages(const struct device_space *space, const struct block *f
     uintptr_t end = round_up(freed->start + freed->size, page_size);
     if (next > 0) {
         const struct block *previous = &table->blocks[next - 1];
-        if (previous->start + previous->size > start)
-            start = previous->start + previous->size;
+        if (previous->start + previous->size > start) start = previous->start + previous->size;
     }
-    if (next < table->count && table->blocks[next].start < end)
-        end = table->blocks[next].start;
+    if (next < table->count && table->blocks[next].start < end) end = table->blocks[next].start;
     // A failure only leaves the pages in use.
     (void)fallocate(space->memory_file, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                     (off_t)(start - space->start), (off_t)(end - start));
@@ -153,16 +147,14 @@ static void return_pages(const struct device_space *space, const struct block *f
 
 cudaError_t device_memory_free(void *pointer)
 {
-    if (pointer == NULL)
-        return cudaSuccess;
+    if (pointer == NULL) return cudaSuccess;
     pthread_mutex_lock(&spaces_lock);
     struct device_space *space = find_space(pointer);
     struct block freed;
     size_t position;
-    bool found = space != NULL &&
-                 block_table_remove(&space->blocks, (uintptr_t)pointer, &freed, &position);
-    if (found)
-        return_pages(space, &freed, position);
+    bool found =
+        space != NULL && block_table_remove(&space->blocks, (uintptr_t)pointer, &freed, &position);
+    if (found) return_pages(space, &freed, position);
     pthread_mutex_unlock(&spaces_lock);
     return found ? cudaSuccess : cudaErrorInvalidValue;
 }
@@ -179,14 +171,12 @@ bool device_memory_find(const void *pointer, int *device)
 {
     pthread_mutex_lock(&spaces_lock);
     const struct block *block = find_block(pointer);
-    if (block != NULL)
-        *device = block->device;
+    if (block != NULL) *device = block->device;
     pthread_mutex_unlock(&spaces_lock);
     return block != NULL;
 }
 
-enum device_range device_memory_locate(const void *pointer, size_t size, int *device,
-                                       char **alias)
+enum device_range device_memory_locate(const void *pointer, size_t size, int *device, char **alias)
 {
     enum device_range range = DEVICE_RANGE_OUTSIDE;
     uintptr_t address = (uintptr_t)pointer;

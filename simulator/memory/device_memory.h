@@ -34,7 +34,6 @@ enum device_range {
 // Classifies the range, and gives its device and the alias of its start if it is live. The alias
 // stays mapped as long as the process runs: a caller that uses it after the block is freed reads
 // and writes the bytes of nobody or of the next owner, as on a real device.
-enum device_range device_memory_locate(const void *pointer, size_t size, int *device,
-                                       char **alias);
+enum device_range device_memory_locate(const void *pointer, size_t size, int *device, char **alias);
 
 #endif

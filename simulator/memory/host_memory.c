@@ -17,12 +17,10 @@ static size_t physical_memory_bytes(void)
 // The caller holds the lock. The memory has pages only where it was touched.
 static bool allocate_block(struct block *block)
 {
-    if (block->size > physical_memory_bytes() - table.byte_size)
-        return false;
+    if (block->size > physical_memory_bytes() - table.byte_size) return false;
     void *memory = mmap(NULL, block->size, PROT_READ | PROT_WRITE,
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (memory == MAP_FAILED)
-        return false;
+    if (memory == MAP_FAILED) return false;
     block->start = (uintptr_t)memory;
     if (!block_table_insert(&table, *block)) {
         munmap(memory, block->size);
@@ -41,23 +39,20 @@ cudaError_t host_memory_allocate(int device, size_t size, void **pointer)
         allocated = allocate_block(&block);
         pthread_mutex_unlock(&table_lock);
     }
-    if (!allocated)
-        return cudaErrorMemoryAllocation;
+    if (!allocated) return cudaErrorMemoryAllocation;
     *pointer = (void *)block.start;
     return cudaSuccess;
 }
 
 cudaError_t host_memory_free(void *pointer)
 {
-    if (pointer == NULL)
-        return cudaSuccess;
+    if (pointer == NULL) return cudaSuccess;
     struct block freed;
     size_t position;
     pthread_mutex_lock(&table_lock);
     bool found = block_table_remove(&table, (uintptr_t)pointer, &freed, &position);
     pthread_mutex_unlock(&table_lock);
-    if (!found)
-        return cudaErrorInvalidValue;
+    if (!found) return cudaErrorInvalidValue;
     munmap(pointer, freed.size);
     return cudaSuccess;
 }
@@ -76,8 +71,7 @@ bool host_memory_find(const void *pointer, size_t size, int *device)
     pthread_mutex_lock(&table_lock);
     const struct block *block = block_table_find(&table, address);
     bool found = block != NULL && size <= block->size - (address - block->start);
-    if (found)
-        *device = block->device;
+    if (found) *device = block->device;
     pthread_mutex_unlock(&table_lock);
     return found;
 }

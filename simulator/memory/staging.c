@@ -14,28 +14,23 @@ static bool reserve(size_t size)
 {
     size_t before = staged_bytes;
     do {
-        if (size > MAX_STAGED_BYTES - before)
-            return false;
+        if (size > MAX_STAGED_BYTES - before) return false;
     } while (!atomic_compare_exchange_weak(&staged_bytes, &before, before + size));
     return true;
 }
 
 void *staging_take(const void *bytes, size_t size)
 {
-    if (!reserve(size))
-        return NULL;
+    if (!reserve(size)) return NULL;
     void *staged = malloc(size);
-    if (staged == NULL)
-        staged_bytes -= size;
-    else
-        memcpy(staged, bytes, size);
+    if (staged == NULL) staged_bytes -= size;
+    else memcpy(staged, bytes, size);
     return staged;
 }
 
 void staging_release(void *staged, size_t size)
 {
-    if (staged == NULL)
-        return;
+    if (staged == NULL) return;
     free(staged);
     staged_bytes -= size;
 }

@@ -16,8 +16,7 @@ struct endpoint {
 
 static cudaError_t locate_endpoint(const void *pointer, size_t size, struct endpoint *endpoint)
 {
-    if (pointer == NULL)
-        return cudaErrorInvalidValue;
+    if (pointer == NULL) return cudaErrorInvalidValue;
     *endpoint = (struct endpoint){.bytes = (char *)pointer};
     switch (device_memory_locate(pointer, size, &endpoint->device, &endpoint->bytes)) {
     case DEVICE_RANGE_INVALID:
@@ -53,12 +52,13 @@ static bool allows(enum cudaMemcpyKind kind, const struct endpoint *destination,
 static enum copy_path path_between(const struct endpoint *destination,
                                    const struct endpoint *source)
 {
-    if (destination->on_device && source->on_device)
-        return COPY_DEVICE_TO_DEVICE;
-    if (destination->on_device)
+    if (destination->on_device && source->on_device) return COPY_DEVICE_TO_DEVICE;
+    if (destination->on_device) {
         return source->pinned ? COPY_DEVICE_AND_PINNED : COPY_PAGEABLE_TO_DEVICE;
-    if (source->on_device)
+    }
+    if (source->on_device) {
         return destination->pinned ? COPY_DEVICE_AND_PINNED : COPY_DEVICE_TO_PAGEABLE;
+    }
     return COPY_HOST_TO_HOST;
 }
 
@@ -71,14 +71,13 @@ cudaError_t copy_prepare(void *destination, const void *source, size_t size,
                          enum cudaMemcpyKind kind, struct copy *copy)
 {
     *copy = (struct copy){.size = size};
-    if (size == 0)
-        return cudaSuccess; // as CUDA does, whatever the other arguments are
-    if ((unsigned int)kind > cudaMemcpyDefault)
-        return cudaErrorInvalidMemcpyDirection;
+    if (size == 0) return cudaSuccess; // as CUDA does, whatever the other arguments are
+    if ((unsigned int)kind > cudaMemcpyDefault) return cudaErrorInvalidMemcpyDirection;
     struct endpoint to, from;
     if (locate_endpoint(destination, size, &to) != cudaSuccess ||
-        locate_endpoint(source, size, &from) != cudaSuccess || !allows(kind, &to, &from))
+        locate_endpoint(source, size, &from) != cudaSuccess || !allows(kind, &to, &from)) {
         return cudaErrorInvalidValue;
+    }
     copy->destination = to.bytes;
     copy->source = from.bytes;
     copy->path = path_between(&to, &from);
@@ -89,18 +88,19 @@ cudaError_t copy_prepare(void *destination, const void *source, size_t size,
 void copy_run(const struct copy *copy)
 {
     // CUDA leaves overlapping ranges undefined; here they must not upset a memory checker.
-    if (copy->size != 0)
+    if (copy->size != 0) {
         memmove(copy->destination, copy->staged == NULL ? copy->source : copy->staged, copy->size);
+    }
 }
 
 cudaError_t fill_prepare(void *destination, int value, size_t size, struct fill *fill)
 {
     *fill = (struct fill){.value = value, .size = size};
-    if (size == 0)
-        return cudaSuccess;
+    if (size == 0) return cudaSuccess;
     struct endpoint to;
-    if (locate_endpoint(destination, size, &to) != cudaSuccess || !reached_by_device(&to))
+    if (locate_endpoint(destination, size, &to) != cudaSuccess || !reached_by_device(&to)) {
         return cudaErrorInvalidValue;
+    }
     fill->destination = to.bytes;
     fill->on_host = !to.on_device;
     return cudaSuccess;
@@ -108,6 +108,5 @@ cudaError_t fill_prepare(void *destination, int value, size_t size, struct fill 
 
 void fill_run(const struct fill *fill)
 {
-    if (fill->size != 0)
-        memset(fill->destination, fill->value, fill->size);
+    if (fill->size != 0) memset(fill->destination, fill->value, fill->size);
 }

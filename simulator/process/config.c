@@ -7,9 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "streams/delay.h"
 #include "faults/errors.h"
 #include "faults/faults.h"
+#include "streams/delay.h"
 
 #define DEFAULT_DEVICES "9.0:17179869184"
 
@@ -27,21 +27,18 @@ static bool well_formed;
 
 static bool scan_character(const char **text, char character)
 {
-    if (**text != character)
-        return false;
+    if (**text != character) return false;
     ++*text;
     return true;
 }
 
 static bool scan_number(const char **text, uint64_t max, uint64_t *number)
 {
-    if (**text < '0' || **text > '9')
-        return false;
+    if (**text < '0' || **text > '9') return false;
     *number = 0;
     for (; **text >= '0' && **text <= '9'; ++*text) {
         uint64_t digit = (uint64_t)(**text - '0');
-        if (*number > (max - digit) / 10)
-            return false;
+        if (*number > (max - digit) / 10) return false;
         *number = *number * 10 + digit;
     }
     return true;
@@ -51,23 +48,20 @@ static bool scan_number(const char **text, uint64_t max, uint64_t *number)
 static bool scan_decimal(const char **text, uint64_t max, double *number)
 {
     uint64_t whole;
-    if (!scan_number(text, max, &whole))
-        return false;
+    if (!scan_number(text, max, &whole)) return false;
     *number = (double)whole;
-    if (!scan_character(text, '.'))
-        return true;
-    if (**text < '0' || **text > '9')
-        return false;
-    for (double weight = 0.1; **text >= '0' && **text <= '9'; ++*text, weight /= 10)
+    if (!scan_character(text, '.')) return true;
+    if (**text < '0' || **text > '9') return false;
+    for (double weight = 0.1; **text >= '0' && **text <= '9'; ++*text, weight /= 10) {
         *number += weight * (**text - '0');
+    }
     return true;
 }
 
 static bool scan_name(const char **text, char name[MAX_NAME_LENGTH + 1])
 {
     size_t length = strcspn(*text, ":,");
-    if (length > MAX_NAME_LENGTH)
-        return false;
+    if (length > MAX_NAME_LENGTH) return false;
     memcpy(name, *text, length);
     name[length] = '\0';
     *text += length;
@@ -79,20 +73,21 @@ static bool scan_device(const char **text, struct device_config *device)
     uint64_t major, minor, memory_bytes;
     if (!scan_number(text, MAX_CAPABILITY_NUMBER, &major) || !scan_character(text, '.') ||
         !scan_number(text, MAX_CAPABILITY_NUMBER, &minor) || !scan_character(text, ':') ||
-        !scan_number(text, MAX_MEMORY_BYTES, &memory_bytes) || memory_bytes == 0)
+        !scan_number(text, MAX_MEMORY_BYTES, &memory_bytes) || memory_bytes == 0) {
         return false;
+    }
     *device = (struct device_config){(int)major, (int)minor, memory_bytes};
     return true;
 }
 
 static bool parse_devices(const char *text)
 {
-    if (strcmp(text, "none") == 0)
-        return true;
+    if (strcmp(text, "none") == 0) return true;
     do {
         if (config.device_count == MAX_DEVICE_COUNT ||
-            !scan_device(&text, &config.devices[config.device_count]))
+            !scan_device(&text, &config.devices[config.device_count])) {
             return false;
+        }
         config.device_count++;
     } while (scan_character(&text, ','));
     return *text == '\0';
@@ -112,8 +107,7 @@ static bool scan_error(const char **text, cudaError_t *error)
 // SITE_COUNT when there is none of that name.
 static int site_by_name(const char *name)
 {
-    if (strcmp(name, "operation") == 0)
-        return SITE_OPERATION;
+    if (strcmp(name, "operation") == 0) return SITE_OPERATION;
     enum function function = function_by_name(name);
     return function == FUNCTION_COUNT ? SITE_COUNT : (int)function;
 }
@@ -125,19 +119,18 @@ static bool scan_fault(const char **text)
     cudaError_t error;
     if (!scan_name(text, name) || !scan_character(text, ':') ||
         !scan_number(text, INT64_MAX, &nth) || !scan_character(text, ':') ||
-        !scan_error(text, &error))
+        !scan_error(text, &error)) {
         return false;
+    }
     int site = site_by_name(name);
     return site != SITE_COUNT && nth != 0 && error != cudaSuccess && faults_add(site, nth, error);
 }
 
 static bool parse_faults(const char *text)
 {
-    if (*text == '\0')
-        return true;
+    if (*text == '\0') return true;
     do {
-        if (!scan_fault(&text))
-            return false;
+        if (!scan_fault(&text)) return false;
     } while (scan_character(&text, ','));
     return *text == '\0';
 }
@@ -160,10 +153,8 @@ static bool read_variable(const char *name, const char *fallback, bool (*parse)(
                           const char *expected)
 {
     const char *text = getenv(name);
-    if (text == NULL || *text == '\0')
-        text = fallback;
-    if (parse(text))
-        return true;
+    if (text == NULL || *text == '\0') text = fallback;
+    if (parse(text)) return true;
     fprintf(stderr, "cudart_sim: %s=\"%s\" is malformed: expected %s\n", name, text, expected);
     return false;
 }
@@ -179,10 +170,8 @@ static void read_environment(void)
                                 "<function>:<nth call>:<error number or name>, or operation:..., of"
                                 " functions and errors that the simulator has, such as"
                                 " \"cudaMalloc:2:cudaErrorMemoryAllocation,cudaFree:1:101\"") &&
-                  read_variable("CUDART_SIM_NS_PER_BYTE", "0", parse_ns_per_byte,
-                                EXPECTED_DELAY) &&
-                  read_variable("CUDART_SIM_OPERATION_NS", "0", parse_operation_ns,
-                                EXPECTED_DELAY);
+                  read_variable("CUDART_SIM_NS_PER_BYTE", "0", parse_ns_per_byte, EXPECTED_DELAY) &&
+                  read_variable("CUDART_SIM_OPERATION_NS", "0", parse_operation_ns, EXPECTED_DELAY);
 }
 
 const struct config *config_get(void)

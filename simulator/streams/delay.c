@@ -28,8 +28,7 @@ static bool in_range(double ns)
 
 bool delay_set(struct delay delay)
 {
-    if (!in_range(delay.ns_per_byte) || !in_range(delay.operation_ns))
-        return false;
+    if (!in_range(delay.ns_per_byte) || !in_range(delay.operation_ns)) return false;
     pthread_mutex_lock(&delay_lock);
     current = delay;
     pthread_mutex_unlock(&delay_lock);
@@ -45,8 +44,7 @@ int64_t delay_of(size_t byte_size)
 
 void delay_pass(int64_t ns)
 {
-    if (ns == 0)
-        return;
+    if (ns == 0) return;
     struct timespec end;
     clock_gettime(CLOCK_MONOTONIC, &end);
     end.tv_sec += (time_t)(ns / NS_PER_S);
@@ -55,6 +53,5 @@ void delay_pass(int64_t ns)
         end.tv_sec++;
         end.tv_nsec -= NS_PER_S;
     }
-    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == EINTR)
-        continue;
+    while (clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, NULL) == EINTR) continue;
 }

@@ -19,8 +19,7 @@ static struct handle_table handles;
 cudaError_t event_create(int device, bool has_timing, cudaEvent_t *handle)
 {
     struct event *event = calloc(1, sizeof *event);
-    if (event == NULL)
-        return cudaErrorMemoryAllocation;
+    if (event == NULL) return cudaErrorMemoryAllocation;
     *event = (struct event){.device = device, .has_timing = has_timing};
     void *added = handle_table_add(&handles, event);
     if (added == NULL) {
@@ -33,16 +32,14 @@ cudaError_t event_create(int device, bool has_timing, cudaEvent_t *handle)
 
 static void replace_record(struct event *event, struct event_record *record)
 {
-    if (event->record != NULL)
-        event_record_release(event->record);
+    if (event->record != NULL) event_record_release(event->record);
     event->record = record;
 }
 
 cudaError_t event_destroy(cudaEvent_t handle)
 {
     struct event *event = handle_table_remove(&handles, handle);
-    if (event == NULL)
-        return cudaErrorInvalidResourceHandle;
+    if (event == NULL) return cudaErrorInvalidResourceHandle;
     replace_record(event, NULL);
     free(event);
     return cudaSuccess;
@@ -54,8 +51,7 @@ static cudaError_t queue_stamp(struct stream *stream, struct event_record *recor
     struct operation operation = {.kind = OPERATION_STAMP, .record = record};
     event_record_keep(record);
     cudaError_t error = stream_queue(stream, &operation);
-    if (error == cudaSuccess)
-        record->point = point_of(stream);
+    if (error == cudaSuccess) record->point = point_of(stream);
     return error;
 }
 
@@ -63,19 +59,14 @@ cudaError_t event_record_on(cudaEvent_t handle, cudaStream_t stream_handle)
 {
     struct stream *stream;
     cudaError_t error = stream_find_for_work(stream_handle, &stream);
-    if (error != cudaSuccess)
-        return error;
+    if (error != cudaSuccess) return error;
     struct event *event = handle_table_find(&handles, handle);
-    if (event == NULL || event->device != stream->device)
-        return cudaErrorInvalidResourceHandle;
+    if (event == NULL || event->device != stream->device) return cudaErrorInvalidResourceHandle;
     struct event_record *record = event_record_new();
-    if (record == NULL)
-        return cudaErrorMemoryAllocation;
+    if (record == NULL) return cudaErrorMemoryAllocation;
     error = queue_stamp(stream, record);
-    if (error == cudaSuccess)
-        replace_record(event, record);
-    else
-        event_record_release(record);
+    if (error == cudaSuccess) replace_record(event, record);
+    else event_record_release(record);
     return error;
 }
 
@@ -88,22 +79,18 @@ static cudaError_t error_of(const struct event_record *record)
 cudaError_t event_query(cudaEvent_t handle)
 {
     const struct event *event = handle_table_find(&handles, handle);
-    if (event == NULL)
-        return cudaErrorInvalidResourceHandle;
+    if (event == NULL) return cudaErrorInvalidResourceHandle;
     cudaError_t error = late_error_of_device(event->device);
-    if (error != cudaSuccess || event->record == NULL)
-        return error;
+    if (error != cudaSuccess || event->record == NULL) return error;
     return point_reached(&event->record->point) ? error_of(event->record) : cudaErrorNotReady;
 }
 
 cudaError_t event_synchronize(cudaEvent_t handle)
 {
     const struct event *event = handle_table_find(&handles, handle);
-    if (event == NULL)
-        return cudaErrorInvalidResourceHandle;
+    if (event == NULL) return cudaErrorInvalidResourceHandle;
     struct event_record *record = event->record;
-    if (record == NULL)
-        return late_error_of_device(event->device);
+    if (record == NULL) return late_error_of_device(event->device);
     event_record_keep(record);
     point_wait(&record->point);
     cudaError_t error = error_of(record);
@@ -115,16 +102,12 @@ cudaError_t event_make_wait(cudaStream_t stream_handle, cudaEvent_t handle)
 {
     struct stream *stream;
     cudaError_t error = stream_find_for_work(stream_handle, &stream);
-    if (error != cudaSuccess)
-        return error;
+    if (error != cudaSuccess) return error;
     const struct event *event = handle_table_find(&handles, handle);
-    if (event == NULL)
-        return cudaErrorInvalidResourceHandle;
-    if (event->record == NULL || point_reached(&event->record->point))
-        return cudaSuccess;
+    if (event == NULL) return cudaErrorInvalidResourceHandle;
+    if (event->record == NULL || point_reached(&event->record->point)) return cudaSuccess;
     struct operation operation = {.kind = OPERATION_WAIT};
-    if (!point_list_reserve(&operation.after, 1))
-        return cudaErrorMemoryAllocation;
+    if (!point_list_reserve(&operation.after, 1)) return cudaErrorMemoryAllocation;
     struct point point = event->record->point;
     stream_keep(point.stream);
     point_list_add(&operation.after, point);
@@ -133,8 +116,9 @@ cudaError_t event_make_wait(cudaStream_t stream_handle, cudaEvent_t handle)
 
 static cudaError_t check_timed(const struct event *event)
 {
-    if (event == NULL || !event->has_timing || event->record == NULL)
+    if (event == NULL || !event->has_timing || event->record == NULL) {
         return cudaErrorInvalidResourceHandle;
+    }
     return point_reached(&event->record->point) ? cudaSuccess : cudaErrorNotReady;
 }
 
@@ -145,10 +129,10 @@ cudaError_t event_elapsed_ms(cudaEvent_t start_handle, cudaEvent_t end_handle, f
     cudaError_t start_error = check_timed(start);
     cudaError_t end_error = check_timed(end);
     if (start_error == cudaErrorInvalidResourceHandle ||
-        end_error == cudaErrorInvalidResourceHandle || start->device != end->device)
+        end_error == cudaErrorInvalidResourceHandle || start->device != end->device) {
         return cudaErrorInvalidResourceHandle;
-    if (start_error != cudaSuccess || end_error != cudaSuccess)
-        return cudaErrorNotReady;
+    }
+    if (start_error != cudaSuccess || end_error != cudaSuccess) return cudaErrorNotReady;
     const struct timespec *from = &start->record->time;
     const struct timespec *to = &end->record->time;
     *ms = (float)((double)(to->tv_sec - from->tv_sec) * 1e3 +

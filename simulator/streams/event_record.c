@@ -5,8 +5,7 @@
 struct event_record *event_record_new(void)
 {
     struct event_record *record = calloc(1, sizeof *record);
-    if (record != NULL)
-        record->reference_count = 1;
+    if (record != NULL) record->reference_count = 1;
     return record;
 }
 
@@ -17,10 +16,8 @@ void event_record_keep(struct event_record *record)
 
 void event_record_release(struct event_record *record)
 {
-    if (--record->reference_count != 0)
-        return;
-    if (record->point.stream != NULL)
-        point_release(&record->point);
+    if (--record->reference_count != 0) return;
+    if (record->point.stream != NULL) point_release(&record->point);
     free(record);
 }
 

@@ -12,24 +12,20 @@
 // No memory stands behind the range, so that code that looks behind a handle fails.
 static bool ensure_range(struct handle_table *table)
 {
-    if (table->start != 0)
-        return true;
+    if (table->start != 0) return true;
     void *start = mmap(NULL, MAX_HANDLE_COUNT * HANDLE_STEP, PROT_NONE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (start == MAP_FAILED)
-        return false;
+    if (start == MAP_FAILED) return false;
     table->start = (uintptr_t)start;
     return true;
 }
 
 static bool make_room(struct handle_table *table)
 {
-    if (table->count < table->capacity)
-        return true;
+    if (table->count < table->capacity) return true;
     size_t capacity = table->capacity == 0 ? 64 : 2 * table->capacity;
     struct handle_entry *grown = realloc(table->entries, capacity * sizeof *grown);
-    if (grown == NULL)
-        return false;
+    if (grown == NULL) return false;
     table->entries = grown;
     table->capacity = capacity;
     return true;
@@ -37,8 +33,9 @@ static bool make_room(struct handle_table *table)
 
 void *handle_table_add(struct handle_table *table, void *object)
 {
-    if (table->given_out == MAX_HANDLE_COUNT || !ensure_range(table) || !make_room(table))
+    if (table->given_out == MAX_HANDLE_COUNT || !ensure_range(table) || !make_room(table)) {
         return NULL;
+    }
     uintptr_t handle = table->start + HANDLE_STEP * table->given_out++;
     table->entries[table->count++] = (struct handle_entry){handle, object};
     return (void *)handle;
@@ -51,12 +48,9 @@ static struct handle_entry *find_entry(const struct handle_table *table, const v
     while (low < high) {
         size_t middle = low + (high - low) / 2;
         struct handle_entry *entry = &table->entries[middle];
-        if (entry->handle == (uintptr_t)handle)
-            return entry;
-        if (entry->handle < (uintptr_t)handle)
-            low = middle + 1;
-        else
-            high = middle;
+        if (entry->handle == (uintptr_t)handle) return entry;
+        if (entry->handle < (uintptr_t)handle) low = middle + 1;
+        else high = middle;
     }
     return NULL;
 }
@@ -70,8 +64,7 @@ void *handle_table_find(const struct handle_table *table, const void *handle)
 void *handle_table_remove(struct handle_table *table, const void *handle)
 {
     struct handle_entry *entry = find_entry(table, handle);
-    if (entry == NULL)
-        return NULL;
+    if (entry == NULL) return NULL;
     void *object = entry->object;
     size_t position = (size_t)(entry - table->entries);
     memmove(entry, entry + 1, (table->count - position - 1) * sizeof *entry);

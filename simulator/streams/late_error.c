@@ -2,8 +2,8 @@
 
 #include <stdatomic.h>
 
-#include "process/config.h"
 #include "faults/errors.h"
+#include "process/config.h"
 #include "streams/stream.h"
 
 static _Atomic int fatal_errors[MAX_DEVICE_COUNT];
@@ -37,8 +37,7 @@ static cudaError_t take(cudaError_t *error)
 cudaError_t late_error_take(struct stream *stream, uint64_t sequence)
 {
     cudaError_t fatal = late_error_of_device(stream->device);
-    if (fatal != cudaSuccess || stream->late_error_sequence > sequence)
-        return fatal;
+    if (fatal != cudaSuccess || stream->late_error_sequence > sequence) return fatal;
     return take(&stream->late_error);
 }
 
@@ -46,20 +45,19 @@ cudaError_t late_error_take_all(int device)
 {
     cudaError_t first = late_error_of_device(device);
     cudaError_t left = take(&left_errors[device]);
-    if (first == cudaSuccess)
-        first = left;
+    if (first == cudaSuccess) first = left;
     for (struct stream *stream = streams_of_device(device); stream != NULL; stream = stream->next) {
         cudaError_t error = take(&stream->late_error);
-        if (first == cudaSuccess)
-            first = error;
+        if (first == cudaSuccess) first = error;
     }
     return first;
 }
 
 void late_error_hand_over(const struct stream *stream)
 {
-    if (left_errors[stream->device] == cudaSuccess)
+    if (left_errors[stream->device] == cudaSuccess) {
         left_errors[stream->device] = stream->late_error;
+    }
 }
 
 void late_errors_clear(void)

@@ -1,9 +1,9 @@
 #include "streams/operation.h"
 
-#include "streams/delay.h"
-#include "streams/event_record.h"
 #include "memory/staging.h"
 #include "process/thread_state.h"
+#include "streams/delay.h"
+#include "streams/event_record.h"
 
 static void run_call(const struct operation *operation)
 {
@@ -15,8 +15,7 @@ static void run_call(const struct operation *operation)
 cudaError_t operation_run(struct operation *operation)
 {
     delay_pass(operation->delay_ns);
-    if (operation->fault != cudaSuccess)
-        return operation->fault;
+    if (operation->fault != cudaSuccess) return operation->fault;
     switch (operation->kind) {
     case OPERATION_COPY:
         copy_run(&operation->copy);
@@ -39,8 +38,7 @@ cudaError_t operation_run(struct operation *operation)
 void operation_clear(struct operation *operation)
 {
     point_list_release(&operation->after);
-    if (operation->kind == OPERATION_COPY)
+    if (operation->kind == OPERATION_COPY) {
         staging_release(operation->copy.staged, operation->copy.size);
-    else if (operation->kind == OPERATION_STAMP)
-        event_record_release(operation->record);
+    } else if (operation->kind == OPERATION_STAMP) event_record_release(operation->record);
 }

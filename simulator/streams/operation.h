@@ -5,8 +5,8 @@
 #include <stdint.h>
 
 #include "cudart_abi.h"
-#include "streams/point.h"
 #include "memory/transfer.h"
+#include "streams/point.h"
 
 struct event_record;
 

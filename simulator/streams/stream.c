@@ -3,10 +3,10 @@
 #include <stdlib.h>
 
 #include "process/config.h"
-#include "streams/handle_table.h"
-#include "streams/late_error.h"
 #include "process/library_pin.h"
 #include "process/thread_state.h"
+#include "streams/handle_table.h"
+#include "streams/late_error.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct handle_table handles;
@@ -42,27 +42,22 @@ static void link_to_device(struct stream *stream)
 {
     struct stream **first = &device_streams[stream->device];
     stream->next = *first;
-    if (*first != NULL)
-        (*first)->previous = stream;
+    if (*first != NULL) (*first)->previous = stream;
     *first = stream;
 }
 
 static void unlink_from_device(struct stream *stream)
 {
-    if (stream->previous != NULL)
-        stream->previous->next = stream->next;
-    else
-        device_streams[stream->device] = stream->next;
-    if (stream->next != NULL)
-        stream->next->previous = stream->previous;
+    if (stream->previous != NULL) stream->previous->next = stream->next;
+    else device_streams[stream->device] = stream->next;
+    if (stream->next != NULL) stream->next->previous = stream->previous;
 }
 
 // NULL when there is no memory.
 static struct stream *new_stream(int device, enum stream_kind kind)
 {
     struct stream *stream = calloc(1, sizeof *stream);
-    if (stream == NULL)
-        return NULL;
+    if (stream == NULL) return NULL;
     stream->device = device;
     stream->kind = kind;
     stream->reference_count = 1;
@@ -78,8 +73,7 @@ void stream_keep(struct stream *stream)
 
 void stream_release(struct stream *stream)
 {
-    if (--stream->reference_count != 0)
-        return;
+    if (--stream->reference_count != 0) return;
     late_error_hand_over(stream);
     unlink_from_device(stream);
     pthread_cond_destroy(&stream->changed);
@@ -90,17 +84,14 @@ void stream_release(struct stream *stream)
 static void close_stream(struct stream *stream)
 {
     stream->closed = true;
-    if (stream->has_worker)
-        pthread_cond_signal(&stream->changed);
-    else
-        stream_release(stream);
+    if (stream->has_worker) pthread_cond_signal(&stream->changed);
+    else stream_release(stream);
 }
 
 cudaError_t stream_create(int device, enum stream_kind kind, cudaStream_t *handle)
 {
     struct stream *stream = new_stream(device, kind);
-    if (stream == NULL)
-        return cudaErrorMemoryAllocation;
+    if (stream == NULL) return cudaErrorMemoryAllocation;
     void *added = handle_table_add(&handles, stream);
     if (added == NULL) {
         stream_release(stream);
@@ -113,8 +104,7 @@ cudaError_t stream_create(int device, enum stream_kind kind, cudaStream_t *handl
 cudaError_t stream_destroy(cudaStream_t handle)
 {
     struct stream *stream = handle_table_remove(&handles, handle);
-    if (stream == NULL)
-        return cudaErrorInvalidResourceHandle;
+    if (stream == NULL) return cudaErrorInvalidResourceHandle;
     close_stream(stream);
     return cudaSuccess;
 }
@@ -125,8 +115,7 @@ static void close_thread_streams(void *value)
     struct thread_streams *own = value;
     streams_lock();
     for (int device = 0; device < MAX_DEVICE_COUNT; device++) {
-        if (own->streams[device] != NULL)
-            close_stream(own->streams[device]);
+        if (own->streams[device] != NULL) close_stream(own->streams[device]);
     }
     streams_unlock();
     free(own);
@@ -142,8 +131,7 @@ static void create_thread_key(void)
 static struct thread_streams *thread_streams(void)
 {
     pthread_once(&thread_key_once, create_thread_key);
-    if (!has_thread_key)
-        return NULL;
+    if (!has_thread_key) return NULL;
     struct thread_streams *own = pthread_getspecific(thread_key);
     if (own == NULL) {
         own = calloc(1, sizeof *own);
@@ -158,8 +146,7 @@ static struct thread_streams *thread_streams(void)
 // Where the thread finds the default stream with that handle, or NULL when there is no memory.
 static struct stream **default_stream(cudaStream_t handle, int device)
 {
-    if (handle != cudaStreamPerThread)
-        return &legacy_streams[device];
+    if (handle != cudaStreamPerThread) return &legacy_streams[device];
     struct thread_streams *own = thread_streams();
     return own == NULL ? NULL : &own->streams[device];
 }
@@ -173,18 +160,19 @@ static cudaError_t find_default_stream(cudaStream_t handle, struct stream **stre
 {
     int device = thread_state.current_device;
     struct stream **place = default_stream(handle, device);
-    if (place != NULL && *place == NULL)
+    if (place != NULL && *place == NULL) {
         *place = new_stream(device, stream_is_legacy(handle) ? STREAM_LEGACY : STREAM_BLOCKING);
-    if (place == NULL || *place == NULL)
-        return cudaErrorMemoryAllocation;
+    }
+    if (place == NULL || *place == NULL) return cudaErrorMemoryAllocation;
     *stream = *place;
     return cudaSuccess;
 }
 
 cudaError_t stream_find(cudaStream_t handle, struct stream **stream)
 {
-    if (stream_is_legacy(handle) || handle == cudaStreamPerThread)
+    if (stream_is_legacy(handle) || handle == cudaStreamPerThread) {
         return find_default_stream(handle, stream);
+    }
     *stream = handle_table_find(&handles, handle);
     return *stream == NULL ? cudaErrorInvalidResourceHandle : cudaSuccess;
 }

@@ -13,10 +13,10 @@ cudaError_t stream_find_for_work(cudaStream_t handle, struct stream **stream)
 {
     for (;;) {
         cudaError_t error = stream_find(handle, stream);
-        if (error != cudaSuccess)
-            return error;
-        if ((*stream)->queued_count - (*stream)->done_count < MAX_PENDING_COUNT)
+        if (error != cudaSuccess) return error;
+        if ((*stream)->queued_count - (*stream)->done_count < MAX_PENDING_COUNT) {
             return late_error_of_device((*stream)->device);
+        }
         stream_keep(*stream);
         struct point next = {*stream, (*stream)->done_count + 1};
         point_wait(&next);
@@ -28,8 +28,7 @@ cudaError_t stream_find_for_work(cudaStream_t handle, struct stream **stream)
 static bool take_place(struct stream *stream, struct operation *operation)
 {
     uint64_t devices = operation->kind == OPERATION_COPY ? operation->copy.devices : 0;
-    if (!stream_order(stream, devices, &operation->after))
-        return false;
+    if (!stream_order(stream, devices, &operation->after)) return false;
     operation->sequence = ++stream->queued_count;
     return true;
 }
@@ -42,8 +41,7 @@ static void run_in_turn(struct stream *stream, struct operation *operation)
     streams_unlock();
     cudaError_t error = has_effect ? operation_run(operation) : cudaSuccess;
     streams_lock();
-    if (error != cudaSuccess)
-        late_error_note(stream, operation->sequence, error);
+    if (error != cudaSuccess) late_error_note(stream, operation->sequence, error);
     stream->done_count++;
     point_wake(stream);
 }
@@ -51,21 +49,17 @@ static void run_in_turn(struct stream *stream, struct operation *operation)
 static void append(struct stream *stream, struct operation *operation)
 {
     operation->next = NULL;
-    if (stream->first == NULL)
-        stream->first = operation;
-    else
-        stream->last->next = operation;
+    if (stream->first == NULL) stream->first = operation;
+    else stream->last->next = operation;
     stream->last = operation;
     pthread_cond_signal(&stream->changed);
 }
 
 static cudaError_t try_to_queue(struct stream *stream, struct operation *operation)
 {
-    if (!worker_ensure(stream))
-        return cudaErrorOperatingSystem;
+    if (!worker_ensure(stream)) return cudaErrorOperatingSystem;
     struct operation *queued = malloc(sizeof *queued);
-    if (queued == NULL)
-        return cudaErrorMemoryAllocation;
+    if (queued == NULL) return cudaErrorMemoryAllocation;
     if (!take_place(stream, operation)) {
         free(queued);
         return cudaErrorMemoryAllocation;
@@ -78,8 +72,7 @@ static cudaError_t try_to_queue(struct stream *stream, struct operation *operati
 cudaError_t stream_queue(struct stream *stream, struct operation *operation)
 {
     cudaError_t error = try_to_queue(stream, operation);
-    if (error != cudaSuccess)
-        operation_clear(operation);
+    if (error != cudaSuccess) operation_clear(operation);
     return error;
 }
 
@@ -99,11 +92,9 @@ cudaError_t stream_perform(struct stream *stream, struct operation *operation)
 void stream_perform_all(struct stream *stream)
 {
     for (;;) {
-        while (stream->first == NULL && !stream->closed)
-            streams_wait(&stream->changed);
+        while (stream->first == NULL && !stream->closed) streams_wait(&stream->changed);
         struct operation *operation = stream->first;
-        if (operation == NULL)
-            return;
+        if (operation == NULL) return;
         run_in_turn(stream, operation);
         stream->first = operation->next;
         operation_clear(operation);

@@ -8,8 +8,7 @@
 static cudaError_t wait_for_streams(int device, stream_filter *filter)
 {
     struct point_list points = {0};
-    if (!stream_order_collect(device, filter, &points))
-        return cudaErrorMemoryAllocation;
+    if (!stream_order_collect(device, filter, &points)) return cudaErrorMemoryAllocation;
     point_list_wait(&points);
     point_list_release(&points);
     return cudaSuccess;
@@ -26,16 +25,12 @@ cudaError_t stream_synchronize(cudaStream_t handle)
 {
     struct stream *stream;
     cudaError_t error = stream_find(handle, &stream);
-    if (error != cudaSuccess)
-        return error;
+    if (error != cudaSuccess) return error;
     stream_keep(stream);
     uint64_t sequence = stream->queued_count;
-    if (stream->kind == STREAM_LEGACY)
-        error = wait_for_streams(stream->device, stream_is_ordered);
-    else
-        wait_for_stream(stream);
-    if (error == cudaSuccess)
-        error = late_error_take(stream, sequence);
+    if (stream->kind == STREAM_LEGACY) error = wait_for_streams(stream->device, stream_is_ordered);
+    else wait_for_stream(stream);
+    if (error == cudaSuccess) error = late_error_take(stream, sequence);
     stream_release(stream);
     return error;
 }
@@ -43,8 +38,7 @@ cudaError_t stream_synchronize(cudaStream_t handle)
 static bool has_unfinished_streams(int device, stream_filter *filter)
 {
     for (struct stream *stream = streams_of_device(device); stream != NULL; stream = stream->next) {
-        if (!stream_is_idle(stream) && filter(stream))
-            return true;
+        if (!stream_is_idle(stream) && filter(stream)) return true;
     }
     return false;
 }
@@ -59,11 +53,9 @@ cudaError_t stream_query(cudaStream_t handle)
 {
     struct stream *stream;
     cudaError_t error = stream_find(handle, &stream);
-    if (error != cudaSuccess)
-        return error;
+    if (error != cudaSuccess) return error;
     error = late_error_of_device(stream->device);
-    if (error == cudaSuccess && has_work(stream))
-        return cudaErrorNotReady;
+    if (error == cudaSuccess && has_work(stream)) return cudaErrorNotReady;
     return late_error_take(stream, stream->queued_count);
 }
 

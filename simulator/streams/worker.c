@@ -21,22 +21,19 @@ static void *work(void *argument)
 static bool start_detached(struct stream *stream)
 {
     pthread_attr_t attributes;
-    if (pthread_attr_init(&attributes) != 0)
-        return false;
+    if (pthread_attr_init(&attributes) != 0) return false;
     pthread_t thread;
     bool started = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
                    pthread_create(&thread, &attributes, work, stream) == 0;
     // It is still there: it needs the lock to end.
-    if (started)
-        pthread_setname_np(thread, "cudart_sim");
+    if (started) pthread_setname_np(thread, "cudart_sim");
     pthread_attr_destroy(&attributes);
     return started;
 }
 
 bool worker_ensure(struct stream *stream)
 {
-    if (stream->has_worker)
-        return true;
+    if (stream->has_worker) return true;
     library_pin();
     // The program's signal handlers are for its own threads.
     sigset_t all, previous;

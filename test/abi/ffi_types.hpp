@@ -65,8 +65,7 @@ constexpr bool argument_satisfies()
     using arguments = typename signature<Function>::argument_types;
     if constexpr (index < std::tuple_size_v<arguments>)
         return Predicate<std::tuple_element_t<index, arguments>>::value;
-    else
-        return false;
+    else return false;
 }
 
 } // namespace ffi

@@ -63,9 +63,9 @@ static void give(int index)
 static void create(void)
 {
     uint64_t failures_before = failed_call_count;
-    int32_t cuda_status = cuda_memory_create(
-        (const double[]){0, 1}, (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE},
-        DEVICE_COUNT);
+    int32_t cuda_status =
+        cuda_memory_create((const double[]){0, 1},
+                           (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE}, DEVICE_COUNT);
     bool was_refused = failed_call_count != failures_before;
     CHECK((cuda_status == MEMORY_OK) == !was_refused, "cuda_memory_create: %d, %s", cuda_status,
           memory_message());

@@ -55,9 +55,8 @@ static bool is_done(int32_t status, const char *call)
 
 static bool take_for(int stream, struct memory_location *location)
 {
-    int32_t status =
-        allocated_memory_alloc_with(location, POOL_BYTE_SIZE, MEMORY_GPU, 0,
-                                    stream < 0 ? NULL : &streams[stream], true);
+    int32_t status = allocated_memory_alloc_with(location, POOL_BYTE_SIZE, MEMORY_GPU, 0,
+                                                 stream < 0 ? NULL : &streams[stream], true);
     return is_done(status, "allocated_memory_alloc_with");
 }
 
@@ -157,8 +156,8 @@ static void expect_all_free(void)
     }
     CHECK(stats.used_byte_size == 0, "%.0f bytes are lost", stats.used_byte_size);
     CHECK(pinned_memory_stats(&stats) == MEMORY_OK, "%s", memory_message());
-    CHECK(stats.used_byte_size == POOL_BYTE_SIZE, "of pinned memory only the source lives, not %.0f",
-          stats.used_byte_size);
+    CHECK(stats.used_byte_size == POOL_BYTE_SIZE,
+          "of pinned memory only the source lives, not %.0f", stats.used_byte_size);
     CHECK(pinned_memory_nonpinned_count() == 0, "non-pinned memory is lost");
 }
 
@@ -176,9 +175,9 @@ static void create(void)
 static bool create_streams(void)
 {
     int count = 0;
-    while (count < STREAM_COUNT &&
-           is_done(cuda_stream_create(&streams[count], count % DEVICE_COUNT),
-                   "cuda_stream_create")) {
+    while (
+        count < STREAM_COUNT &&
+        is_done(cuda_stream_create(&streams[count], count % DEVICE_COUNT), "cuda_stream_create")) {
         count++;
     }
     if (count == STREAM_COUNT) return true;
@@ -232,11 +231,24 @@ static uint64_t refuse_each(const char *function)
 static void every_call_of_cuda_fails(void)
 {
     static const char *const functions[] = {
-        "cudaGetDevice", "cudaSetDevice", "cudaFree", "cudaFreeHost", "cudaMemcpyAsync",
-        "cudaDeviceSynchronize", "cudaDeviceCanAccessPeer", "cudaDeviceEnablePeerAccess",
-        "cudaStreamCreateWithFlags", "cudaStreamDestroy", "cudaStreamQuery",
-        "cudaStreamSynchronize", "cudaStreamWaitEvent", "cudaEventCreateWithFlags",
-        "cudaEventDestroy", "cudaEventRecord", "cudaEventQuery", "cudaEventSynchronize",
+        "cudaGetDevice",
+        "cudaSetDevice",
+        "cudaFree",
+        "cudaFreeHost",
+        "cudaMemcpyAsync",
+        "cudaDeviceSynchronize",
+        "cudaDeviceCanAccessPeer",
+        "cudaDeviceEnablePeerAccess",
+        "cudaStreamCreateWithFlags",
+        "cudaStreamDestroy",
+        "cudaStreamQuery",
+        "cudaStreamSynchronize",
+        "cudaStreamWaitEvent",
+        "cudaEventCreateWithFlags",
+        "cudaEventDestroy",
+        "cudaEventRecord",
+        "cudaEventQuery",
+        "cudaEventSynchronize",
     };
     for (size_t i = 0; i < sizeof functions / sizeof functions[0]; i++) {
         CHECK(refuse_each(functions[i]) > 0, "%s is never called", functions[i]);

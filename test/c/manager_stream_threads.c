@@ -120,11 +120,10 @@ static void write_and_read_on(struct user *user, int stream, const struct memory
     memset(slot->source, content, byte_size);
     memset(slot->target, (unsigned char)~content, byte_size);
     const struct memory_stream *on = &user->streams[stream];
-    bool is_queued =
-        is_done(allocated_memory_write(memory, 0, slot->source, (double)byte_size, on),
-                "allocated_memory_write") &&
-        is_done(allocated_memory_read(memory, 0, slot->target, (double)byte_size, on),
-                "allocated_memory_read");
+    bool is_queued = is_done(allocated_memory_write(memory, 0, slot->source, (double)byte_size, on),
+                             "allocated_memory_write") &&
+                     is_done(allocated_memory_read(memory, 0, slot->target, (double)byte_size, on),
+                             "allocated_memory_read");
     slot->stream = stream;
     slot->content = content;
     if (is_queued) slot->byte_size = byte_size;

@@ -80,9 +80,8 @@ static uint64_t call_count(const char *function)
 static struct memory_location take_for(int stream, double byte_size, bool may_wait)
 {
     struct memory_location location;
-    int32_t status =
-        allocated_memory_alloc_with(&location, byte_size, MEMORY_GPU, 0,
-                                    stream < 0 ? NULL : &streams[stream], may_wait);
+    int32_t status = allocated_memory_alloc_with(&location, byte_size, MEMORY_GPU, 0,
+                                                 stream < 0 ? NULL : &streams[stream], may_wait);
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc_with: %d, %s", status, memory_message());
     return location;
 }
@@ -378,7 +377,8 @@ static void host_memory_is_not_handed_on(void)
     hold_stream(&streams[0], &holds[0]);
     give_after(0, &pinned);
     CHECK(allocated_memory_alloc_with(&other, POOL_BYTE_SIZE, MEMORY_CPU_PINNED, 0, &streams[0],
-                                      false) >= MEMORY_OK, "%s", memory_message());
+                                      false) >= MEMORY_OK,
+          "%s", memory_message());
     CHECK(other.memory_type == MEMORY_CPU, "what the host does with it is in no stream's order");
     give(&other);
     release(0);
@@ -510,8 +510,7 @@ static void it_waits_only_for_what_helps(void)
     give_after(1, &blocks[4]);
     give_after(2, &blocks[5]); // with the one before it, two in one piece
     give_after(0, &blocks[1]); // too late
-    struct memory_location memory =
-        take_after_release(2 * BLOCK_BYTE_SIZE, (const int[]){2, 1}, 2);
+    struct memory_location memory = take_after_release(2 * BLOCK_BYTE_SIZE, (const int[]){2, 1}, 2);
     CHECK(memory.address == blocks[4].address, "the pair that was complete first");
     release(0);
     destroy();
@@ -613,8 +612,8 @@ static void a_reset_waits_for_what_is_under_way(void)
     for (int i = 0; i < STREAM_COUNT; i++) {
         hold_stream(&streams[i], &holds[i]);
         for (int j = 2 * i; j < 2 * i + 2; j++) {
-            int32_t status = allocated_memory_copy(&blocks[j], 0, &host, 0, BLOCK_BYTE_SIZE,
-                                                   &streams[i]);
+            int32_t status =
+                allocated_memory_copy(&blocks[j], 0, &host, 0, BLOCK_BYTE_SIZE, &streams[i]);
             CHECK(status == 1, "allocated_memory_copy: %d, %s", status, memory_message());
         }
     }

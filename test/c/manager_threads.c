@@ -24,9 +24,9 @@ static int thread_count;
 
 static void create(void)
 {
-    int32_t status = cuda_memory_create((const double[]){0, 1},
-                                        (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE},
-                                        DEVICE_COUNT);
+    int32_t status =
+        cuda_memory_create((const double[]){0, 1},
+                           (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE}, DEVICE_COUNT);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %d, %s", status, memory_message());
     status = pinned_memory_create(PINNED_POOL_BYTE_SIZE);
     CHECK(status == MEMORY_OK, "pinned_memory_create: %d, %s", status, memory_message());
@@ -110,8 +110,7 @@ static void copy_between(struct memory *target, const struct memory *source)
     size_t byte_size = source->byte_size;
     if (byte_size > target->byte_size) byte_size = target->byte_size;
     int32_t status =
-        allocated_memory_copy(&target->location, 0, &source->location, 0, (double)byte_size,
-                              NULL);
+        allocated_memory_copy(&target->location, 0, &source->location, 0, (double)byte_size, NULL);
     if (!is_done(status, "allocated_memory_copy")) return;
     // A part of the target may be left as it was: make it all alike again.
     if (byte_size == target->byte_size) target->content = source->content;
@@ -285,8 +284,7 @@ int main(void)
     thread_count = threads_beyond_processors();
     check_case("memory stays its owner's", memory_stays_its_owners);
     check_case("managers serve all threads", managers_serve_all_threads);
-    check_case("resets take memory away from its owners",
-               resets_take_memory_away_from_its_owners);
+    check_case("resets take memory away from its owners", resets_take_memory_away_from_its_owners);
     check_case("threads that create at once make one manager",
                threads_that_create_at_once_make_one_manager);
     return check_report();

@@ -202,10 +202,9 @@ static void unmark(uint64_t granule, uint64_t own_mark)
     uint64_t found = own_mark;
     uint64_t nobody = own_mark >> 8 << 8;
     bool was_own = atomic_compare_exchange_strong_explicit(
-        &marks_of_generations[granule], &found, nobody, memory_order_relaxed,
-        memory_order_relaxed);
-    CHECK(was_own || found >> 8 > own_mark >> 8,
-          "a granule of %" PRIu64 " became one of %" PRIu64, own_mark & 255, found & 255);
+        &marks_of_generations[granule], &found, nobody, memory_order_relaxed, memory_order_relaxed);
+    CHECK(was_own || found >> 8 > own_mark >> 8, "a granule of %" PRIu64 " became one of %" PRIu64,
+          own_mark & 255, found & 255);
 }
 
 static void take_in_generation(struct held_block *held, uint64_t owner, uint64_t granule_count)
@@ -249,8 +248,8 @@ static void take_and_give_in_generations(int number)
     struct held_block held[BLOCKS_PER_THREAD] = {0};
     struct random random = random_stream((uint64_t)number);
     uint64_t owner = (uint64_t)number + 1;
-    for (int step = 0;
-         step < STEP_COUNT / thread_count || reopening_count < REOPENING_COUNT_MIN; step++) {
+    for (int step = 0; step < STEP_COUNT / thread_count || reopening_count < REOPENING_COUNT_MIN;
+         step++) {
         struct held_block *chosen = &held[random_below(&random, BLOCKS_PER_THREAD)];
         if (chosen->granule_count == 0) {
             take_in_generation(chosen, owner, random_granule_count(&random));

@@ -42,7 +42,7 @@ struct random random_stream(uint64_t stream)
 {
     struct random random = {(seed() * UINT64_C(0x9E3779B97F4A7C15) + stream) *
                             UINT64_C(0xD1342543DE82EF95)};
-    if (random.state == 0) random.state = 1; // the one state that xorshift never leaves
+    if (random.state == 0) random.state = 1;          // the one state that xorshift never leaves
     for (int i = 0; i < 8; i++) random_next(&random); // so that neighbouring streams differ
     return random;
 }

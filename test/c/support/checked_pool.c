@@ -41,8 +41,7 @@ static uint64_t faults_so_far(const struct checked_pool *checked)
 
 static void expect_status(enum pool_status status, enum pool_status expected, const char *call)
 {
-    CHECK(status == expected, "%s gave %s instead of %s", call, name_of(status),
-          name_of(expected));
+    CHECK(status == expected, "%s gave %s instead of %s", call, name_of(status), name_of(expected));
 }
 
 static void expect_stats(const struct pool_stats *stats, struct pool_stats expected,
@@ -137,8 +136,9 @@ enum pool_status checked_alloc(struct checked_pool *checked, uint64_t byte_size)
     if (status == POOL_OK) {
         const char *wrong = pool_model_add(&checked->model, block.address, byte_size);
         CHECK(wrong == NULL, "%s", wrong);
-        CHECK(block.generation == checked->generation, "a block is of generation %" PRIu64
-              ", the pool of %" PRIu64, block.generation, checked->generation);
+        CHECK(block.generation == checked->generation,
+              "a block is of generation %" PRIu64 ", the pool of %" PRIu64, block.generation,
+              checked->generation);
     } else if (status == POOL_FULL || status == POOL_OUT_OF_METADATA) {
         if (wants_stats) { // otherwise the caller says that it tries again
             checked->model.failed_allocation_count++;
@@ -197,8 +197,7 @@ static uint32_t number_of(uint64_t retired_order)
     return (uint32_t)((number - 1) % POOL_RETIRED_NUMBER_MAX + 1);
 }
 
-enum pool_status checked_retire(struct checked_pool *checked, uint64_t address,
-                                uint64_t generation)
+enum pool_status checked_retire(struct checked_pool *checked, uint64_t address, uint64_t generation)
 {
     struct model_block *block = pool_model_find(&checked->model, address);
     enum pool_status expected = expected_of(checked, generation, block,

@@ -107,8 +107,7 @@ uint64_t pool_model_largest_gap(const struct pool_model *model)
 {
     uint64_t largest = 0, gap_start = 0;
     for (size_t i = 0; i <= model->block_count; i++) {
-        uint64_t gap_end =
-            i < model->block_count ? model->blocks[i].granule : model->granule_count;
+        uint64_t gap_end = i < model->block_count ? model->blocks[i].granule : model->granule_count;
         if (gap_end - gap_start > largest) largest = gap_end - gap_start;
         if (i < model->block_count) gap_start = gap_end + model->blocks[i].granule_count;
     }
@@ -123,8 +122,7 @@ uint64_t pool_model_byte_size_without(const struct pool_model *model, uint64_t a
     uint64_t start = 0, end = model->granule_count;
     for (size_t i = 0; i < model->block_count; i++) {
         const struct model_block *block = &model->blocks[i];
-        bool stays =
-            block->use != MODEL_RETIRED || block->retired_order > wanted->retired_order;
+        bool stays = block->use != MODEL_RETIRED || block->retired_order > wanted->retired_order;
         if (!stays) continue;
         if (block < wanted) start = block->granule + block->granule_count;
         else if (block->granule < end) end = block->granule;
