@@ -58,9 +58,9 @@ comma := ,
 empty :=
 space := $(empty) $(empty)
 ifdef NVCC
-LINK_LIBRARY = $(NVCC) -x c -cudart none -shared -Xcompiler $(subst $(space),$(comma),$(strip $(CFLAGS)))
+LINK_LIBRARY = $(NVCC) -x c -cudart none -shared -Xcompiler $(subst $(space),$(comma),$(strip $(CFLAGS) $(INCLUDES)))
 else
-LINK_LIBRARY = $(CC) -shared $(CFLAGS)
+LINK_LIBRARY = $(CC) -shared $(CFLAGS) $(INCLUDES)
 endif
 
 POOL_LIBRARY      := build/libbun_cuda_memory.so
@@ -76,8 +76,8 @@ CLANG        := clang
 .PHONY: format clean
 all: $(POOL_LIBRARY) $(SIMULATOR_LIBRARY)
 
-$(POOL_LIBRARY): INCLUDES := -Ic
-$(SIMULATOR_LIBRARY): INCLUDES := -Isimulator
+$(POOL_LIBRARY): INCLUDES := -iquote c
+$(SIMULATOR_LIBRARY): INCLUDES := -iquote simulator
 $(POOL_LIBRARY): $(POOL_SOURCES) $(wildcard c/*.h c/*/*.h) c/cc-options Makefile
 $(SIMULATOR_LIBRARY): $(SIMULATOR_SOURCES) $(wildcard simulator/*.h simulator/*/*.h) c/cc-options Makefile
 
@@ -85,7 +85,7 @@ $(SIMULATOR_LIBRARY): $(SIMULATOR_SOURCES) $(wildcard simulator/*.h simulator/*/
 # loads half a library.
 build/%.so:
 	@mkdir -p build
-	$(LINK_LIBRARY) $(INCLUDES) $(filter %.c,$^) $(LDLIBS) -o $@.$$$$ && mv $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
+	$(LINK_LIBRARY) $(filter %.c,$^) $(LDLIBS) -o $@.$$$$ && mv $@.$$$$ $@ || { rm -f $@.$$$$; exit 1; }
 
 $(CURDIR)/$(NPM_BUN):
 	npm install --prefix build/bun --no-save --no-audit --no-fund --ignore-scripts --loglevel=error bun@$(BUN_VERSION)
@@ -120,8 +120,8 @@ RELEASE_FOLDERS    := prebuilt/linux-x64 prebuilt/linux-arm64
 POOL_RELEASES      := $(RELEASE_FOLDERS:%=%/libbun_cuda_memory.so)
 SIMULATOR_RELEASES := $(RELEASE_FOLDERS:%=%/libcudart_sim.so)
 
-$(POOL_RELEASES): INCLUDES := -Ic
-$(SIMULATOR_RELEASES): INCLUDES := -Isimulator
+$(POOL_RELEASES): INCLUDES := -iquote c
+$(SIMULATOR_RELEASES): INCLUDES := -iquote simulator
 $(POOL_RELEASES): $(POOL_SOURCES) $(wildcard c/*.h c/*/*.h) c/cc-options Makefile
 $(SIMULATOR_RELEASES): $(SIMULATOR_SOURCES) $(wildcard simulator/*.h simulator/*/*.h) packaging/old_glibc.h c/cc-options Makefile
 prebuilt/linux-x64/%: TRIPLET := x86_64-linux-gnu
@@ -154,8 +154,8 @@ check: node_modules/.installed
 	scripts/format-c.sh --check
 	$(BUN) check
 	$(BUN) x --bun oxlint --deny-warnings
-	$(CC) $(CFLAGS) $(STRICT_WARNINGS) -fsyntax-only -Ic $(POOL_SOURCES)
-	$(CC) $(CFLAGS) $(STRICT_WARNINGS) -fsyntax-only -Isimulator $(SIMULATOR_SOURCES)
+	$(CC) $(CFLAGS) $(STRICT_WARNINGS) -fsyntax-only -iquote c $(POOL_SOURCES)
+	$(CC) $(CFLAGS) $(STRICT_WARNINGS) -fsyntax-only -iquote simulator $(SIMULATOR_SOURCES)
 
 docs: node_modules/.installed tools/node_modules/.installed
 	$(BUN) tools/node_modules/typedoc/bin/typedoc

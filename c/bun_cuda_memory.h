@@ -5,8 +5,9 @@
 // Sizes, addresses and device ids travel as double, the fastest way through bun:ffi: all of them
 // are whole numbers below 2^53. The caller has checked that they are whole and not negative.
 //
-// A call that can fail returns a memory_status, or an address where 0 stands for failure;
-// memory_message() then says what happened. All calls are thread-safe.
+// A call that can fail returns a memory_status. One that returns an address has the status in its
+// place where there is none: addresses are above 0, and failures below. After a failure, and after
+// MEMORY_OK_WITH_WARNINGS, memory_message() says what happened. All calls are thread-safe.
 #ifndef BUN_CUDA_MEMORY_H
 #define BUN_CUDA_MEMORY_H
 
@@ -14,9 +15,13 @@
 
 #define MEMORY_EXPORT __attribute__((visibility("default")))
 
-// The negated values number the codes of MemoryError.
+// Failures are below 0, and each is the code of a MemoryError. Successes that say more than that
+// the call succeeded are above 0.
 enum memory_status {
     MEMORY_OK = 0,
+    MEMORY_OK_WITH_WARNINGS = 1, // the message has warnings, a line each
+    MEMORY_QUEUED = 2,           // a copy is on its stream, and may not be done
+    MEMORY_NOT_DONE = 3,         // the work that was asked about is still under way
     MEMORY_UNKNOWN = -1,
     MEMORY_INTERNAL = -2,
     MEMORY_NOT_FOUND = -3,
@@ -43,9 +48,9 @@ struct memory_pool_stats {
     double failed_allocation_count;
 };
 
-// An allocation. The generation tells this life of its manager from every other, so
+// Memory that was allocated. The generation tells this life of its manager from every other, so
 // that what outlives a reset is never mistaken for memory of a later pool.
-struct memory_location {
+struct memory_allocation {
     double address;   // 0 where there is none
     double byte_size; // as it was asked for
     double memory_type;
@@ -53,22 +58,22 @@ struct memory_location {
     double generation;
 };
 
-// A queue of work for a GPU. The id tells it from every other stream, also where CUDA gives a handle
-// again.
-struct memory_stream {
+// A queue of work for a GPU. The id tells it from every other stream, also where CUDA gives a
+// handle again.
+struct cuda_stream {
     double handle; // a cudaStream_t
     double device_id;
     double id;
 };
 
-// This thread's last message; more than one are divided by newlines.
+// This thread's last message. Several things that went wrong have a line each.
 MEMORY_EXPORT const char *memory_message(void);
+
+// ---- The CUDA runtime
 
 // The absolute path at which the dynamic loader finds a library (one that is loaded already, first
 // of all), or null.
 MEMORY_EXPORT const char *library_path(const char *soname);
-
-// ---- The CUDA runtime
 
 // The process has one CUDA runtime, chosen by the first thread that asks. Returns the path that
 // was claimed first, which is the argument's if nobody was before; "" stands for no runtime.
@@ -76,101 +81,109 @@ MEMORY_EXPORT const char *cudart_claim(const char *path);
 
 // Hands over the address of a function of the claimed runtime. Functions that are not needed
 // here are ignored.
-MEMORY_EXPORT int32_t cudart_bind(const char *name, void *address);
+MEMORY_EXPORT void cudart_bind(const char *name, void *address);
 
 // ---- CUDA memory
 
 // MEMORY_ALREADY_EXISTS changes nothing. Where one reservation fails, none stays.
-MEMORY_EXPORT int32_t cuda_memory_create(const double *device_ids, const double *byte_sizes,
-                                         int32_t pool_count);
+MEMORY_EXPORT enum memory_status cuda_memory_create(const double *device_ids,
+                                                    const double *byte_sizes, int32_t pool_count);
+// Returns an address, or the status of the failure.
 MEMORY_EXPORT double cuda_memory_alloc(double byte_size, double device_id);
-// Why the last cuda_memory_alloc() of this thread returned 0.
-MEMORY_EXPORT int32_t cuda_memory_alloc_status(void);
-MEMORY_EXPORT int32_t cuda_memory_free(double address, double device_id);
-MEMORY_EXPORT int32_t cuda_memory_stats(double device_id, struct memory_pool_stats *stats);
-MEMORY_EXPORT int32_t cuda_memory_reset(void);
+MEMORY_EXPORT enum memory_status cuda_memory_free(double address, double device_id);
+MEMORY_EXPORT enum memory_status cuda_memory_stats(double device_id,
+                                                   struct memory_pool_stats *stats);
+MEMORY_EXPORT enum memory_status cuda_memory_reset(void);
 
 // ---- Pinned memory
 
 // Without a pool the manager exists all the same: then the status is not MEMORY_OK, and the
 // message is a warning. MEMORY_ALREADY_EXISTS changes nothing.
-MEMORY_EXPORT int32_t pinned_memory_create(double byte_size);
-// A return above 0 is success too, with a message: a fallback of a kind that this process has not
-// been warned of yet, a line for each kind.
-MEMORY_EXPORT int32_t pinned_memory_alloc(struct memory_location *location, double byte_size,
-                                          int32_t allow_nonpinned_fallback);
-// For whoever can do without: pinned memory that is to be had at once. Otherwise MEMORY_UNAVAILABLE,
-// without a message, and no statistics count it.
-MEMORY_EXPORT int32_t pinned_memory_try_alloc(struct memory_location *location, double byte_size);
-MEMORY_EXPORT int32_t pinned_memory_free(double address);
-MEMORY_EXPORT int32_t pinned_memory_stats(struct memory_pool_stats *stats);
-// How many non-pinned fallbacks live, which no pool's statistics tell.
+MEMORY_EXPORT enum memory_status pinned_memory_create(double byte_size);
+// MEMORY_OK_WITH_WARNINGS is a fallback of a kind that this process has not been warned of yet.
+MEMORY_EXPORT enum memory_status pinned_memory_alloc(struct memory_allocation *allocation,
+                                                     double byte_size,
+                                                     int32_t allow_nonpinned_fallback);
+// Pinned memory that can be had at once, for callers that have another way. Otherwise
+// MEMORY_UNAVAILABLE, without a message, and no statistics count it.
+MEMORY_EXPORT enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation,
+                                                         double byte_size);
+MEMORY_EXPORT enum memory_status pinned_memory_free(double address);
+MEMORY_EXPORT enum memory_status pinned_memory_stats(struct memory_pool_stats *stats);
+// The number of live allocations that fell back to the system heap. No pool's statistics have it.
 MEMORY_EXPORT double pinned_memory_nonpinned_count(void);
-MEMORY_EXPORT int32_t pinned_memory_reset(void);
+MEMORY_EXPORT enum memory_status pinned_memory_reset(void);
 
 // ---- Allocated memory: CUDA memory, then pinned, then non-pinned system memory
 
-// As pinned_memory_alloc().
-MEMORY_EXPORT int32_t allocated_memory_alloc(struct memory_location *location, double byte_size,
-                                             double memory_type, double device_id);
-// The same for use on a stream (or null), and with a choice: where only blocks are in the way that
-// streams still use, a request waits for them if it may, and falls back if not. CUDA memory may be
+// MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc().
+MEMORY_EXPORT enum memory_status allocated_memory_alloc(struct memory_allocation *allocation,
+                                                        double byte_size, double memory_type,
+                                                        double device_id);
+// The same for use on a stream (or null), and with a choice: where only pending blocks are in the
+// way, a request waits for their streams if it may, and falls back if it may not. CUDA memory may be
 // what the stream's earlier work still uses; host memory never is.
-MEMORY_EXPORT int32_t allocated_memory_alloc_with(struct memory_location *location,
-                                                  double byte_size, double memory_type,
-                                                  double device_id,
-                                                  const struct memory_stream *stream,
-                                                  int32_t may_wait);
+MEMORY_EXPORT enum memory_status
+allocated_memory_alloc_on_stream(struct memory_allocation *allocation, double byte_size,
+                                 double memory_type, double device_id,
+                                 const struct cuda_stream *stream, int32_t may_wait);
 // Memory whose manager was reset is gone already, and freeing it does nothing.
-MEMORY_EXPORT int32_t allocated_memory_free(double address, double memory_type, double device_id,
-                                            double generation);
+MEMORY_EXPORT enum memory_status allocated_memory_free(double address, double memory_type,
+                                                       double device_id, double generation);
 // The memory goes back when the stream has done what it was given before. Where this fails the
 // memory lives on.
-MEMORY_EXPORT int32_t allocated_memory_free_after(const struct memory_location *location,
-                                                  const struct memory_stream *stream);
+MEMORY_EXPORT enum memory_status
+allocated_memory_free_on_stream(const struct memory_allocation *allocation,
+                                const struct cuda_stream *stream);
 // MEMORY_UNAVAILABLE where the memory went when its manager was reset.
-MEMORY_EXPORT int32_t allocated_memory_check(const struct memory_location *location);
+MEMORY_EXPORT enum memory_status allocated_memory_check(const struct memory_allocation *allocation);
 // Without a stream (null) the bytes of these three are in place when they return. With one, a copy
-// that a GPU takes part in is only queued on it; then the return is 1. One between host memories is
-// made at once in any case. Ordinary memory CUDA has read, or written to, before it returns, which may
-// be only when the stream has done all that it was given before. The caller has checked that the
-// ranges lie inside the allocations, and that those of a copy do not overlap.
-MEMORY_EXPORT int32_t allocated_memory_write(const struct memory_location *target,
-                                             double target_offset, const void *source,
-                                             double byte_size, const struct memory_stream *stream);
-MEMORY_EXPORT int32_t allocated_memory_read(const struct memory_location *source,
-                                            double source_offset, void *target, double byte_size,
-                                            const struct memory_stream *stream);
-MEMORY_EXPORT int32_t allocated_memory_copy(const struct memory_location *target,
-                                            double target_offset,
-                                            const struct memory_location *source,
-                                            double source_offset, double byte_size,
-                                            const struct memory_stream *stream);
+// that a GPU takes part in is only queued on it, and the status is MEMORY_QUEUED. A copy between
+// host memories is made at once in any case. Ordinary memory has been read by CUDA, or written to,
+// before the call returns, which may be only when the stream has done all that it was given before.
+// The caller has checked that the ranges lie inside the allocations, and that those of a copy do not
+// overlap.
+MEMORY_EXPORT enum memory_status allocated_memory_write(const struct memory_allocation *target,
+                                                        double target_offset, const void *source,
+                                                        double byte_size,
+                                                        const struct cuda_stream *stream);
+MEMORY_EXPORT enum memory_status allocated_memory_read(const struct memory_allocation *source,
+                                                       double source_offset, void *target,
+                                                       double byte_size,
+                                                       const struct cuda_stream *stream);
+MEMORY_EXPORT enum memory_status allocated_memory_copy(const struct memory_allocation *target,
+                                                       double target_offset,
+                                                       const struct memory_allocation *source,
+                                                       double source_offset, double byte_size,
+                                                       const struct cuda_stream *stream);
 // Every byte is set when it returns.
-MEMORY_EXPORT int32_t allocated_memory_fill(const struct memory_location *target, int32_t byte);
+MEMORY_EXPORT enum memory_status allocated_memory_fill(const struct memory_allocation *target,
+                                                       int32_t byte);
 
 // ---- Streams
 
-MEMORY_EXPORT int32_t cuda_stream_create(struct memory_stream *stream, double device_id);
-// Work that is under way goes on. Where CUDA refuses, the stream is given back instead.
-MEMORY_EXPORT int32_t cuda_stream_destroy(const struct memory_stream *stream);
-// One that was given back, or else a new one; of all threads, until a manager is reset.
-MEMORY_EXPORT int32_t cuda_stream_take(struct memory_stream *stream, double device_id);
-MEMORY_EXPORT int32_t cuda_stream_give(const struct memory_stream *stream);
-// MEMORY_OK where all work is done, 1 where it is not; an error of the work, once.
-MEMORY_EXPORT int32_t cuda_stream_query(const struct memory_stream *stream);
-MEMORY_EXPORT int32_t cuda_stream_synchronize(const struct memory_stream *stream);
+MEMORY_EXPORT enum memory_status cuda_stream_create(struct cuda_stream *stream, double device_id);
+// Work that is under way goes on. A stream that CUDA refuses to destroy is kept as a released one.
+MEMORY_EXPORT enum memory_status cuda_stream_destroy(const struct cuda_stream *stream);
+// A stream that was released, by whatever thread, or else a new one. Released streams are kept
+// until a manager is reset.
+MEMORY_EXPORT enum memory_status cuda_stream_acquire(struct cuda_stream *stream, double device_id);
+MEMORY_EXPORT void cuda_stream_release(const struct cuda_stream *stream);
+// MEMORY_OK where all work is done, or MEMORY_NOT_DONE. An error of the work is returned once.
+MEMORY_EXPORT enum memory_status cuda_stream_query(const struct cuda_stream *stream);
+MEMORY_EXPORT enum memory_status cuda_stream_synchronize(const struct cuda_stream *stream);
 
-// The point after all that the stream has been given so far, to be given back; or 0.
-MEMORY_EXPORT double cuda_event_record(const struct memory_stream *stream);
+// Returns an event for the point after all that the stream has been given so far, which must be
+// released; or the status of the failure.
+MEMORY_EXPORT double cuda_event_record(const struct cuda_stream *stream);
 // As cuda_stream_query(), of the work up to that point.
-MEMORY_EXPORT int32_t cuda_event_query(double event);
-MEMORY_EXPORT void cuda_event_give(double event);
+MEMORY_EXPORT enum memory_status cuda_event_query(double event);
+MEMORY_EXPORT void cuda_event_release(double event);
 
 // ---- Peer access
 
 // Lets each of these GPUs use the others' memory directly, where the hardware can. Goes on after a
 // failure; the message has a line for each.
-MEMORY_EXPORT int32_t peer_access_enable(const double *device_ids, int32_t device_count);
+MEMORY_EXPORT enum memory_status peer_access_enable(const double *device_ids, int32_t device_count);
 
 #endif

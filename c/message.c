@@ -4,8 +4,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bun_cuda_memory.h"
-
 enum { MESSAGE_BYTE_SIZE_MAX = 1024 };
 
 static _Thread_local char message[MESSAGE_BYTE_SIZE_MAX];
@@ -30,7 +28,7 @@ void message_add(const char *format, ...)
     va_end(arguments);
 }
 
-int32_t message_set(int32_t status, const char *format, ...)
+enum memory_status message_set(enum memory_status status, const char *format, ...)
 {
     message_clear();
     va_list arguments;

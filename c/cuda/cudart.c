@@ -5,7 +5,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "bun_cuda_memory.h"
 #include "message.h"
 
 enum { PATH_BYTE_SIZE_MAX = 4096 };
@@ -23,8 +22,8 @@ static const struct {
 
 enum { FUNCTION_COUNT = sizeof functions / sizeof functions[0] };
 
-// Guards the claim and the binding. Whoever calls the runtime has bound it, or found it bound, in
-// its own thread before, so the table is read without it.
+// Guards the claim and the binding. A thread that calls the runtime has bound it, or found it bound,
+// before, so the table is read without the lock.
 static pthread_mutex_t binding_lock = PTHREAD_MUTEX_INITIALIZER;
 
 const char *cudart_claim(const char *path)
@@ -40,77 +39,81 @@ const char *cudart_claim(const char *path)
     return claimed_path; // never changes again
 }
 
-int32_t cudart_bind(const char *name, void *address)
+void cudart_bind(const char *name, void *address)
 {
     for (int i = 0; i < FUNCTION_COUNT; i++) {
         if (strcmp(functions[i].name, name) != 0) continue;
         void **slot = (void **)(void *)((char *)&cudart + functions[i].offset);
         pthread_mutex_lock(&binding_lock);
-        // Later threads bind the same runtime, while earlier ones may be calling it.
+        // A later thread binds the same runtime again, while earlier threads may be calling it.
         if (*slot == NULL) *slot = address;
         pthread_mutex_unlock(&binding_lock);
     }
-    return MEMORY_OK;
 }
 
 bool cudart_is_bound(void)
 {
-    return cudart.cudaMalloc != NULL; // all are bound or none is
+    return cudart.cudaMalloc != NULL; // either all functions are bound or none is
 }
 
-static int32_t report(int error, const char *function, const char *format, va_list arguments)
+void cudart_clear_last_error(void)
+{
+    (void)cudart.cudaGetLastError();
+}
+
+static enum memory_status report(int error, const char *function, const char *format,
+                                 va_list arguments)
 {
     char doing[256];
     vsnprintf(doing, sizeof doing, format, arguments);
     message_add("failed to %s: %s returned %s (%d): %s", doing, function,
                 cudart.cudaGetErrorName(error), error, cudart.cudaGetErrorString(error));
-    // The error has been taken note of: this thread's next user of CUDA must not find it.
-    (void)cudart.cudaGetLastError();
+    cudart_clear_last_error();
     return MEMORY_INTERNAL;
 }
 
-int32_t cudart_check(int error, const char *function, const char *format, ...)
+enum memory_status cudart_check(int error, const char *function, const char *format, ...)
 {
     if (error == 0) return MEMORY_OK;
     va_list arguments;
     va_start(arguments, format);
-    int32_t status = report(error, function, format, arguments);
+    enum memory_status status = report(error, function, format, arguments);
     va_end(arguments);
     return status;
 }
 
-int32_t cudart_check_done(int error, const char *function, const char *format, ...)
+enum memory_status cudart_check_done(int error, const char *function, const char *format, ...)
 {
     if (error == 0) return MEMORY_OK;
-    if (error == CUDA_ERROR_NOT_READY) return 1; // of which CUDA keeps no note as an error
+    if (error == CUDA_ERROR_NOT_READY) return MEMORY_NOT_DONE; // CUDA keeps it as no last error
     va_list arguments;
     va_start(arguments, format);
-    int32_t status = report(error, function, format, arguments);
+    enum memory_status status = report(error, function, format, arguments);
     va_end(arguments);
     return status;
 }
 
-int32_t cudart_get_device(int *device)
+enum memory_status cudart_get_device(int *device)
 {
     return cudart_check(cudart.cudaGetDevice(device), "cudaGetDevice", "read the current GPU");
 }
 
-int32_t cudart_set_device(int device)
+enum memory_status cudart_set_device(int device)
 {
     return cudart_check(cudart.cudaSetDevice(device), "cudaSetDevice", "make GPU %d current",
                         device);
 }
 
-int32_t cudart_enter_device(int device, int *saved_device)
+enum memory_status cudart_enter_device(int device, int *saved_device)
 {
-    int32_t status = cudart_get_device(saved_device);
+    enum memory_status status = cudart_get_device(saved_device);
     if (status != MEMORY_OK || *saved_device == device) return status;
     return cudart_set_device(device);
 }
 
-int32_t cudart_leave_device(int device, int saved_device, int32_t status)
+enum memory_status cudart_leave_device(int device, int saved_device, enum memory_status status)
 {
     if (saved_device == device) return status;
-    int32_t restored = cudart_set_device(saved_device);
+    enum memory_status restored = cudart_set_device(saved_device);
     return status != MEMORY_OK ? status : restored;
 }

@@ -1,12 +1,15 @@
-// The CUDA runtime as this library sees it: addresses that TypeScript hands over by name.
+// The CUDA runtime as this library sees it: the addresses of its functions, which TypeScript hands
+// over by name.
 //
-// Nothing here links to CUDA, so one library serves every CUDA version and none at all.
+// Nothing here links to CUDA, so one library serves every CUDA version, and machines without CUDA.
 #ifndef CUDART_H
 #define CUDART_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+
+#include "bun_cuda_memory.h"
 
 #define CUDART_FUNCTIONS(X)                                                                        \
     X(const char *, cudaGetErrorName, (int error))                                                 \
@@ -36,7 +39,10 @@
     X(int, cudaEventQuery, (void *event))                                                          \
     X(int, cudaEventSynchronize, (void *event))
 
-// cudaError_t values that mean something of their own here.
+// The most devices that a process can use.
+enum { DEVICE_COUNT_MAX = 128 };
+
+// The values of cudaError_t that this library tells apart from other errors.
 enum {
     CUDA_ERROR_NOT_READY = 600,
     CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED = 704,
@@ -56,21 +62,27 @@ bool cudart_is_bound(void);
 // Reads the result of a CUDA call. A failure adds a line to this thread's message, with what was
 // being done (`format`), the call that failed and CUDA's name and text of the error, and comes
 // back as MEMORY_INTERNAL.
-__attribute__((format(printf, 3, 4))) int32_t cudart_check(int error, const char *function,
-                                                           const char *format, ...);
+__attribute__((format(printf, 3, 4))) enum memory_status
+cudart_check(int error, const char *function, const char *format, ...);
 
-// As cudart_check(), for a call that asks whether something is done: 1 where it is not.
-__attribute__((format(printf, 3, 4))) int32_t cudart_check_done(int error, const char *function,
-                                                                const char *format, ...);
+// As cudart_check(), for a call that asks whether something is done: MEMORY_NOT_DONE where it is
+// not.
+__attribute__((format(printf, 3, 4))) enum memory_status
+cudart_check_done(int error, const char *function, const char *format, ...);
 
-// The current device belongs to the calling thread and is the user's: whoever changes it saves it
+// Takes back the calling thread's last CUDA error after it was handled here, so that the thread's
+// next user of CUDA does not find it.
+void cudart_clear_last_error(void);
+
+// The current device belongs to the calling thread and is the user's: code that changes it saves it
 // before and restores it after.
-int32_t cudart_get_device(int *device);
-int32_t cudart_set_device(int device);
+enum memory_status cudart_get_device(int *device);
+enum memory_status cudart_set_device(int device);
 
 // Makes a device current for a while. A call that returns MEMORY_OK is followed by one of
-// cudart_leave_device() with what it saved, which gives `status` or, where that is MEMORY_OK, its own.
-int32_t cudart_enter_device(int device, int *saved_device);
-int32_t cudart_leave_device(int device, int saved_device, int32_t status);
+// cudart_leave_device() with the device that it saved. That returns `status` or, where `status` is
+// MEMORY_OK, the status of restoring the device.
+enum memory_status cudart_enter_device(int device, int *saved_device);
+enum memory_status cudart_leave_device(int device, int saved_device, enum memory_status status);
 
 #endif

@@ -3,40 +3,38 @@
 #include "cuda/stream.h"
 
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
 
 #include "cuda/cudart.h"
 #include "message.h"
+#include "whole_number.h"
 
-enum {
-    DEVICE_COUNT_MAX = 128,
-    CUDA_STREAM_NON_BLOCKING = 1,
-};
+enum { CUDA_STREAM_NON_BLOCKING = 1 };
 
-// A stream that is not destroyed. It brings the place for its error, so that none is lost for want of
-// memory, and none is kept for which nobody can ask.
+// A stream that was created and not destroyed. The place for its error is here, so that no error is
+// lost for lack of memory, and none is kept that nobody can ask for.
 struct known_stream {
     struct known_stream *next;
-    struct memory_stream stream;
-    bool is_idle;
-    // The first that nobody has been told, or 0; and the function that gave it.
+    struct cuda_stream stream;
+    bool is_released;
+    // The first error that nobody has been told, or 0; and the function that returned it.
     int error;
     const char *function;
 };
 
-// Guards everything below but the ids.
+// Guards the three that follow.
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool has_had_streams[DEVICE_COUNT_MAX];
+static uint64_t last_id;
 static struct known_stream *known_streams;
 
-void *cuda_stream_handle(const struct memory_stream *stream)
+void *stream_handle(const struct cuda_stream *stream)
 {
     return (void *)(uintptr_t)stream->handle;
 }
 
-// Null for one that is destroyed. The caller holds the lock.
+// Null for a stream that was destroyed. The caller holds the lock.
 static struct known_stream *find_known(uint64_t stream_id)
 {
     struct known_stream *known = known_streams;
@@ -46,9 +44,9 @@ static struct known_stream *find_known(uint64_t stream_id)
 
 // ---- Errors that were found on behalf of somebody else
 
-void cuda_stream_note(uint64_t stream_id, int error, const char *function)
+void stream_note_error(uint64_t stream_id, int error, const char *function)
 {
-    (void)cudart.cudaGetLastError(); // this thread's next user of CUDA must not find it
+    cudart_clear_last_error();
     pthread_mutex_lock(&lock);
     struct known_stream *known = find_known(stream_id);
     if (known != NULL && known->error == 0) {
@@ -58,7 +56,7 @@ void cuda_stream_note(uint64_t stream_id, int error, const char *function)
     pthread_mutex_unlock(&lock);
 }
 
-int32_t cuda_stream_check_noted(uint64_t stream_id, double device_id)
+enum memory_status stream_take_noted_error(uint64_t stream_id, double device_id)
 {
     int error = 0;
     const char *function = NULL;
@@ -75,10 +73,10 @@ int32_t cuda_stream_check_noted(uint64_t stream_id, double device_id)
 
 // ---- Creating and destroying
 
-static int32_t create_handle(void **handle, int device)
+static enum memory_status create_handle(void **handle, int device)
 {
     int saved_device;
-    int32_t status = cudart_enter_device(device, &saved_device);
+    enum memory_status status = cudart_enter_device(device, &saved_device);
     if (status != MEMORY_OK) return status;
     status = cudart_check(cudart.cudaStreamCreateWithFlags(handle, CUDA_STREAM_NON_BLOCKING),
                           "cudaStreamCreateWithFlags", "create a stream on GPU %d", device);
@@ -88,7 +86,7 @@ static int32_t create_handle(void **handle, int device)
     return status;
 }
 
-int32_t cuda_stream_create(struct memory_stream *stream, double device_id)
+enum memory_status cuda_stream_create(struct cuda_stream *stream, double device_id)
 {
     message_clear();
     if (!cudart_is_bound() || device_id >= DEVICE_COUNT_MAX) {
@@ -104,19 +102,17 @@ int32_t cuda_stream_create(struct memory_stream *stream, double device_id)
     }
     int device = (int)device_id;
     void *handle;
-    int32_t status = create_handle(&handle, device);
+    enum memory_status status = create_handle(&handle, device);
     if (status != MEMORY_OK) {
         free(known);
         return status;
     }
-    // CUDA may give a handle again while work of the stream that had it before is still under way.
-    static _Atomic uint64_t last_id;
-    *stream = (struct memory_stream){
-        .handle = (double)(uintptr_t)handle,
-        .device_id = device_id,
-        .id = (double)(atomic_fetch_add_explicit(&last_id, 1, memory_order_relaxed) + 1)};
-    *known = (struct known_stream){.stream = *stream};
     pthread_mutex_lock(&lock);
+    // CUDA may give a handle again while work of the stream that had it before is still under way.
+    *stream = (struct cuda_stream){.handle = (double)(uintptr_t)handle,
+                                   .device_id = device_id,
+                                   .id = from_whole_number(++last_id)};
+    *known = (struct known_stream){.stream = *stream};
     has_had_streams[device] = true;
     known->next = known_streams;
     known_streams = known;
@@ -135,67 +131,67 @@ static void forget(uint64_t stream_id)
     free(known);
 }
 
-static int32_t destroy_handle(const struct memory_stream *stream)
+static enum memory_status destroy_handle(const struct cuda_stream *stream)
 {
-    return cudart_check(cudart.cudaStreamDestroy(cuda_stream_handle(stream)), "cudaStreamDestroy",
+    return cudart_check(cudart.cudaStreamDestroy(stream_handle(stream)), "cudaStreamDestroy",
                         "destroy a stream of GPU %.0f", stream->device_id);
 }
 
-int32_t cuda_stream_destroy(const struct memory_stream *stream)
+enum memory_status cuda_stream_destroy(const struct cuda_stream *stream)
 {
     message_clear();
-    int32_t status = destroy_handle(stream);
+    enum memory_status status = destroy_handle(stream);
     if (status == MEMORY_OK) forget((uint64_t)stream->id);
-    else cuda_stream_give(stream); // not lost: the next reset tries again
+    else cuda_stream_release(stream); // the next reset tries again
     return status;
 }
 
-// ---- Idle streams
+// ---- Released streams
 
-static bool take_idle(struct memory_stream *stream, double device_id)
+static bool acquire_released(struct cuda_stream *stream, double device_id)
 {
     pthread_mutex_lock(&lock);
     struct known_stream *known = known_streams;
-    while (known != NULL && !(known->is_idle && known->stream.device_id == device_id)) {
+    while (known != NULL && !(known->is_released && known->stream.device_id == device_id)) {
         known = known->next;
     }
     if (known != NULL) {
-        known->is_idle = false;
+        known->is_released = false;
         *stream = known->stream;
     }
     pthread_mutex_unlock(&lock);
     return known != NULL;
 }
 
-int32_t cuda_stream_take(struct memory_stream *stream, double device_id)
+enum memory_status cuda_stream_acquire(struct cuda_stream *stream, double device_id)
 {
-    return take_idle(stream, device_id) ? MEMORY_OK : cuda_stream_create(stream, device_id);
+    return acquire_released(stream, device_id) ? MEMORY_OK : cuda_stream_create(stream, device_id);
 }
 
-int32_t cuda_stream_give(const struct memory_stream *stream)
+void cuda_stream_release(const struct cuda_stream *stream)
 {
     pthread_mutex_lock(&lock);
     struct known_stream *known = find_known((uint64_t)stream->id);
     if (known != NULL) {
-        known->error = 0; // nobody asks any more
-        known->is_idle = true;
+        known->error = 0; // the owner that it was kept for asks no more
+        known->is_released = true;
     }
     pthread_mutex_unlock(&lock);
-    return MEMORY_OK;
 }
 
-int32_t cuda_stream_destroy_idle(void)
+enum memory_status stream_destroy_released(void)
 {
-    int32_t status = MEMORY_OK;
+    enum memory_status status = MEMORY_OK;
     pthread_mutex_lock(&lock);
     for (struct known_stream **link = &known_streams; *link != NULL;) {
         struct known_stream *known = *link;
-        int32_t destroyed = known->is_idle ? destroy_handle(&known->stream) : MEMORY_OK;
-        if (known->is_idle && destroyed == MEMORY_OK) {
+        enum memory_status destroyed =
+            known->is_released ? destroy_handle(&known->stream) : MEMORY_OK;
+        if (known->is_released && destroyed == MEMORY_OK) {
             *link = known->next;
             free(known);
         } else {
-            link = &known->next; // not lost: the next reset tries again
+            link = &known->next; // the next reset tries again
         }
         if (destroyed != MEMORY_OK) status = destroyed;
     }
@@ -205,37 +201,37 @@ int32_t cuda_stream_destroy_idle(void)
 
 // ---- Waiting
 
-int32_t cuda_stream_query(const struct memory_stream *stream)
+enum memory_status cuda_stream_query(const struct cuda_stream *stream)
 {
     message_clear();
-    int error = cudart.cudaStreamQuery(cuda_stream_handle(stream));
-    int32_t status = cudart_check_done(error, "cudaStreamQuery", "work on a stream of GPU %.0f",
-                                       stream->device_id);
+    int error = cudart.cudaStreamQuery(stream_handle(stream));
+    enum memory_status status = cudart_check_done(
+        error, "cudaStreamQuery", "work on a stream of GPU %.0f", stream->device_id);
     if (status != MEMORY_OK) return status;
-    return cuda_stream_check_noted((uint64_t)stream->id, stream->device_id);
+    return stream_take_noted_error((uint64_t)stream->id, stream->device_id);
 }
 
-int32_t cuda_stream_synchronize(const struct memory_stream *stream)
+enum memory_status cuda_stream_synchronize(const struct cuda_stream *stream)
 {
     message_clear();
-    int error = cudart.cudaStreamSynchronize(cuda_stream_handle(stream));
-    int32_t status = cudart_check(error, "cudaStreamSynchronize", "work on a stream of GPU %.0f",
-                                  stream->device_id);
+    int error = cudart.cudaStreamSynchronize(stream_handle(stream));
+    enum memory_status status = cudart_check(error, "cudaStreamSynchronize",
+                                             "work on a stream of GPU %.0f", stream->device_id);
     if (status != MEMORY_OK) return status;
-    return cuda_stream_check_noted((uint64_t)stream->id, stream->device_id);
+    return stream_take_noted_error((uint64_t)stream->id, stream->device_id);
 }
 
-static int32_t wait_for_device(int device)
+static enum memory_status wait_for_device(int device)
 {
     int saved_device;
-    int32_t status = cudart_enter_device(device, &saved_device);
+    enum memory_status status = cudart_enter_device(device, &saved_device);
     if (status != MEMORY_OK) return status;
     status = cudart_check(cudart.cudaDeviceSynchronize(), "cudaDeviceSynchronize",
                           "wait for the work of GPU %d", device);
     return cudart_leave_device(device, saved_device, status);
 }
 
-int32_t cuda_stream_wait_for_all(void)
+enum memory_status stream_synchronize_all(void)
 {
     bool is_to_wait_for[DEVICE_COUNT_MAX];
     pthread_mutex_lock(&lock);
@@ -243,10 +239,10 @@ int32_t cuda_stream_wait_for_all(void)
         is_to_wait_for[device] = has_had_streams[device];
     }
     pthread_mutex_unlock(&lock);
-    int32_t status = MEMORY_OK;
+    enum memory_status status = MEMORY_OK;
     for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
         if (!is_to_wait_for[device]) continue;
-        int32_t device_status = wait_for_device(device);
+        enum memory_status device_status = wait_for_device(device);
         if (device_status != MEMORY_OK) status = device_status;
     }
     return status;

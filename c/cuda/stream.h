@@ -1,4 +1,4 @@
-// What streams offer their neighbours in this library.
+// What the other rooms of this library need of streams beyond what is exported.
 #ifndef CUDA_STREAM_H
 #define CUDA_STREAM_H
 
@@ -6,20 +6,22 @@
 
 #include "bun_cuda_memory.h"
 
-void *cuda_stream_handle(const struct memory_stream *stream);
+void *stream_handle(const struct cuda_stream *stream);
 
 // Keeps an error of the stream's work, which CUDA may tell only once, for whoever asks about the
-// stream next on behalf of its owner. Of several the first is kept, and none of a stream that is
-// destroyed.
-void cuda_stream_note(uint64_t stream_id, int error, const char *function);
+// stream next on behalf of its owner. Only the first of several errors is kept, and none of a stream
+// that was destroyed.
+void stream_note_error(uint64_t stream_id, int error, const char *function);
 
-// What was kept for the owner of the stream, as a status with a message.
-int32_t cuda_stream_check_noted(uint64_t stream_id, double device_id);
+// The error that was kept for the owner of the stream, as a status with a message. It is not kept
+// any longer.
+enum memory_status stream_take_noted_error(uint64_t stream_id, double device_id);
 
-// Waits for all work on all GPUs that have had streams, so that nothing uses what is given back.
-int32_t cuda_stream_wait_for_all(void);
+// Waits for all work of all GPUs that have had streams, so that nothing uses the memory that is given
+// back next.
+enum memory_status stream_synchronize_all(void);
 
-// Gives the streams back to CUDA that nobody has taken.
-int32_t cuda_stream_destroy_idle(void);
+// Gives all released streams back to CUDA.
+enum memory_status stream_destroy_released(void);
 
 #endif

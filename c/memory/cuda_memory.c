@@ -15,18 +15,18 @@
 #include "message.h"
 #include "whole_number.h"
 
-enum {
-    DEVICE_COUNT_MAX = 128,
-    // What CUDA promises of cudaMalloc. A pool needs a multiple of its granule.
-    CUDA_MALLOC_ALIGNMENT = 256,
-};
+// What CUDA guarantees of cudaMalloc. A pool needs an address that is a multiple of its granule.
+enum { CUDA_MALLOC_ALIGNMENT = 256 };
+
+_Static_assert(POOL_GRANULE_BYTE_SIZE == 2 * CUDA_MALLOC_ALIGNMENT,
+               "a misaligned reservation is aligned by one step of CUDA's alignment");
 
 static struct device_pool {
     struct pool pool;
     // Guarded by the lifecycle lock. Outlives the open pool only where CUDA refused to take it
     // back; the next create or reset tries again.
     void *reservation;
-} device_pools[DEVICE_COUNT_MAX + 1]; // the last is never open: it is that of all further devices
+} device_pools[DEVICE_COUNT_MAX + 1]; // the last is never open, and serves all further ids
 
 static atomic_bool is_created;
 
@@ -37,19 +37,19 @@ struct pool *cuda_memory_pool(double device_id)
 
 // ---- Creating and resetting, under the exclusive lifecycle lock
 
-static int32_t reserve(struct device_pool *device_pool, uint64_t byte_size, int device)
+static enum memory_status reserve(struct device_pool *device_pool, uint64_t byte_size, int device)
 {
-    int32_t status = cudart_check(
+    enum memory_status status = cudart_check(
         cudart.cudaMalloc(&device_pool->reservation, byte_size), "cudaMalloc",
         "reserve %.0f bytes for the CUDA memory pool of GPU %d", (double)byte_size, device);
     if (status != MEMORY_OK) device_pool->reservation = NULL;
     return status;
 }
 
-static int32_t give_back(struct device_pool *device_pool, int device)
+static enum memory_status give_back(struct device_pool *device_pool, int device)
 {
-    int32_t status = cudart_check(cudart.cudaFree(device_pool->reservation), "cudaFree",
-                                  "give back the CUDA memory pool of GPU %d", device);
+    enum memory_status status = cudart_check(cudart.cudaFree(device_pool->reservation), "cudaFree",
+                                             "give back the CUDA memory pool of GPU %d", device);
     if (status == MEMORY_OK) device_pool->reservation = NULL;
     return status;
 }
@@ -59,23 +59,24 @@ static bool is_aligned(const void *pointer)
     return (uintptr_t)pointer % POOL_GRANULE_BYTE_SIZE == 0;
 }
 
-static int32_t reserve_aligned(struct device_pool *device_pool, uint64_t byte_size, int device)
+static enum memory_status reserve_aligned(struct device_pool *device_pool, uint64_t byte_size,
+                                          int device)
 {
-    int32_t status = reserve(device_pool, byte_size, device);
+    enum memory_status status = reserve(device_pool, byte_size, device);
     if (status != MEMORY_OK || is_aligned(device_pool->reservation)) return status;
-    // Small reservations may lie between two granules; then there is room to align inside.
+    // A small reservation may lie between two granules. A larger one has room to align inside.
     status = give_back(device_pool, device);
     if (status != MEMORY_OK) return status;
     return reserve(device_pool, byte_size + POOL_GRANULE_BYTE_SIZE - CUDA_MALLOC_ALIGNMENT, device);
 }
 
-// The device is current.
-static int32_t open_device_pool(int device, double byte_size)
+// Opens the pool of the current device.
+static enum memory_status open_device_pool(int device, double byte_size)
 {
     struct device_pool *device_pool = &device_pools[device];
     uint64_t granule_count = (whole_number(byte_size) - 1) / POOL_GRANULE_BYTE_SIZE + 1;
     uint64_t capacity = granule_count * POOL_GRANULE_BYTE_SIZE;
-    int32_t status = reserve_aligned(device_pool, capacity, device);
+    enum memory_status status = reserve_aligned(device_pool, capacity, device);
     if (status != MEMORY_OK) return status;
     uint64_t padding = is_aligned(device_pool->reservation) ? 0 : CUDA_MALLOC_ALIGNMENT;
     if (pool_open(&device_pool->pool, (uintptr_t)device_pool->reservation + padding, capacity) !=
@@ -88,12 +89,12 @@ static int32_t open_device_pool(int device, double byte_size)
     return MEMORY_OK;
 }
 
-static int32_t open_device_pools(const double *device_ids, const double *byte_sizes,
-                                 int32_t pool_count)
+static enum memory_status open_device_pools(const double *device_ids, const double *byte_sizes,
+                                            int32_t pool_count)
 {
     for (int32_t i = 0; i < pool_count; i++) {
         int device = (int)device_ids[i];
-        int32_t status = cudart_set_device(device);
+        enum memory_status status = cudart_set_device(device);
         if (status == MEMORY_OK) status = open_device_pool(device, byte_sizes[i]);
         if (status != MEMORY_OK) return status;
     }
@@ -103,19 +104,19 @@ static int32_t open_device_pools(const double *device_ids, const double *byte_si
 static void close_device_pools(void)
 {
     for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
-        deferred_free_drop(&device_pools[device].pool);
+        stream_ordered_drop(&device_pools[device].pool);
         pool_close(&device_pools[device].pool);
     }
 }
 
-// The pools are closed. Goes on after a failure: every device gets back what it can.
-static int32_t give_all_back(void)
+// Gives all reservations back, after the pools were closed. Goes on after a failure.
+static enum memory_status give_all_back(void)
 {
-    int32_t status = MEMORY_OK;
+    enum memory_status status = MEMORY_OK;
     for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
         struct device_pool *device_pool = &device_pools[device];
         if (device_pool->reservation == NULL) continue;
-        int32_t device_status = cudart_set_device(device);
+        enum memory_status device_status = cudart_set_device(device);
         if (device_status == MEMORY_OK) device_status = give_back(device_pool, device);
         if (device_status != MEMORY_OK) status = device_status;
     }
@@ -130,14 +131,15 @@ static bool has_reservation(void)
     return false;
 }
 
-static int32_t create_pools(const double *device_ids, const double *byte_sizes, int32_t pool_count)
+static enum memory_status create_pools(const double *device_ids, const double *byte_sizes,
+                                       int32_t pool_count)
 {
     int saved_device;
-    int32_t status = cudart_get_device(&saved_device);
+    enum memory_status status = cudart_get_device(&saved_device);
     if (status != MEMORY_OK) return status;
-    status = give_all_back(); // what an earlier reset could not
+    status = give_all_back(); // what an earlier reset could not give back
     if (status == MEMORY_OK) status = open_device_pools(device_ids, byte_sizes, pool_count);
-    int32_t restored = cudart_set_device(saved_device);
+    enum memory_status restored = cudart_set_device(saved_device);
     if (status == MEMORY_OK) status = restored;
     if (status != MEMORY_OK) {
         close_device_pools();
@@ -147,7 +149,8 @@ static int32_t create_pools(const double *device_ids, const double *byte_sizes, 
     return status;
 }
 
-static int32_t create(const double *device_ids, const double *byte_sizes, int32_t pool_count)
+static enum memory_status create(const double *device_ids, const double *byte_sizes,
+                                 int32_t pool_count)
 {
     if (is_created) {
         return message_set(MEMORY_ALREADY_EXISTS,
@@ -157,50 +160,51 @@ static int32_t create(const double *device_ids, const double *byte_sizes, int32_
         return message_set(MEMORY_UNAVAILABLE,
                            "failed to create CUDA memory pools: there is no CUDA runtime");
     }
-    int32_t status = MEMORY_OK;
+    enum memory_status status = MEMORY_OK;
     if (pool_count > 0) status = create_pools(device_ids, byte_sizes, pool_count);
     if (status == MEMORY_OK) is_created = true;
     return status;
 }
 
-int32_t cuda_memory_create(const double *device_ids, const double *byte_sizes, int32_t pool_count)
+enum memory_status cuda_memory_create(const double *device_ids, const double *byte_sizes,
+                                      int32_t pool_count)
 {
     lifecycle_lock_exclusive();
     message_clear();
-    int32_t status = create(device_ids, byte_sizes, pool_count);
+    enum memory_status status = create(device_ids, byte_sizes, pool_count);
     lifecycle_unlock();
     return status;
 }
 
-static int32_t give_reservations_back(void)
+static enum memory_status give_reservations_back(void)
 {
     if (!has_reservation()) return MEMORY_OK;
     int saved_device;
-    int32_t status = cudart_get_device(&saved_device);
+    enum memory_status status = cudart_get_device(&saved_device);
     if (status != MEMORY_OK) return status;
     status = give_all_back();
-    int32_t restored = cudart_set_device(saved_device);
+    enum memory_status restored = cudart_set_device(saved_device);
     return status != MEMORY_OK ? status : restored;
 }
 
-static int32_t reset(void)
+static enum memory_status reset(void)
 {
     is_created = false;
-    int32_t waited = cuda_stream_wait_for_all();
+    enum memory_status waited = stream_synchronize_all();
     close_device_pools();
-    int32_t events_destroyed = cuda_event_destroy_idle();
-    int32_t streams_destroyed = cuda_stream_destroy_idle();
-    int32_t status = give_reservations_back();
+    enum memory_status events_destroyed = event_destroy_released();
+    enum memory_status streams_destroyed = stream_destroy_released();
+    enum memory_status status = give_reservations_back();
     if (status == MEMORY_OK) status = events_destroyed;
     if (status == MEMORY_OK) status = streams_destroyed;
     return status == MEMORY_OK ? waited : status;
 }
 
-int32_t cuda_memory_reset(void)
+enum memory_status cuda_memory_reset(void)
 {
     lifecycle_lock_exclusive();
     message_clear();
-    int32_t status = reset();
+    enum memory_status status = reset();
     lifecycle_unlock();
     return status;
 }
@@ -213,44 +217,37 @@ const char *cuda_memory_why_closed(void)
                       : "the CUDA memory manager has not been created";
 }
 
-static _Thread_local int32_t last_alloc_status;
-
-int32_t cuda_memory_alloc_status(void)
-{
-    return last_alloc_status;
-}
-
-// After the pool's refusal.
-static __attribute__((cold, noinline)) double alloc_refused(double byte_size, double device_id)
+// Tries again what the pool has refused, in all ways that there are.
+static __attribute__((cold, noinline)) double alloc_after_refusal(double byte_size,
+                                                                  double device_id)
 {
     struct pool_block block;
-    struct refusal refusal;
-    refusal.status = deferred_free_alloc_refused(cuda_memory_pool(device_id),
-                                                 whole_number(byte_size), &block, &refusal.full);
+    struct refusal refusal = {.why_closed = cuda_memory_why_closed()};
+    refusal.status = stream_ordered_alloc_after_refusal(
+        cuda_memory_pool(device_id), whole_number(byte_size), &block, &refusal.full);
     if (refusal.status == POOL_OK) return from_whole_number(block.address);
-    const struct fallback nothing = {
+    const struct refused_request request = {
         .byte_size = byte_size, .device_id = device_id, .cuda = &refusal};
-    last_alloc_status = fallback_report_failure(&nothing);
-    return 0;
+    return refusal_report_failure(&request);
 }
 
-// This and cuda_memory_free() are deferred_free_pool_alloc() and deferred_free_pool_free(), with all
-// that follows a refusal out of the way: they are the calls that have to be fast.
+// This and cuda_memory_free() are stream_ordered_alloc_waiting() and stream_ordered_free_now(), with
+// all that follows a refusal kept out of the way: they are the calls that have to be fast.
 double cuda_memory_alloc(double byte_size, double device_id)
 {
     struct pool_block block;
     enum pool_status status =
         pool_alloc(cuda_memory_pool(device_id), whole_number(byte_size), &block, NULL);
-    if (__builtin_expect(status != POOL_OK, 0)) return alloc_refused(byte_size, device_id);
+    if (__builtin_expect(status != POOL_OK, 0)) return alloc_after_refusal(byte_size, device_id);
     return from_whole_number(block.address);
 }
 
-// Of what is lent, or not the caller's to free.
-static __attribute__((cold, noinline)) int32_t free_refused(double address, double device_id,
-                                                            enum pool_status status)
+// Frees a block that is reused, or says why the pool has refused to free it.
+static __attribute__((cold, noinline)) enum memory_status
+free_after_refusal(double address, double device_id, enum pool_status status)
 {
     struct pool *pool = cuda_memory_pool(device_id);
-    if (status == POOL_LENT) status = deferred_free_lent(pool, whole_number(address), 0);
+    if (status == POOL_TAGGED) status = stream_ordered_free_tagged(pool, whole_number(address), 0);
     if (status == POOL_OK) return MEMORY_OK;
     if (status == POOL_CLOSED) {
         return message_set(MEMORY_UNAVAILABLE, "failed to free 0x%llx on GPU %.0f: %s",
@@ -265,16 +262,18 @@ static __attribute__((cold, noinline)) int32_t free_refused(double address, doub
                            : "it lies outside the pool");
 }
 
-int32_t cuda_memory_free(double address, double device_id)
+enum memory_status cuda_memory_free(double address, double device_id)
 {
     enum pool_status status = pool_free(cuda_memory_pool(device_id), whole_number(address), 0);
-    if (__builtin_expect(status != POOL_OK, 0)) return free_refused(address, device_id, status);
+    if (__builtin_expect(status != POOL_OK, 0)) {
+        return free_after_refusal(address, device_id, status);
+    }
     return MEMORY_OK;
 }
 
-int32_t cuda_memory_stats(double device_id, struct memory_pool_stats *stats)
+enum memory_status cuda_memory_stats(double device_id, struct memory_pool_stats *stats)
 {
-    deferred_free_reclaim();
+    stream_ordered_reclaim();
     struct pool_stats exact;
     if (pool_read_stats(cuda_memory_pool(device_id), &exact) != POOL_OK) {
         return message_set(MEMORY_UNAVAILABLE, "failed to read the statistics of GPU %.0f: %s",

@@ -1,4 +1,4 @@
-// What the pinned memory manager offers its neighbours in this library.
+// What the other files of this folder need of the pinned memory manager.
 #ifndef PINNED_MEMORY_H
 #define PINNED_MEMORY_H
 
@@ -8,25 +8,25 @@
 #include "bun_cuda_memory.h"
 #include "memory/refusal.h"
 
-// Pinned memory, else non-pinned memory where that is allowed; with or without a pool, and before
-// the manager is created too. False where neither can be had. Where it is not pinned memory,
-// `pinned` says why; otherwise its status is POOL_OK. Where only blocks are in the way that streams
-// still use, it waits for them if it may.
+// Allocates pinned memory, else non-pinned memory where that is allowed; with or without a pool, and
+// before the manager is created too. False where neither can be had. Where it is not pinned memory,
+// `pinned` says why; otherwise its status is POOL_OK. Where only pending blocks are in the way, it
+// waits for their streams if it may.
 //
-// Nobody gets pinned memory before its last use is over, not even for a stream: the host writes to
-// it and reads it in no stream's order.
-bool pinned_memory_take(struct memory_location *location, double byte_size,
-                        bool allow_nonpinned_fallback, bool may_wait, struct refusal *pinned);
+// Nobody gets pinned memory before its last use is over, not even for the same stream: the host
+// writes to it and reads it in no stream's order.
+bool system_memory_alloc(struct memory_allocation *allocation, double byte_size,
+                         bool allow_nonpinned_fallback, bool may_wait, struct refusal *pinned);
 
-// Frees either kind. Memory of an earlier life of the manager is gone already: that succeeds. With
-// generation 0, whatever is live at the address now.
-int32_t pinned_memory_give(double address, int32_t memory_type, double generation);
+// Frees memory of either kind. Memory of an earlier life of the manager is gone already: that is a
+// success. With generation 0, frees whatever lives at the address now.
+enum memory_status system_memory_free(double address, int32_t memory_type, double generation);
 
 // Frees memory of either kind after what the stream has been given so far.
-int32_t pinned_memory_give_after(const struct memory_location *location,
-                                 const struct memory_stream *stream);
+enum memory_status system_memory_free_on_stream(const struct memory_allocation *allocation,
+                                                const struct cuda_stream *stream);
 
 // Whether memory of this kind and generation is still there.
-bool pinned_memory_is_current(int32_t memory_type, double generation);
+bool system_memory_is_current(int32_t memory_type, double generation);
 
 #endif

@@ -5,17 +5,14 @@
 #include <stddef.h>
 #include <stdio.h>
 
-#include "bun_cuda_memory.h"
-#include "memory/cuda_memory.h"
 #include "message.h"
 
 enum { REASON_BYTE_SIZE_MAX = 256 };
 
-static void describe(char reason[REASON_BYTE_SIZE_MAX], const struct refusal *refusal,
-                     const char *why_closed)
+static void describe(char reason[REASON_BYTE_SIZE_MAX], const struct refusal *refusal)
 {
     if (refusal->status == POOL_CLOSED) {
-        snprintf(reason, REASON_BYTE_SIZE_MAX, "%s", why_closed);
+        snprintf(reason, REASON_BYTE_SIZE_MAX, "%s", refusal->why_closed);
         return;
     }
     const struct pool_stats *full = &refusal->full;
@@ -26,50 +23,50 @@ static void describe(char reason[REASON_BYTE_SIZE_MAX], const struct refusal *re
              full->free_byte_size, full->capacity_byte_size, full->largest_free_byte_size);
 }
 
-static void report_cuda(const struct fallback *fallback, const char *consequence)
+static void report_cuda(const struct refused_request *request, const char *consequence)
 {
     char reason[REASON_BYTE_SIZE_MAX];
-    describe(reason, fallback->cuda, cuda_memory_why_closed());
+    describe(reason, request->cuda);
     message_add("failed to allocate %.0f bytes of CUDA memory on GPU %.0f: %s%s",
-                fallback->byte_size, fallback->device_id, reason, consequence);
+                request->byte_size, request->device_id, reason, consequence);
 }
 
-static void report_pinned(const struct fallback *fallback, const char *consequence)
+static void report_pinned(const struct refused_request *request, const char *consequence)
 {
     char reason[REASON_BYTE_SIZE_MAX];
-    describe(reason, fallback->pinned, "there is no pinned memory pool");
-    message_add("failed to allocate %.0f bytes of pinned system memory: %s%s", fallback->byte_size,
+    describe(reason, request->pinned);
+    message_add("failed to allocate %.0f bytes of pinned system memory: %s%s", request->byte_size,
                 reason, consequence);
 }
 
-int32_t fallback_report_success(const struct fallback *fallback)
+enum memory_status refusal_report_fallback(const struct refused_request *request)
 {
     static atomic_bool has_warned_of_pinned, has_warned_of_nonpinned;
     message_clear();
-    bool has_warning = false;
-    if (fallback->cuda != NULL && !atomic_exchange(&has_warned_of_pinned, true)) {
-        report_cuda(fallback, "; falling back to pinned system memory (this warning is not "
-                              "repeated)");
-        has_warning = true;
+    enum memory_status status = MEMORY_OK;
+    if (request->cuda != NULL && !atomic_exchange(&has_warned_of_pinned, true)) {
+        report_cuda(request, "; falling back to pinned system memory (this warning is not "
+                             "repeated)");
+        status = MEMORY_OK_WITH_WARNINGS;
     }
-    if (fallback->pinned != NULL && !atomic_exchange(&has_warned_of_nonpinned, true)) {
-        report_pinned(fallback, "; falling back to non-pinned system memory (this warning is not "
-                                "repeated)");
-        has_warning = true;
+    if (request->pinned != NULL && !atomic_exchange(&has_warned_of_nonpinned, true)) {
+        report_pinned(request, "; falling back to non-pinned system memory (this warning is not "
+                               "repeated)");
+        status = MEMORY_OK_WITH_WARNINGS;
     }
-    return has_warning;
+    return status;
 }
 
-int32_t fallback_report_failure(const struct fallback *fallback)
+enum memory_status refusal_report_failure(const struct refused_request *request)
 {
     message_clear();
-    if (fallback->cuda != NULL) report_cuda(fallback, "");
-    if (fallback->pinned != NULL) {
-        report_pinned(fallback, fallback->has_tried_nonpinned
-                                    ? "; the system has no non-pinned memory either"
-                                    : "");
+    if (request->cuda != NULL) report_cuda(request, "");
+    if (request->pinned != NULL) {
+        report_pinned(request, request->has_tried_nonpinned
+                                   ? "; the system has no non-pinned memory either"
+                                   : "");
     }
     bool is_closed =
-        fallback->cuda != NULL && fallback->cuda->status == POOL_CLOSED && fallback->pinned == NULL;
+        request->cuda != NULL && request->cuda->status == POOL_CLOSED && request->pinned == NULL;
     return is_closed ? MEMORY_UNAVAILABLE : MEMORY_INTERNAL;
 }

@@ -1,20 +1,22 @@
-// What is said when memory of one kind cannot be had and memory of another is taken: a warning, the
-// first time in the process for each kind of fallback; or an error where there is nothing to take.
-#ifndef FALLBACK_H
-#define FALLBACK_H
+// How pools refuse a request, and what is said about it: a warning where memory of another kind is
+// taken instead, the first time in the process for each kind of fallback; an error where none is.
+#ifndef REFUSAL_H
+#define REFUSAL_H
 
 #include <stdbool.h>
 
+#include "bun_cuda_memory.h"
 #include "pool/pool.h"
 
 // How a pool refused a request.
 struct refusal {
     enum pool_status status;
-    struct pool_stats full; // of a pool that is open
+    const char *why_closed; // in words, where the status is POOL_CLOSED
+    struct pool_stats full; // the pool's statistics at that moment, where it is open
 };
 
-// A request, and what refused it.
-struct fallback {
+// A request, and the pools that refused it.
+struct refused_request {
     double byte_size;
     double device_id;
     const struct refusal *cuda;   // null where CUDA memory was not asked for
@@ -22,12 +24,12 @@ struct fallback {
     bool has_tried_nonpinned;
 };
 
-// For a request that was served in the end. Returns 1 where the message now holds warnings that
-// this process has not seen yet, a line each, otherwise 0.
-int32_t fallback_report_success(const struct fallback *fallback);
+// For a request that was served by a fallback. MEMORY_OK_WITH_WARNINGS where the message now holds
+// warnings that this process has not seen yet, a line each, otherwise MEMORY_OK.
+enum memory_status refusal_report_fallback(const struct refused_request *request);
 
-// For a request that nothing served. Returns the memory_status of the first refusal; the message
-// has a line for each.
-int32_t fallback_report_failure(const struct fallback *fallback);
+// For a request that nothing served. Returns the status of the first refusal; the message has a line
+// for each.
+enum memory_status refusal_report_failure(const struct refused_request *request);
 
 #endif

@@ -1,8 +1,10 @@
 #include "memory/stream_ordered.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cuda/event.h"
 #include "memory/lifecycle_lock.h"
@@ -10,58 +12,117 @@
 #include "message.h"
 
 enum {
-    // A stream that has freed more blocks than this is not searched to its end.
+    // How many of the blocks that are pending on a stream a request looks at.
     SEARCH_COUNT_MAX = 64,
+    TAG_COUNT_AT_FIRST = 64,
 };
 
-struct deferred_block {
-    struct deferred_block *next; // freed later, with the same stream
-    struct pool *pool;           // null for memory of the heap
+// A block that was freed on a stream and is pending or reused. Only this struct says which of the two.
+struct freed_block {
+    struct freed_block *previous, *next; // freed earlier and later, on the same stream
+    struct stream_queue *queue;
+    struct pool *pool; // null for memory of the system heap
     uint64_t address;
     uint64_t generation;
-    uint64_t byte_size; // in whole granules
-    uint32_t number;    // counts all that are freed this way, and wraps round
-    struct cuda_event *event;
-    bool is_lent; // handed on, and live again; it stays in its place
+    uint64_t byte_size; // in whole granules; of a pool's block
+    uint64_t order;     // the lower, the earlier it was freed
+    uint32_t tag;       // of a pool's block: by it the pool's block leads here
+    bool is_reused;
+    struct cuda_event *event; // what the stream had been given when the block was freed
 };
 
-// The blocks that were freed with a stream, in that order, so that the events pass in it too.
-struct deferred_queue {
-    struct deferred_queue *next;
+// The blocks that were freed on one stream, in that order, in which their events are done too.
+struct stream_queue {
+    struct stream_queue *next;
     uint64_t stream_id;
-    struct deferred_block *first;
-    struct deferred_block **end;
+    struct freed_block *first, *last;
 };
 
-// How many blocks wait or are lent. Read without the lock only where it may be too late or too early.
+// The number of freed blocks. Read without the lock where a value that is a moment old will do.
 static _Atomic uint64_t block_count;
 
-// Guards the queues. Is taken after the lifecycle lock, and before those of the pools.
+// Guards everything below. Is taken after the lifecycle lock, and before those of the pools.
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct deferred_queue *queues;
+static struct stream_queue *queues;
 
-static struct deferred_queue *queue_of(uint64_t stream_id)
+// ---- Tags, each of which leads from a block in its pool to the block here
+
+union tag_entry {
+    struct freed_block *block;
+    uint32_t next_spare; // while no block has the tag
+};
+
+static union tag_entry *tag_entries; // that of tag 0 is not used
+static uint32_t tag_count;
+static uint32_t spare_tag; // 0 for none
+
+static bool add_tags(void)
 {
-    struct deferred_queue *queue = queues;
+    uint32_t grown_count = tag_count == 0 ? TAG_COUNT_AT_FIRST : 2 * tag_count;
+    union tag_entry *grown = malloc(grown_count * sizeof *grown);
+    if (grown == NULL) return false;
+    if (tag_count > 0) memcpy(grown, tag_entries, tag_count * sizeof *grown);
+    free(tag_entries);
+    tag_entries = grown;
+    for (uint32_t tag = grown_count - 1; tag >= tag_count && tag > 0; tag--) {
+        tag_entries[tag].next_spare = spare_tag;
+        spare_tag = tag;
+    }
+    tag_count = grown_count;
+    return true;
+}
+
+static bool acquire_tag(struct freed_block *block)
+{
+    if (spare_tag == 0 && !add_tags()) return false;
+    block->tag = spare_tag;
+    spare_tag = tag_entries[block->tag].next_spare;
+    tag_entries[block->tag].block = block;
+    return true;
+}
+
+static void release_tag(struct freed_block *block)
+{
+    if (block->tag == 0) return;
+    tag_entries[block->tag].next_spare = spare_tag;
+    spare_tag = block->tag;
+}
+
+// The freed block that starts at the address, or null for a block that nobody has freed on a stream.
+static enum pool_status find_freed(struct pool *pool, uint64_t address, uint64_t generation,
+                                   struct freed_block **block)
+{
+    uint32_t tag = 0;
+    enum pool_status status = pool_exchange_tag(pool, address, generation, &tag, 0, NULL);
+    *block = status == POOL_TAGGED ? tag_entries[tag].block : NULL;
+    assert(*block == NULL || ((*block)->pool == pool && (*block)->address == address));
+    return status == POOL_TAGGED ? POOL_OK : status;
+}
+
+// ---- Queues
+
+static struct stream_queue *find_queue(uint64_t stream_id)
+{
+    struct stream_queue *queue = queues;
     while (queue != NULL && queue->stream_id != stream_id) queue = queue->next;
     return queue;
 }
 
-static struct deferred_queue *make_queue_of(uint64_t stream_id)
+static struct stream_queue *find_or_make_queue(uint64_t stream_id)
 {
-    struct deferred_queue *queue = queue_of(stream_id);
+    struct stream_queue *queue = find_queue(stream_id);
     if (queue != NULL) return queue;
     queue = malloc(sizeof *queue);
     if (queue == NULL) return NULL;
-    *queue = (struct deferred_queue){.next = queues, .stream_id = stream_id, .end = &queue->first};
+    *queue = (struct stream_queue){.next = queues, .stream_id = stream_id};
     queues = queue;
     return queue;
 }
 
 static void drop_empty_queues(void)
 {
-    for (struct deferred_queue **link = &queues; *link != NULL;) {
-        struct deferred_queue *queue = *link;
+    for (struct stream_queue **link = &queues; *link != NULL;) {
+        struct stream_queue *queue = *link;
         if (queue->first != NULL) {
             link = &queue->next;
         } else {
@@ -71,233 +132,217 @@ static void drop_empty_queues(void)
     }
 }
 
-// Where a block is in the queues.
-struct place {
-    struct deferred_queue *queue;
-    struct deferred_block **link; // null for nowhere
-};
-
-static struct place find_lent(const struct pool *pool, uint64_t address)
+static void enqueue(struct stream_queue *queue, struct freed_block *block)
 {
-    for (struct deferred_queue *queue = queues; queue != NULL; queue = queue->next) {
-        for (struct deferred_block **link = &queue->first; *link != NULL; link = &(*link)->next) {
-            const struct deferred_block *block = *link;
-            if (block->is_lent && block->pool == pool && block->address == address) {
-                return (struct place){queue, link};
-            }
-        }
-    }
-    return (struct place){NULL, NULL};
+    static uint64_t last_order;
+    block->order = ++last_order;
+    block->queue = queue;
+    block->previous = queue->last;
+    if (queue->last != NULL) queue->last->next = block;
+    else queue->first = block;
+    queue->last = block;
+    atomic_fetch_add_explicit(&block_count, 1, memory_order_relaxed);
 }
 
-// Takes the block at the link out of its queue, without giving it back to anybody.
-static struct deferred_block *remove_at(struct deferred_queue *queue, struct deferred_block **link)
+// Forgets a block that was never enqueued.
+static void forget(struct freed_block *block)
 {
-    struct deferred_block *block = *link;
-    *link = block->next;
-    if (queue->end == &block->next) queue->end = link;
-    cuda_event_recycle(block->event);
-    atomic_fetch_sub_explicit(&block_count, 1, memory_order_relaxed);
-    return block;
-}
-
-// Nothing uses the block any more, unless it is lent: then its owner may do with it what he likes.
-static void settle(struct deferred_block *block)
-{
-    if (block->pool == NULL) {
-        free((void *)(uintptr_t)block->address);
-    } else if (block->is_lent) {
-        (void)pool_end_loan(block->pool, block->address, block->generation);
-    } else {
-        (void)pool_free_retired(block->pool, block->address, block->generation);
-    }
+    if (block->event != NULL) event_release(block->event);
+    release_tag(block);
     free(block);
 }
 
-static void reclaim_passed(struct deferred_queue *queue)
+static void dequeue_and_forget(struct freed_block *block)
 {
-    while (queue->first != NULL && cuda_event_has_passed(queue->first->event)) {
-        settle(remove_at(queue, &queue->first));
-    }
+    struct stream_queue *queue = block->queue;
+    if (block->previous != NULL) block->previous->next = block->next;
+    else queue->first = block->next;
+    if (block->next != NULL) block->next->previous = block->previous;
+    else queue->last = block->previous;
+    atomic_fetch_sub_explicit(&block_count, 1, memory_order_relaxed);
+    forget(block);
 }
 
-static void reclaim_all_passed(void)
+// ---- Taking back what no stream uses any more
+
+// A pending block goes back to where it came from. A reused one becomes its owner's like any other.
+static void settle(struct freed_block *block)
 {
-    for (struct deferred_queue *queue = queues; queue != NULL; queue = queue->next) {
-        reclaim_passed(queue);
+    if (block->pool == NULL) {
+        free((void *)(uintptr_t)block->address);
+    } else {
+        uint32_t tag = block->tag;
+        enum pool_status status =
+            block->is_reused
+                ? pool_exchange_tag(block->pool, block->address, block->generation, &tag, 0, NULL)
+                : pool_free_tagged(block->pool, block->address, block->generation, tag);
+        assert(status == POOL_OK);
+        (void)status;
+    }
+    dequeue_and_forget(block);
+}
+
+static void reclaim_from(struct stream_queue *queue)
+{
+    while (queue->first != NULL && event_is_done(queue->first->event)) settle(queue->first);
+}
+
+static void reclaim_from_all(void)
+{
+    for (struct stream_queue *queue = queues; queue != NULL; queue = queue->next) {
+        reclaim_from(queue);
     }
     drop_empty_queues();
 }
 
-void deferred_free_reclaim(void)
+void stream_ordered_reclaim(void)
 {
     if (block_count == 0) return;
     lifecycle_lock_shared();
     pthread_mutex_lock(&lock);
-    reclaim_all_passed();
+    reclaim_from_all();
     pthread_mutex_unlock(&lock);
     lifecycle_unlock();
 }
 
-// ---- Freeing
-
-static uint32_t next_number(void)
+void stream_ordered_drop(struct pool *pool)
 {
-    static uint32_t last_number;
-    last_number = last_number == POOL_RETIRED_NUMBER_MAX ? 1 : last_number + 1;
-    return last_number;
-}
-
-static enum pool_status retire_from_owner(struct deferred_block *block)
-{
-    if (block->pool == NULL) {
-        return nonpinned_memory_forget((void *)(uintptr_t)block->address, block->generation);
+    pthread_mutex_lock(&lock);
+    for (struct stream_queue *queue = queues; queue != NULL; queue = queue->next) {
+        for (struct freed_block *block = queue->first; block != NULL;) {
+            struct freed_block *next = block->next;
+            if (block->pool == pool) settle(block);
+            block = next;
+        }
     }
-    return pool_retire(block->pool, block->address, block->generation, block->number,
-                       &block->byte_size);
+    drop_empty_queues();
+    pthread_mutex_unlock(&lock);
 }
 
-// 1 where the block has gone with its pool.
-static int32_t retire(struct deferred_block *block)
-{
-    block->number = next_number();
-    switch (retire_from_owner(block)) {
-    case POOL_OK:
-        return MEMORY_OK;
-    case POOL_CLOSED:
-        return 1;
-    default:
-        return MEMORY_INVALID_ARG;
-    }
-}
+// ---- Freeing on a stream
 
-static int32_t enqueue(struct deferred_queue *queue, struct deferred_block *block)
-{
-    int32_t status = retire(block);
-    if (status != MEMORY_OK) return status;
-    *queue->end = block;
-    queue->end = &block->next;
-    atomic_fetch_add_explicit(&block_count, 1, memory_order_relaxed);
-    return MEMORY_OK;
-}
-
-static int32_t out_of_memory(void)
+static enum memory_status out_of_memory(void)
 {
     return message_set(MEMORY_INTERNAL, "failed to free memory: the system refuses memory for the "
                                         "list of what a stream still uses");
 }
 
-// The stream's event is to say when the block is free: also of what still uses it from before it was
-// lent.
-static int32_t order_after_loan(struct place lent, const struct memory_stream *stream)
+// Makes the stream's next event come also after the earlier use of a block that is reused.
+static enum memory_status order_after(const struct freed_block *reused,
+                                      const struct cuda_stream *stream)
 {
-    if (lent.link == NULL || lent.queue->stream_id == (uint64_t)stream->id) return MEMORY_OK;
-    if (cuda_event_hold_back((*lent.link)->event, stream)) return MEMORY_OK;
+    if (reused == NULL || reused->queue->stream_id == (uint64_t)stream->id) return MEMORY_OK;
+    if (event_make_stream_wait(reused->event, stream)) return MEMORY_OK;
     return message_set(MEMORY_INTERNAL, "failed to free memory: its stream cannot be made to wait "
                                         "for another that still uses it");
 }
 
-// In one piece under the lock, so that a queue is in the order of its events.
-static int32_t defer_locked(struct deferred_block *block, const struct memory_stream *stream)
+// The last step that can fail: from then on its owner cannot free the block.
+static enum pool_status take_from_owner(struct freed_block *block, const struct freed_block *reused)
 {
-    struct deferred_queue *queue = make_queue_of((uint64_t)stream->id);
-    if (queue == NULL) return out_of_memory();
-    struct place lent = {NULL, NULL};
-    if (block->pool != NULL && pool_is_lent(block->pool, block->address, block->generation)) {
-        lent = find_lent(block->pool, block->address);
+    if (block->pool == NULL) {
+        return nonpinned_memory_forget((void *)(uintptr_t)block->address, block->generation);
     }
-    int32_t status = order_after_loan(lent, stream);
-    if (status == MEMORY_OK) {
-        block->event = cuda_event_after(stream);
-        status = block->event == NULL ? MEMORY_INTERNAL : enqueue(queue, block);
-    }
-    if (status == MEMORY_OK && lent.link != NULL) free(remove_at(lent.queue, lent.link));
-    if (status != MEMORY_OK && block->event != NULL) cuda_event_recycle(block->event);
-    reclaim_passed(queue);
-    drop_empty_queues();
-    return status;
+    uint32_t tag = reused == NULL ? 0 : reused->tag;
+    return pool_exchange_tag(block->pool, block->address, block->generation, &tag, block->tag,
+                             &block->byte_size);
 }
 
-static int32_t defer(const struct deferred_block *wanted, const struct memory_stream *stream)
+// `reused` is the same block as it was freed before, if it has been reused since and that earlier use
+// may not be over; or null.
+static enum memory_status free_into(struct stream_queue *queue, struct freed_block *block,
+                                    struct freed_block *reused, const struct cuda_stream *stream)
 {
-    struct deferred_block *block = malloc(sizeof *block);
+    enum memory_status status = order_after(reused, stream);
+    if (status != MEMORY_OK) return status;
+    block->event = event_record(stream);
+    if (block->event == NULL) return MEMORY_INTERNAL;
+    switch (take_from_owner(block, reused)) {
+    case POOL_OK:
+        enqueue(queue, block);
+        if (reused != NULL) dequeue_and_forget(reused);
+        return MEMORY_OK;
+    case POOL_CLOSED:
+        return MEMORY_OK; // it is gone
+    default:
+        return MEMORY_INVALID_ARG;
+    }
+}
+
+static enum memory_status free_locked(struct stream_queue *queue, struct freed_block *block,
+                                      const struct cuda_stream *stream)
+{
+    struct freed_block *earlier = NULL;
+    if (block->pool != NULL) {
+        if (!acquire_tag(block)) return out_of_memory();
+        (void)find_freed(block->pool, block->address, block->generation, &earlier);
+    }
+    struct freed_block *reused = earlier != NULL && earlier->is_reused ? earlier : NULL;
+    return free_into(queue, block, reused, stream);
+}
+
+enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint64_t generation,
+                                       const struct cuda_stream *stream)
+{
+    struct freed_block *block = malloc(sizeof *block);
     if (block == NULL) return out_of_memory();
-    *block = *wanted;
+    *block = (struct freed_block){.pool = pool, .address = address, .generation = generation};
+    // In one piece under the lock, so that the blocks of a queue are in the order of their events.
     pthread_mutex_lock(&lock);
-    int32_t status = defer_locked(block, stream);
-    pthread_mutex_unlock(&lock);
-    if (status == MEMORY_OK) return MEMORY_OK;
-    free(block);
-    return status > MEMORY_OK ? MEMORY_OK : status;
-}
-
-int32_t deferred_free_block(struct pool *pool, uint64_t address, uint64_t generation,
-                            const struct memory_stream *stream)
-{
-    const struct deferred_block block = {
-        .pool = pool, .address = address, .generation = generation};
-    return defer(&block, stream);
-}
-
-// Has a lent block wait on where it waited before.
-static enum pool_status take_back(struct place lent)
-{
-    struct deferred_block *block = *lent.link;
-    enum pool_status status = pool_retire(block->pool, block->address, block->generation,
-                                          block->number, &block->byte_size);
-    if (status == POOL_OK) block->is_lent = false;
-    reclaim_passed(lent.queue);
+    struct stream_queue *queue = find_or_make_queue((uint64_t)stream->id);
+    enum memory_status status = queue == NULL ? out_of_memory() : free_locked(queue, block, stream);
+    if (block->queue == NULL) forget(block);
+    if (queue != NULL) reclaim_from(queue);
     drop_empty_queues();
-    return status;
-}
-
-enum pool_status deferred_free_lent(struct pool *pool, uint64_t address, uint64_t generation)
-{
-    pthread_mutex_lock(&lock);
-    struct place lent = find_lent(pool, address);
-    // Where the loan has ended meanwhile, the block is as any other.
-    enum pool_status status =
-        lent.link == NULL ? pool_free(pool, address, generation) : take_back(lent);
     pthread_mutex_unlock(&lock);
     return status;
 }
 
-void deferred_free_drop(struct pool *pool)
+// ---- Freeing without a stream
+
+enum pool_status stream_ordered_free_tagged(struct pool *pool, uint64_t address,
+                                            uint64_t generation)
 {
     pthread_mutex_lock(&lock);
-    for (struct deferred_queue *queue = queues; queue != NULL; queue = queue->next) {
-        for (struct deferred_block **link = &queue->first; *link != NULL;) {
-            if ((*link)->pool != pool) {
-                link = &(*link)->next;
-            } else {
-                settle(remove_at(queue, link));
-            }
-        }
+    struct freed_block *block;
+    enum pool_status status = find_freed(pool, address, generation, &block);
+    if (status == POOL_OK && block == NULL) {
+        // The earlier use was over meanwhile, and the block is like any other again.
+        status = pool_free(pool, address, generation);
+    } else if (status == POOL_OK && !block->is_reused) {
+        status = POOL_NOT_ALLOCATED; // it was freed already
+    } else if (status == POOL_OK) {
+        block->is_reused = false;
+        reclaim_from(block->queue);
+        drop_empty_queues();
     }
-    drop_empty_queues();
     pthread_mutex_unlock(&lock);
+    return status;
 }
 
 // ---- Allocating
 
-// Hands on a block as it is. False where it went with its pool.
-static bool lend(struct deferred_block *block, struct pool_block *lent)
+static struct pool_block reuse(struct freed_block *block)
 {
-    if (pool_lend(block->pool, block->address, block->generation) != POOL_OK) return false;
-    block->is_lent = true;
-    *lent = (struct pool_block){.address = block->address, .generation = block->generation};
-    return true;
+    assert(!block->is_reused);
+    block->is_reused = true;
+    return (struct pool_block){.address = block->address, .generation = block->generation};
 }
 
-// The smallest block of the queue's first that has at least so many bytes, and at most so many; null
-// if there is none.
-static struct deferred_block *find_in(const struct deferred_queue *queue, const struct pool *pool,
-                                      uint64_t byte_size_min, uint64_t byte_size_max)
+static bool is_pending_in(const struct freed_block *block, const struct pool *pool)
 {
-    struct deferred_block *best = NULL;
-    struct deferred_block *block = queue->first;
+    return block->pool == pool && !block->is_reused;
+}
+
+// The smallest of the queue's first blocks that has at least so many bytes, and at most so many; null
+// if there is none.
+static struct freed_block *find_in(const struct stream_queue *queue, const struct pool *pool,
+                                   uint64_t byte_size_min, uint64_t byte_size_max)
+{
+    struct freed_block *best = NULL;
+    struct freed_block *block = queue->first;
     for (int i = 0; block != NULL && i < SEARCH_COUNT_MAX; i++, block = block->next) {
-        bool fits = block->pool == pool && !block->is_lent && block->byte_size >= byte_size_min &&
+        bool fits = is_pending_in(block, pool) && block->byte_size >= byte_size_min &&
                     block->byte_size <= byte_size_max;
         if (fits && (best == NULL || block->byte_size < best->byte_size)) best = block;
     }
@@ -310,102 +355,115 @@ static uint64_t rounded_up(uint64_t byte_size)
     return (byte_size + granule - 1) / granule * granule;
 }
 
-static bool hand_on_same_stream(struct pool *pool, uint64_t byte_size_min, uint64_t byte_size_max,
-                                const struct memory_stream *stream, struct pool_block *lent)
+static bool reuse_of_same_stream(struct pool *pool, uint64_t byte_size_min, uint64_t byte_size_max,
+                                 const struct cuda_stream *stream, struct pool_block *reused)
 {
-    const struct deferred_queue *queue = queue_of((uint64_t)stream->id);
+    const struct stream_queue *queue = find_queue((uint64_t)stream->id);
     if (queue == NULL) return false;
-    struct deferred_block *block = find_in(queue, pool, byte_size_min, byte_size_max);
-    return block != NULL && lend(block, lent);
+    struct freed_block *block = find_in(queue, pool, byte_size_min, byte_size_max);
+    if (block != NULL) *reused = reuse(block);
+    return block != NULL;
 }
 
-static bool hand_on_other_stream(struct pool *pool, uint64_t byte_size,
-                                 const struct memory_stream *stream, struct pool_block *lent)
+static bool reuse_of_other_stream(struct pool *pool, uint64_t byte_size,
+                                  const struct cuda_stream *stream, struct pool_block *reused)
 {
-    struct deferred_block *best = NULL;
-    for (const struct deferred_queue *queue = queues; queue != NULL; queue = queue->next) {
-        struct deferred_block *block = find_in(queue, pool, byte_size, UINT64_MAX);
+    struct freed_block *best = NULL;
+    for (const struct stream_queue *queue = queues; queue != NULL; queue = queue->next) {
+        struct freed_block *block = find_in(queue, pool, byte_size, UINT64_MAX);
         if (block == NULL || (best != NULL && best->byte_size <= block->byte_size)) continue;
         best = block;
     }
-    return best != NULL && cuda_event_hold_back(best->event, stream) && lend(best, lent);
+    if (best == NULL || !event_make_stream_wait(best->event, stream)) return false;
+    *reused = reuse(best);
+    return true;
+}
+
+// Whether the block with the tag is pending and was freed no later than `order`.
+static bool is_pending_until(uint32_t tag, const void *order)
+{
+    const struct freed_block *block = tag_entries[tag].block;
+    return !block->is_reused && block->order <= *(const uint64_t *)order;
 }
 
 // The block that was freed first of those that help, or null.
-static struct deferred_block *first_that_helps(struct pool *pool, uint64_t byte_size)
+static struct freed_block *first_that_helps(struct pool *pool, uint64_t byte_size)
 {
-    struct deferred_block *first = NULL;
-    for (struct deferred_queue *queue = queues; queue != NULL; queue = queue->next) {
-        for (struct deferred_block *block = queue->first; block != NULL; block = block->next) {
-            bool is_later = first != NULL && (int32_t)(block->number - first->number) > 0;
-            if (block->pool != pool || block->is_lent || is_later) continue;
-            if (pool_byte_size_without(pool, block->address) >= byte_size) first = block;
+    struct freed_block *first = NULL;
+    for (struct stream_queue *queue = queues; queue != NULL; queue = queue->next) {
+        for (struct freed_block *block = queue->first; block != NULL; block = block->next) {
+            bool is_later = first != NULL && block->order > first->order;
+            if (!is_pending_in(block, pool) || is_later) continue;
+            uint64_t coalesced_byte_size =
+                pool_coalesced_byte_size(pool, block->address, is_pending_until, &block->order);
+            if (coalesced_byte_size >= byte_size) first = block;
         }
     }
     return first;
 }
 
 // False where CUDA cannot tell.
-static bool wait_for(const struct deferred_block *block)
+static bool wait_for(const struct freed_block *block)
 {
     struct cuda_event *event = block->event;
     uint64_t stream_id = event->stream_id;
     // Events are destroyed only under the exclusive lifecycle lock. One that is used again in the
     // meantime makes this wait longer, and no harm is done.
     pthread_mutex_unlock(&lock);
-    bool has_passed = cuda_event_wait(event, stream_id);
+    bool is_done = event_wait(event, stream_id);
     pthread_mutex_lock(&lock);
-    return has_passed;
+    return is_done;
 }
 
-static enum pool_status alloc_or_wait(struct pool *pool, uint64_t byte_size,
-                                      const struct deferred_request *request,
-                                      struct pool_block *block)
+static enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size,
+                                     const struct stream_ordered_request *request,
+                                     struct pool_block *block)
 {
-    const struct memory_stream *stream = request->stream;
+    const struct cuda_stream *stream = request->stream;
     uint64_t block_byte_size = rounded_up(byte_size);
     if (stream != NULL &&
-        hand_on_same_stream(pool, block_byte_size, block_byte_size, stream, block)) {
+        reuse_of_same_stream(pool, block_byte_size, block_byte_size, stream, block)) {
         return POOL_OK;
     }
     enum pool_status status = pool_alloc(pool, byte_size, block, NULL);
     while (status == POOL_FULL) {
-        reclaim_all_passed();
+        reclaim_from_all();
         status = pool_alloc(pool, byte_size, block, NULL);
         if (status != POOL_FULL) break;
         if (stream != NULL &&
-            hand_on_same_stream(pool, block_byte_size, UINT64_MAX, stream, block)) {
+            reuse_of_same_stream(pool, block_byte_size, UINT64_MAX, stream, block)) {
             return POOL_OK;
         }
         if (!request->may_wait) break;
-        if (stream != NULL && hand_on_other_stream(pool, block_byte_size, stream, block)) {
+        if (stream != NULL && reuse_of_other_stream(pool, block_byte_size, stream, block)) {
             return POOL_OK;
         }
-        const struct deferred_block *helping = first_that_helps(pool, block_byte_size);
+        const struct freed_block *helping = first_that_helps(pool, block_byte_size);
         if (helping == NULL || !wait_for(helping)) break;
     }
     return status;
 }
 
-enum pool_status deferred_free_alloc(struct pool *pool, uint64_t byte_size,
-                                     const struct deferred_request *request,
-                                     struct pool_block *block, struct pool_stats *full)
+enum pool_status stream_ordered_alloc(struct pool *pool, uint64_t byte_size,
+                                      const struct stream_ordered_request *request,
+                                      struct pool_block *block, struct pool_stats *full)
 {
     lifecycle_lock_shared();
     pthread_mutex_lock(&lock);
-    enum pool_status status = alloc_or_wait(pool, byte_size, request, block);
+    enum pool_status status = alloc_locked(pool, byte_size, request, block);
     pthread_mutex_unlock(&lock);
     lifecycle_unlock();
-    // The refusal is counted, with the statistics of the moment.
+    // A refusal is counted by a last try, which also gives the statistics of that moment.
     return status == POOL_OK ? POOL_OK : pool_alloc(pool, byte_size, block, full);
 }
 
-enum pool_status deferred_free_alloc_refused(struct pool *pool, uint64_t byte_size,
-                                             struct pool_block *block, struct pool_stats *full)
+enum pool_status stream_ordered_alloc_after_refusal(struct pool *pool, uint64_t byte_size,
+                                                    struct pool_block *block,
+                                                    struct pool_stats *full)
 {
     if (atomic_load_explicit(&block_count, memory_order_relaxed) == 0) {
-        return pool_alloc(pool, byte_size, block, full); // now it counts
+        return pool_alloc(pool, byte_size, block, full); // this time a refusal is counted
     }
-    const struct deferred_request request = {.stream = NULL, .may_wait = true};
-    return deferred_free_alloc(pool, byte_size, &request, block, full);
+    const struct stream_ordered_request request = {.stream = NULL, .may_wait = true};
+    return stream_ordered_alloc(pool, byte_size, &request, block, full);
 }

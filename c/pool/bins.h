@@ -1,14 +1,14 @@
-// The free blocks of a pool's side by size, each bin with a list of its own: for pool.c.
+// The free blocks of a pool's side by size, each bin with a list of its own. Part of pool.c.
 #ifndef POOL_BINS_H
 #define POOL_BINS_H
 
 #include "pool/hot.h"
 #include "pool/layout.h"
 
-// Beyond this many blocks of a bin, looking for a better fit gains less than it costs.
+// Looking at more blocks of a bin than this for a better fit gains less than it costs.
 enum { FIT_SCAN_COUNT_MAX = 4 };
 
-// As a bin's bound has it.
+// A granule count as a bin's bound has it.
 static uint32_t bound_of(uint64_t granule_count)
 {
     return granule_count < UINT32_MAX ? (uint32_t)granule_count : UINT32_MAX;
@@ -18,7 +18,7 @@ static uint32_t bound_of(uint64_t granule_count)
 // mispredicted half of the time. So nothing here branches on that: the links of a neighbour that is
 // not there are written to the sentinel, where nobody reads them.
 
-// Returns what was the bin's first before.
+// Makes the block the bin's first. Returns the number of the one that was first before.
 HOT uint32_t bin_link_first(struct pool *pool, struct pool_bins *bins, uint32_t bin,
                             uint32_t number)
 {
@@ -71,7 +71,7 @@ HOT void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t bin, uin
     bin_set_first(bins, bin, next ^ ((next ^ first) & unless_first));
 }
 
-// The first non-empty bin from this one on, or 0.
+// The first bin from this one on that has blocks, or 0.
 HOT uint32_t filled_bin_from(const struct pool_bins *bins, uint32_t bin)
 {
     uint32_t bitmap = bin / POOL_BINS_PER_BITMAP;
@@ -85,7 +85,7 @@ HOT uint32_t filled_bin_from(const struct pool_bins *bins, uint32_t bin)
     return bitmap * POOL_BINS_PER_BITMAP + (uint32_t)__builtin_ctzll(marked);
 }
 
-// The first block of a bin, which is enough for a request. No bin, number 0, stands for none.
+// A bin whose first block is large enough for a request. Bin number 0 stands for none.
 struct fit {
     uint32_t bin;
     uint64_t granule_count;
@@ -102,7 +102,7 @@ static void put_first(struct pool *pool, struct pool_bins *bins, uint32_t bin, u
     bin_link_first(pool, bins, bin, number);
 }
 
-// Puts the smallest of the bin's first blocks that holds `granule_count` first.
+// Of the bin's first blocks that have at least `granule_count` granules, puts the smallest first.
 static struct fit best_in_bin(struct pool *pool, struct pool_bins *bins, uint32_t bin,
                               uint64_t granule_count)
 {
@@ -124,7 +124,7 @@ static struct fit best_in_bin(struct pool *pool, struct pool_bins *bins, uint32_
     return (struct fit){bin, best_granule_count};
 }
 
-// From this bin on, the first that has blocks and may serve the request.
+// Looks in the first bin from this one on that has blocks and may serve the request.
 ASIDE struct fit best_in_wide_bins(struct pool *pool, struct pool_bins *bins, uint32_t bin,
                                    uint64_t granule_count)
 {
@@ -166,7 +166,8 @@ static struct fit largest_in_bin(struct pool *pool, struct pool_bins *bins, uint
     return (struct fit){bin, largest_granule_count};
 }
 
-// For a request that nothing else serves: the largest block of its own bin, if that is enough.
+// Looks for the largest block of the request's own bin, to its end. For a request that nothing else
+// serves.
 static struct fit last_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t granule_count)
 {
     uint32_t bin = bin_of(granule_count);

@@ -1,4 +1,4 @@
-// The live blocks of a pool by address, in a hash table: for pool.c.
+// The live blocks of a pool by address, in a hash table. Part of pool.c.
 #ifndef POOL_INDEX_H
 #define POOL_INDEX_H
 
@@ -7,7 +7,8 @@
 
 enum { BUCKET_COUNT_AT_OPEN = 1024 };
 
-// Splits one bucket in two. Where the system refuses memory chains get longer, nothing else.
+// Splits one bucket in two. Where the system refuses memory, chains get longer, and nothing else
+// happens.
 ASIDE void add_bucket(struct pool *pool)
 {
     uint64_t added = pool->bucket_count;
@@ -28,7 +29,8 @@ ASIDE void add_bucket(struct pool *pool)
     *moved_link = SENTINEL;
 }
 
-// At most one live block for two buckets: most chains have one link, and the walk no surprise.
+// Keeps at least two buckets for each live block, so that most chains have one link, and the
+// processor predicts the walk.
 HOT void index_insert(struct pool *pool, uint32_t number)
 {
     if (__builtin_expect(2 * pool->live_block_count > pool->bucket_count, 0)) {
@@ -38,7 +40,7 @@ HOT void index_insert(struct pool *pool, uint32_t number)
     struct node *node = node_at(pool, number);
     uint32_t *head = bucket_at(pool, bucket_of(pool, node->granule));
     node->bucket_next = *head;
-    node->retired_number = 0;
+    node->tag = 0;
     *head = number;
 }
 
@@ -48,7 +50,7 @@ struct indexed {
     uint32_t *link;
 };
 
-// The live block that starts at the granule, or SENTINEL.
+// Finds the live block that starts at the granule; its number is SENTINEL where there is none.
 HOT struct indexed index_find(const struct pool *pool, uint64_t granule)
 {
     uint32_t *link = bucket_at(pool, bucket_of(pool, granule));

@@ -1,8 +1,12 @@
+// The invariants of a pool, checked by a walk over all of it. In checking builds only.
+
 #include <stddef.h>
 #include <string.h>
 
 #include "pool/layout.h"
 #include "pool/pool.h"
+
+#ifndef NDEBUG
 
 // What the walk over all blocks in the order of their addresses finds.
 struct found {
@@ -12,17 +16,18 @@ struct found {
 
 static const char *broken_in_address_order(const struct pool *pool, struct found *found)
 {
-    bool has_middle = false;
+    bool has_wilderness = false;
     uint64_t granule = 0, used_granule_count = 0, live_block_count = 0;
     bool previous_is_live = true;
     uint32_t previous = SENTINEL;
     *found = (struct found){0};
-    uint32_t number = node_at(pool, SENTINEL)->next;
-    for (; number != SENTINEL; number = node_at(pool, number)->next) {
+    uint32_t number = node_at(pool, SENTINEL)->address_next;
+    for (; number != SENTINEL; number = node_at(pool, number)->address_next) {
         const struct node *node = node_at(pool, number);
-        if (node->previous != previous) return "neighbours agree on each other";
+        if (node->address_previous != previous) return "neighbours agree on each other";
         if (node->granule != granule) return "blocks follow each other without gap or overlap";
-        if (granule_count_of(node) == 0 && number != MIDDLE) return "only the middle may be empty";
+        if (granule_count_of(node) == 0 && number != WILDERNESS)
+            return "only the wilderness may be empty";
         if (!is_live(node) && !previous_is_live) return "no two free blocks are neighbours";
         if (is_live(node)) {
             live_block_count++;
@@ -36,16 +41,16 @@ static const char *broken_in_address_order(const struct pool *pool, struct found
                 indexed = node_at(pool, indexed)->bucket_next;
             }
             if (indexed != number) return "every live block is in the index";
-        } else if (number == MIDDLE) {
-            has_middle = true;
+        } else if (number == WILDERNESS) {
+            has_wilderness = true;
         } else {
-            ++found->free_block_counts[has_middle ? HIGH : LOW];
+            ++found->free_block_counts[has_wilderness ? HIGH : LOW];
         }
         granule += granule_count_of(node);
         previous_is_live = is_live(node);
         previous = number;
     }
-    if (!has_middle) return "the middle is between the sides";
+    if (!has_wilderness) return "the wilderness is between the sides";
     if (granule != pool->granule_count) return "the blocks fill the pool";
     if (used_granule_count != pool->used_granule_count) return "the used size is exact";
     if (live_block_count != pool->live_block_count) return "the number of live blocks is exact";
@@ -71,7 +76,7 @@ static const char *broken_in_bins(const struct pool *pool, enum side side,
         uint32_t previous = SENTINEL;
         for (uint32_t number = bins->first[bin]; number != SENTINEL;) {
             const struct node *node = node_at(pool, number);
-            if (is_live(node) || number == MIDDLE) return "bins list free blocks only";
+            if (is_live(node) || number == WILDERNESS) return "bins list free blocks only";
             if (side_of(pool, node) != side) return "a free block is listed on its side";
             if (bin_of(granule_count_of(node)) != bin) return "a free block is in its size's bin";
             uint64_t bound = bins->granule_count_max[bin];
@@ -103,3 +108,5 @@ const char *pool_broken_invariant(struct pool *pool)
     lock_release(&pool->lock);
     return broken;
 }
+
+#endif

@@ -1,30 +1,29 @@
-// How a pool lays out its tables: for pool.c, and for the check of the invariants.
+// How a pool lays out its tables: for the files of this folder, and for tests of them.
 #ifndef POOL_LAYOUT_H
 #define POOL_LAYOUT_H
 
 #include "pool/pool.h"
 
-// A node's number counts words from the first node. So turning it into an address is part of an x86
-// instruction's addressing, and 32 bits still reach 2^30 nodes.
+// A node's number counts 8-byte words from the first node. So turning it into an address is part of
+// an x86 instruction's addressing, and 32 bits still reach 2^30 nodes.
 enum {
     WORD_BYTE_SIZE = 8,
     NODE_WORD_COUNT = 4,
     SENTINEL = 0,
-    MIDDLE = NODE_WORD_COUNT,
+    WILDERNESS = NODE_WORD_COUNT,
 };
 
-#define LENT (POOL_RETIRED_NUMBER_MAX + 1)
-
 // A block. Neighbours by address form a ring that the sentinel, node 0, closes: it stands before
-// the lowest and after the highest block, and counts as live, so that nothing joins it. The middle
-// is a free block that is in no bin and may be empty.
+// the lowest and after the highest block, and counts as live, so that nothing coalesces with it. The
+// wilderness is a free block that is in no bin and may be empty.
 struct node {
     uint64_t granule; // the first, counted from the pool's base
-    // granule count * 2 + 1 while live. One word, always written and read whole: a bit field would
-    // be written as a byte and then read as a word, which stalls the processor.
+    // The granule count * 2, and 1 more while the block is live. One word, always written and read
+    // whole: a bit field would be written as a byte and then read as a word, which stalls the
+    // processor.
     uint64_t extent;
-    uint32_t previous;
-    uint32_t next;
+    uint32_t address_previous;
+    uint32_t address_next;
     union {
         struct {
             uint32_t bin_previous; // of no meaning for the first of its bin
@@ -32,7 +31,7 @@ struct node {
         };
         struct { // while live
             uint32_t bucket_next;
-            uint32_t retired_number; // 0 while somebody owns it, or LENT
+            uint32_t tag;
         };
         uint32_t spare_next; // while on the stack of spare nodes
     };
@@ -49,11 +48,6 @@ static inline struct node *node_at(const struct pool *pool, uint32_t number)
 static inline bool is_live(const struct node *node)
 {
     return node->extent & 1;
-}
-
-static inline bool is_retired(const struct node *node)
-{
-    return is_live(node) && node->retired_number != 0 && node->retired_number != LENT;
 }
 
 static inline uint64_t free_extent(uint64_t granule_count)
@@ -92,8 +86,8 @@ static inline uint32_t highest_bit_of(uint64_t word)
     return 63 ^ (uint32_t)__builtin_clzll(word); // one instruction
 }
 
-// From 1 on, so that 0 can stand for none. Above the bins of one size every power of two has as many
-// bins as a bitmap marks: the bits below the highest tell which.
+// Bins are numbered from 1 on, so that 0 can stand for none. Above the bins of one size every power of
+// two has as many bins as a bitmap marks: the six bits below the highest one tell which.
 static inline uint32_t bin_of(uint64_t granule_count)
 {
     if (granule_count < ONE_SIZE_BINS_END) return (uint32_t)granule_count;
@@ -105,12 +99,12 @@ static inline uint32_t bin_of(uint64_t granule_count)
 
 static inline enum side side_of(const struct pool *pool, const struct node *node)
 {
-    return node->granule < node_at(pool, MIDDLE)->granule ? LOW : HIGH;
+    return node->granule < node_at(pool, WILDERNESS)->granule ? LOW : HIGH;
 }
 
 // ---- Large blocks
 
-// Below 64 granules 0, and one more for every power of two above.
+// The power of two of a block's size, from 0 for fewer than 64 granules.
 static inline uint32_t level_of(uint64_t granule_count)
 {
     return highest_bit_of(granule_count | 32) - 5;
@@ -128,12 +122,12 @@ static inline uint32_t *bucket_at(const struct pool *pool, uint64_t bucket)
     return (uint32_t *)(void *)pool->buckets.base + bucket;
 }
 
-// Linear hashing: the buckets beyond bucket_mask exist only up to bucket_count; what hashes
-// further is still in the bucket that has not been split yet.
+// Linear hashing: of the buckets beyond bucket_mask only those below bucket_count exist. A block
+// whose bucket does not exist is still in the bucket that has not been split yet.
 static inline uint64_t bucket_of(const struct pool *pool, uint64_t granule)
 {
-    // MurmurHash3's finalizer, but for the ends. One multiplication alone would put some regular
-    // sequences of addresses, such as blocks of one size make, into a few buckets.
+    // MurmurHash3's finalizer without its first and last steps. One multiplication alone would put
+    // some regular sequences of addresses, such as blocks of one size make, into a few buckets.
     uint64_t hash = granule * UINT64_C(0xFF51AFD7ED558CCD);
     hash ^= hash >> 33;
     hash = hash * UINT64_C(0xC4CEB9FE1A85EC53) >> 33;

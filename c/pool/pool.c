@@ -1,5 +1,6 @@
 #include "pool/pool.h"
 
+#include <assert.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -8,17 +9,20 @@
 #include "pool/index.h"
 #include "pool/layout.h"
 
-// Below this share of the pool a block is small whatever the others are.
-enum { LARGE_SHARE_MAX = 48 };
+// A block that takes less than this fraction of the pool, 1/48, is small whatever the others are.
+enum { LARGE_SHARE_DIVISOR = 48 };
 
-// Whole steps of the table, so that no number wraps.
+// The table of nodes grows in whole steps, which must not reach numbers that wrap.
 #define NODE_COUNT_MAX (UINT32_MAX / NODE_WORD_COUNT - 2047)
 #define GRANULE_COUNT_MAX ((uint64_t)1 << 44)
 
+_Static_assert(GRANULE_COUNT_MAX *POOL_GRANULE_BYTE_SIZE == UINT64_C(1) << 53,
+               "every size in a pool is a whole number that a double has exactly");
+
 // ---- Spare nodes
 
-// SENTINEL where the system refuses memory.
-HOT uint32_t take_node(struct pool *pool)
+// Returns SENTINEL where the system refuses memory.
+HOT uint32_t acquire_node(struct pool *pool)
 {
     uint32_t number = pool->spare_node;
     if (number != SENTINEL) {
@@ -32,76 +36,79 @@ HOT uint32_t take_node(struct pool *pool)
     return number;
 }
 
-HOT void give_node_back(struct pool *pool, uint32_t number)
+HOT void release_node(struct pool *pool, uint32_t number)
 {
     node_at(pool, number)->spare_next = pool->spare_node;
     pool->spare_node = number;
 }
 
-// ---- Taking blocks
+// ---- Splitting blocks off
 
 static void link_between(struct pool *pool, uint32_t previous, uint32_t number, uint32_t next)
 {
     struct node *node = node_at(pool, number);
-    node->previous = previous;
-    node->next = next;
-    node_at(pool, previous)->next = number;
-    node_at(pool, next)->previous = number;
+    node->address_previous = previous;
+    node->address_next = next;
+    node_at(pool, previous)->address_next = number;
+    node_at(pool, next)->address_previous = number;
 }
 
-// Makes a live block of a new node from what is cut off a free block that is larger, or off the
-// middle: at the end that is further from the middle, or that touches the side. What is left of the
-// free block is the caller's to put in its bin.
-HOT void cut(struct pool *pool, enum side side, uint32_t rest_number, uint64_t rest_granule_count,
-             uint32_t number, uint64_t granule_count)
+// Splits a live block, for which there is a new node, off a larger free block or the wilderness. It
+// comes off the end that is further from the wilderness, or of the wilderness off the end at the side
+// that it is for. The caller puts what is left of the free block into its bin.
+HOT void split(struct pool *pool, enum side side, uint32_t rest_number, uint64_t rest_granule_count,
+               uint32_t number, uint64_t granule_count)
 {
     struct node *rest = node_at(pool, rest_number);
     struct node *node = node_at(pool, number);
+    assert(!is_live(rest) && granule_count_of(rest) == rest_granule_count + granule_count);
     rest->extent = free_extent(rest_granule_count);
     node->extent = live_extent(granule_count);
     if (side == LOW) {
         node->granule = rest->granule;
         rest->granule += granule_count;
-        link_between(pool, rest->previous, number, rest_number);
+        link_between(pool, rest->address_previous, number, rest_number);
     } else {
         node->granule = rest->granule + rest_granule_count;
-        link_between(pool, rest_number, number, rest->next);
+        link_between(pool, rest_number, number, rest->address_next);
     }
 }
 
-// Makes a live block of a bin's first one, or of a part of it. SENTINEL where the system refuses
-// memory.
-HOT uint32_t take_from_bin(struct pool *pool, enum side side, struct fit fit,
-                           uint64_t granule_count)
+// Makes the first block of a bin, or a part of it, a live block. Returns SENTINEL where the system
+// refuses memory.
+HOT uint32_t allocate_from_bin(struct pool *pool, enum side side, struct fit fit,
+                               uint64_t granule_count)
 {
     struct pool_bins *bins = &pool->bins[side];
     uint32_t first = bins->first[fit.bin];
+    assert(granule_count_of(node_at(pool, first)) == fit.granule_count);
+    assert(fit.granule_count >= granule_count);
     if (fit.granule_count == granule_count) {
         bin_remove_first(pool, bins, fit.bin);
         node_at(pool, first)->extent = live_extent(granule_count);
         return first;
     }
-    uint32_t number = take_node(pool);
+    uint32_t number = acquire_node(pool);
     if (number == SENTINEL) return SENTINEL;
     uint64_t rest_granule_count = fit.granule_count - granule_count;
     bin_remove_first(pool, bins, fit.bin);
-    cut(pool, side, first, rest_granule_count, number, granule_count);
+    split(pool, side, first, rest_granule_count, number, granule_count);
     bin_insert(pool, bins, first, rest_granule_count);
     return number;
 }
 
-HOT uint32_t take_from_middle(struct pool *pool, enum side side, uint64_t granule_count)
+HOT uint32_t allocate_from_wilderness(struct pool *pool, enum side side, uint64_t granule_count)
 {
-    uint32_t number = take_node(pool);
+    uint32_t number = acquire_node(pool);
     if (number == SENTINEL) return SENTINEL;
-    uint64_t rest_granule_count = granule_count_of(node_at(pool, MIDDLE)) - granule_count;
-    cut(pool, side, MIDDLE, rest_granule_count, number, granule_count);
+    uint64_t rest_granule_count = granule_count_of(node_at(pool, WILDERNESS)) - granule_count;
+    split(pool, side, WILDERNESS, rest_granule_count, number, granule_count);
     return number;
 }
 
-// For what neither its own side's bins nor the middle serve.
-ASIDE enum pool_status take_elsewhere(struct pool *pool, enum side own, uint64_t granule_count,
-                                      uint32_t *number)
+// Serves a request that neither its own side's bins nor the wilderness can serve.
+ASIDE enum pool_status allocate_elsewhere(struct pool *pool, enum side own, uint64_t granule_count,
+                                          uint32_t *number)
 {
     enum side other = own == LOW ? HIGH : LOW;
     enum side side = other;
@@ -112,27 +119,26 @@ ASIDE enum pool_status take_elsewhere(struct pool *pool, enum side own, uint64_t
         fit = last_in_bins(pool, &pool->bins[own], granule_count);
     }
     if (fit.bin == 0) return POOL_FULL;
-    *number = take_from_bin(pool, side, fit, granule_count);
+    *number = allocate_from_bin(pool, side, fit, granule_count);
     return *number == SENTINEL ? POOL_OUT_OF_METADATA : POOL_OK;
 }
 
-HOT enum pool_status take_on(struct pool *pool, enum side side, uint64_t granule_count,
-                             uint32_t *number)
+HOT enum pool_status allocate_on(struct pool *pool, enum side side, uint64_t granule_count,
+                                 uint32_t *number)
 {
     struct fit fit = best_in_bins(pool, &pool->bins[side], granule_count);
     if (fit.bin != 0) {
-        *number = take_from_bin(pool, side, fit, granule_count);
-    } else if (granule_count_of(node_at(pool, MIDDLE)) >= granule_count) {
-        *number = take_from_middle(pool, side, granule_count);
+        *number = allocate_from_bin(pool, side, fit, granule_count);
+    } else if (granule_count_of(node_at(pool, WILDERNESS)) >= granule_count) {
+        *number = allocate_from_wilderness(pool, side, granule_count);
     } else {
-        return take_elsewhere(pool, side, granule_count, number);
+        return allocate_elsewhere(pool, side, granule_count, number);
     }
     return *number == SENTINEL ? POOL_OUT_OF_METADATA : POOL_OK;
 }
 
-// Where a request that may be large belongs: to the high side unless blocks of larger levels hold
-// half of what is in use. So the sides come to share the live bytes evenly, whatever sizes a
-// program asks for.
+// A request that may be large belongs to the high side unless blocks of larger levels hold half of
+// what is in use. So the sides come to share the live bytes evenly, whatever sizes a program asks for.
 static enum side side_of_large(const struct pool *pool, uint64_t granule_count)
 {
     uint64_t larger_granule_count = 0;
@@ -142,80 +148,81 @@ static enum side side_of_large(const struct pool *pool, uint64_t granule_count)
     return 2 * larger_granule_count <= pool->used_granule_count ? HIGH : LOW;
 }
 
-ASIDE enum pool_status take_large(struct pool *pool, uint64_t granule_count, uint32_t *number)
+ASIDE enum pool_status allocate_large(struct pool *pool, uint64_t granule_count, uint32_t *number)
 {
     enum side side = side_of_large(pool, granule_count);
-    enum pool_status status = take_on(pool, side, granule_count, number);
+    enum pool_status status = allocate_on(pool, side, granule_count, number);
     if (status == POOL_OK) pool->large_granule_counts[level_of(granule_count)] += granule_count;
     return status;
 }
 
-// What is not large takes a way on which the compiler knows its side.
-HOT enum pool_status take(struct pool *pool, uint64_t granule_count, uint32_t *number)
+// The compiler knows the side of a small request.
+HOT enum pool_status allocate(struct pool *pool, uint64_t granule_count, uint32_t *number)
 {
-    if (may_be_large(pool, granule_count)) return take_large(pool, granule_count, number);
-    return take_on(pool, LOW, granule_count, number);
+    if (may_be_large(pool, granule_count)) return allocate_large(pool, granule_count, number);
+    return allocate_on(pool, LOW, granule_count, number);
 }
 
-// ---- Giving blocks back
+// ---- Coalescing blocks that are freed
 
-HOT void unlink_and_give_back(struct pool *pool, uint32_t number)
+HOT void unlink_and_release(struct pool *pool, uint32_t number)
 {
     struct node *node = node_at(pool, number);
-    node_at(pool, node->previous)->next = node->next;
-    node_at(pool, node->next)->previous = node->previous;
-    give_node_back(pool, number);
+    node_at(pool, node->address_previous)->address_next = node->address_next;
+    node_at(pool, node->address_next)->address_previous = node->address_previous;
+    release_node(pool, number);
 }
 
-// Takes a free block out of its bin, to become part of a neighbour.
-HOT uint64_t take_out(struct pool *pool, struct pool_bins *bins, uint32_t number)
+// Removes a free block from its bin, because it becomes part of a neighbour. Returns its size.
+HOT uint64_t remove_from_bin(struct pool *pool, struct pool_bins *bins, uint32_t number)
 {
     uint64_t granule_count = granule_count_of(node_at(pool, number));
+    assert(!is_live(node_at(pool, number)) && number != WILDERNESS);
     bin_remove(pool, bins, bin_of(granule_count), number);
     return granule_count;
 }
 
-// A block beside the middle becomes part of it, with the free block on its other side.
-HOT void join_middle(struct pool *pool, uint32_t number)
+// A block beside the wilderness becomes part of it, with the free block on its other side.
+HOT void coalesce_with_wilderness(struct pool *pool, uint32_t number)
 {
-    struct node *middle = node_at(pool, MIDDLE);
+    struct node *wilderness = node_at(pool, WILDERNESS);
     struct node *node = node_at(pool, number);
-    bool is_below = node->next == MIDDLE;
-    uint32_t other_number = is_below ? node->previous : node->next;
+    bool is_below = node->address_next == WILDERNESS;
+    uint32_t other_number = is_below ? node->address_previous : node->address_next;
     uint64_t granule_count = granule_count_of(node);
-    unlink_and_give_back(pool, number);
+    unlink_and_release(pool, number);
     if (!is_live(node_at(pool, other_number))) {
-        granule_count += take_out(pool, &pool->bins[is_below ? LOW : HIGH], other_number);
-        unlink_and_give_back(pool, other_number);
+        granule_count += remove_from_bin(pool, &pool->bins[is_below ? LOW : HIGH], other_number);
+        unlink_and_release(pool, other_number);
     }
-    if (is_below) middle->granule -= granule_count;
-    middle->extent += free_extent(granule_count);
+    if (is_below) wilderness->granule -= granule_count;
+    wilderness->extent += free_extent(granule_count);
 }
 
-// The free neighbours are joined to the block's node, which gets its place in a bin.
-HOT void make_free_on(struct pool *pool, enum side side, uint32_t number)
+// Coalesces a block with its free neighbours and puts the result into a bin of its side.
+HOT void coalesce_on(struct pool *pool, enum side side, uint32_t number)
 {
     struct node *node = node_at(pool, number);
-    uint32_t previous_number = node->previous;
-    uint32_t next_number = node->next;
+    uint32_t previous_number = node->address_previous;
+    uint32_t next_number = node->address_next;
     struct node *previous = node_at(pool, previous_number);
     struct node *next = node_at(pool, next_number);
-    bool joins_previous = !is_live(previous);
-    bool joins_next = !is_live(next);
+    bool merges_previous = !is_live(previous);
+    bool merges_next = !is_live(next);
     struct pool_bins *bins = &pool->bins[side];
     uint64_t granule_count = granule_count_of(node);
 
     uint32_t kept_number = number;
-    if (joins_previous || joins_next) {
-        unlink_and_give_back(pool, number);
-        if (joins_next) {
-            granule_count += take_out(pool, bins, next_number);
+    if (merges_previous || merges_next) {
+        unlink_and_release(pool, number);
+        if (merges_next) {
+            granule_count += remove_from_bin(pool, bins, next_number);
             next->granule = node->granule;
             kept_number = next_number;
         }
-        if (joins_previous) {
-            granule_count += take_out(pool, bins, previous_number);
-            if (joins_next) unlink_and_give_back(pool, next_number);
+        if (merges_previous) {
+            granule_count += remove_from_bin(pool, bins, previous_number);
+            if (merges_next) unlink_and_release(pool, next_number);
             kept_number = previous_number;
         }
     }
@@ -223,27 +230,28 @@ HOT void make_free_on(struct pool *pool, enum side side, uint32_t number)
     bin_insert(pool, bins, kept_number, granule_count);
 }
 
-ASIDE void make_free_on_high(struct pool *pool, uint32_t number)
+ASIDE void coalesce_on_high(struct pool *pool, uint32_t number)
 {
-    make_free_on(pool, HIGH, number);
+    coalesce_on(pool, HIGH, number);
 }
 
-// The block is no longer in the index.
-HOT void make_free(struct pool *pool, uint32_t number)
+// Makes a block free that is no longer in the index.
+HOT void coalesce(struct pool *pool, uint32_t number)
 {
     struct node *node = node_at(pool, number);
-    if (node->previous == MIDDLE || node->next == MIDDLE) {
-        join_middle(pool, number);
+    if (node->address_previous == WILDERNESS || node->address_next == WILDERNESS) {
+        coalesce_with_wilderness(pool, number);
     } else if (side_of(pool, node) == LOW) {
-        make_free_on(pool, LOW, number);
+        coalesce_on(pool, LOW, number);
     } else {
-        make_free_on_high(pool, number);
+        coalesce_on_high(pool, number);
     }
 }
 
 // ---- Opening and closing
 
-// Huge pages may waste 2 MiB. That is little beside a large pool or large tables, and nowhere else.
+// From what size on the tables take huge pages, each of which may waste up to 2 MiB: that is little
+// beside a large pool or large tables only.
 static size_t huge_pages_from(uint64_t granule_count)
 {
     bool is_large_pool = granule_count * POOL_GRANULE_BYTE_SIZE >= UINT64_C(4) << 30;
@@ -252,7 +260,7 @@ static size_t huge_pages_from(uint64_t granule_count)
 
 static bool reserve_tables(struct pool *pool, uint64_t granule_count)
 {
-    // At worst every granule is a block of its own; and there are the sentinel and the middle.
+    // At worst every granule is a block of its own. The sentinel and the wilderness have a node each.
     uint64_t node_count = granule_count < NODE_COUNT_MAX - 2 ? granule_count + 2 : NODE_COUNT_MAX;
     uint64_t bucket_count = 2 * node_count + BUCKET_COUNT_AT_OPEN;
     if (!metadata_array_reserve(&pool->nodes, node_count * sizeof(struct node))) return false;
@@ -280,19 +288,19 @@ static enum pool_status open_locked(struct pool *pool, uint64_t base, uint64_t g
     memset(pool->bins, 0, sizeof pool->bins);
     memset(pool->large_granule_counts, 0, sizeof pool->large_granule_counts);
     pool->spare_node = SENTINEL;
-    pool->unused_node = MIDDLE + NODE_WORD_COUNT;
+    pool->unused_node = WILDERNESS + NODE_WORD_COUNT;
     pool->base = base;
     pool->granule_count = granule_count;
-    pool->large_granule_count_min = (granule_count + LARGE_SHARE_MAX - 1) / LARGE_SHARE_MAX;
+    pool->large_granule_count_min = (granule_count + LARGE_SHARE_DIVISOR - 1) / LARGE_SHARE_DIVISOR;
     pool->used_granule_count = 0;
     pool->peak_used_granule_count = 0;
     pool->live_block_count = 0;
     pool->failed_allocation_count = 0;
     pool->bucket_count = BUCKET_COUNT_AT_OPEN;
     pool->bucket_mask = BUCKET_COUNT_AT_OPEN - 1;
-    *node_at(pool, SENTINEL) =
-        (struct node){.extent = live_extent(0), .previous = MIDDLE, .next = MIDDLE};
-    *node_at(pool, MIDDLE) = (struct node){.extent = free_extent(granule_count)};
+    *node_at(pool, SENTINEL) = (struct node){
+        .extent = live_extent(0), .address_previous = WILDERNESS, .address_next = WILDERNESS};
+    *node_at(pool, WILDERNESS) = (struct node){.extent = free_extent(granule_count)};
     pool->generation = new_generation();
     return POOL_OK;
 }
@@ -326,7 +334,7 @@ void pool_close(struct pool *pool)
 
 static uint64_t largest_free_granule_count(struct pool *pool)
 {
-    uint64_t largest = granule_count_of(node_at(pool, MIDDLE));
+    uint64_t largest = granule_count_of(node_at(pool, WILDERNESS));
     for (enum side side = LOW; side <= HIGH; side++) {
         uint64_t in_side = largest_in_bins(pool, &pool->bins[side]);
         if (in_side > largest) largest = in_side;
@@ -355,13 +363,13 @@ static enum pool_status why_no_block_has(const struct pool *pool, uint64_t byte_
 
 HOT enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size, struct pool_block *block)
 {
-    // Of 0 bytes far too many.
+    // A size of 0 wraps round to a count that no pool has.
     uint64_t granule_count = (byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
     if (__builtin_expect(granule_count > pool->granule_count, 0)) {
         return why_no_block_has(pool, byte_size);
     }
     uint32_t number;
-    enum pool_status status = take(pool, granule_count, &number);
+    enum pool_status status = allocate(pool, granule_count, &number);
     if (__builtin_expect(status != POOL_OK, 0)) return status;
     pool->live_block_count++;
     index_insert(pool, number);
@@ -369,6 +377,7 @@ HOT enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size, struct 
     if (pool->used_granule_count > pool->peak_used_granule_count) {
         pool->peak_used_granule_count = pool->used_granule_count;
     }
+    assert(pool->used_granule_count <= pool->granule_count);
     block->address = pool->base + node_at(pool, number)->granule * POOL_GRANULE_BYTE_SIZE;
     block->generation = pool->generation;
     return POOL_OK;
@@ -393,8 +402,9 @@ HOT enum pool_status find_live(const struct pool *pool, uint64_t address, uint64
                                struct indexed *found)
 {
     if (generation != 0 && generation != pool->generation) return POOL_CLOSED;
-    uint64_t offset = address - pool->base; // wraps to a huge one below the base
-    // A rotation: what is not a multiple of the granule becomes huge too.
+    // Below the base the offset wraps round to a huge number. This is a rotation, by which an offset
+    // that is not a multiple of the granule becomes huge too. One comparison then refuses both.
+    uint64_t offset = address - pool->base;
     uint64_t granule = offset / POOL_GRANULE_BYTE_SIZE |
                        offset % POOL_GRANULE_BYTE_SIZE * (UINT64_MAX / POOL_GRANULE_BYTE_SIZE + 1);
     if (__builtin_expect(granule >= pool->granule_count, 0)) {
@@ -404,136 +414,99 @@ HOT enum pool_status find_live(const struct pool *pool, uint64_t address, uint64
     return found->number == SENTINEL ? POOL_NOT_ALLOCATED : POOL_OK;
 }
 
-// The same of one that is neither retired nor lent.
-HOT enum pool_status find_owned(const struct pool *pool, uint64_t address, uint64_t generation,
-                                struct indexed *found)
+// As find_live(), and the block has this tag.
+HOT enum pool_status find_tagged(const struct pool *pool, uint64_t address, uint64_t generation,
+                                 uint32_t tag, struct indexed *found)
 {
     enum pool_status status = find_live(pool, address, generation, found);
     if (status != POOL_OK) return status;
-    uint32_t retired_number = node_at(pool, found->number)->retired_number;
-    if (__builtin_expect(retired_number == 0, 1)) return POOL_OK;
-    return retired_number == LENT ? POOL_LENT : POOL_NOT_ALLOCATED;
-}
-
-static enum pool_status find_retired(const struct pool *pool, uint64_t address, uint64_t generation,
-                                     struct indexed *found)
-{
-    enum pool_status status = find_live(pool, address, generation, found);
-    if (status != POOL_OK) return status;
-    return is_retired(node_at(pool, found->number)) ? POOL_OK : POOL_NOT_ALLOCATED;
+    return __builtin_expect(node_at(pool, found->number)->tag == tag, 1) ? POOL_OK : POOL_TAGGED;
 }
 
 HOT void free_live(struct pool *pool, struct indexed live)
 {
     uint32_t number = live.number;
+    assert(is_live(node_at(pool, number)) && pool->live_block_count > 0);
     *live.link = node_at(pool, number)->bucket_next;
     pool->live_block_count--;
     uint64_t granule_count = granule_count_of(node_at(pool, number));
+    assert(pool->used_granule_count >= granule_count);
     pool->used_granule_count -= granule_count;
     if (may_be_large(pool, granule_count)) {
         pool->large_granule_counts[level_of(granule_count)] -= granule_count;
     }
-    make_free(pool, number);
+    coalesce(pool, number);
 }
 
-enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation)
+HOT enum pool_status free_with_tag(struct pool *pool, uint64_t address, uint64_t generation,
+                                   uint32_t tag)
 {
     lock_acquire(&pool->lock);
     struct indexed found;
-    enum pool_status status = find_owned(pool, address, generation, &found);
+    enum pool_status status = find_tagged(pool, address, generation, tag, &found);
     if (__builtin_expect(status == POOL_OK, 1)) free_live(pool, found);
     lock_release(&pool->lock);
     return status;
 }
 
-// ---- Retired and lent blocks
+enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation)
+{
+    return free_with_tag(pool, address, generation, 0);
+}
 
-enum pool_status pool_retire(struct pool *pool, uint64_t address, uint64_t generation,
-                             uint32_t number, uint64_t *block_byte_size)
+// ---- Tagged blocks
+
+enum pool_status pool_free_tagged(struct pool *pool, uint64_t address, uint64_t generation,
+                                  uint32_t tag)
+{
+    return free_with_tag(pool, address, generation, tag);
+}
+
+enum pool_status pool_exchange_tag(struct pool *pool, uint64_t address, uint64_t generation,
+                                   uint32_t *expected, uint32_t desired, uint64_t *block_byte_size)
 {
     lock_acquire(&pool->lock);
     struct indexed found;
-    enum pool_status status = find_owned(pool, address, generation, &found);
-    if (status == POOL_LENT) status = POOL_OK;
-    if (status == POOL_OK) {
+    enum pool_status status = find_tagged(pool, address, generation, *expected, &found);
+    if (status == POOL_OK || status == POOL_TAGGED) {
         struct node *node = node_at(pool, found.number);
-        node->retired_number = number;
-        *block_byte_size = granule_count_of(node) * POOL_GRANULE_BYTE_SIZE;
+        if (status == POOL_OK) node->tag = desired;
+        else *expected = node->tag;
+        if (block_byte_size != NULL) {
+            *block_byte_size = granule_count_of(node) * POOL_GRANULE_BYTE_SIZE;
+        }
     }
     lock_release(&pool->lock);
     return status;
 }
 
-enum pool_status pool_free_retired(struct pool *pool, uint64_t address, uint64_t generation)
+// The granules in one piece from a block on, in one direction, that are free or count as free.
+static uint64_t free_granule_count_beside(const struct pool *pool, const struct node *block,
+                                          bool is_upward, pool_tag_predicate *counts_as_free,
+                                          const void *context)
 {
-    lock_acquire(&pool->lock);
-    struct indexed found;
-    enum pool_status status = find_retired(pool, address, generation, &found);
-    if (status == POOL_OK) free_live(pool, found);
-    lock_release(&pool->lock);
-    return status;
-}
-
-enum pool_status pool_lend(struct pool *pool, uint64_t address, uint64_t generation)
-{
-    lock_acquire(&pool->lock);
-    struct indexed found;
-    enum pool_status status = find_retired(pool, address, generation, &found);
-    if (status == POOL_OK) node_at(pool, found.number)->retired_number = LENT;
-    lock_release(&pool->lock);
-    return status;
-}
-
-enum pool_status pool_end_loan(struct pool *pool, uint64_t address, uint64_t generation)
-{
-    lock_acquire(&pool->lock);
-    struct indexed found;
-    enum pool_status status = find_owned(pool, address, generation, &found);
-    if (status == POOL_LENT) {
-        node_at(pool, found.number)->retired_number = 0;
-        status = POOL_OK;
-    } else if (status == POOL_OK) {
-        status = POOL_NOT_ALLOCATED;
+    uint64_t granule_count = 0;
+    for (;;) {
+        uint32_t number = is_upward ? block->address_next : block->address_previous;
+        if (number == SENTINEL) return granule_count;
+        block = node_at(pool, number);
+        bool is_free = !is_live(block) || (block->tag != 0 && counts_as_free(block->tag, context));
+        if (!is_free) return granule_count;
+        granule_count += granule_count_of(block);
     }
-    lock_release(&pool->lock);
-    return status;
 }
 
-bool pool_is_lent(struct pool *pool, uint64_t address, uint64_t generation)
-{
-    lock_acquire(&pool->lock);
-    struct indexed found;
-    bool is_lent = find_owned(pool, address, generation, &found) == POOL_LENT;
-    lock_release(&pool->lock);
-    return is_lent;
-}
-
-// Whether the block is free, or retired and not after the number.
-static bool is_free_without(const struct pool *pool, uint32_t number, uint32_t retired_number)
-{
-    if (number == SENTINEL) return false;
-    const struct node *node = node_at(pool, number);
-    if (!is_live(node)) return true;
-    return is_retired(node) && (int32_t)(node->retired_number - retired_number) <= 0;
-}
-
-uint64_t pool_byte_size_without(struct pool *pool, uint64_t address)
+uint64_t pool_coalesced_byte_size(struct pool *pool, uint64_t address,
+                                  pool_tag_predicate *counts_as_free, const void *context)
 {
     lock_acquire(&pool->lock);
     uint64_t granule_count = 0;
     struct indexed found;
-    if (find_retired(pool, address, 0, &found) == POOL_OK) {
-        const struct node *retired = node_at(pool, found.number);
-        uint32_t last = retired->retired_number;
-        granule_count = granule_count_of(retired);
-        for (uint32_t number = retired->previous; is_free_without(pool, number, last);
-             number = node_at(pool, number)->previous) {
-            granule_count += granule_count_of(node_at(pool, number));
-        }
-        for (uint32_t number = retired->next; is_free_without(pool, number, last);
-             number = node_at(pool, number)->next) {
-            granule_count += granule_count_of(node_at(pool, number));
-        }
+    if (find_live(pool, address, 0, &found) == POOL_OK) {
+        const struct node *block = node_at(pool, found.number);
+        granule_count = granule_count_of(block) +
+                        free_granule_count_beside(pool, block, false, counts_as_free, context) +
+                        free_granule_count_beside(pool, block, true, counts_as_free, context);
     }
     lock_release(&pool->lock);
     return granule_count * POOL_GRANULE_BYTE_SIZE;

@@ -6,16 +6,16 @@
 // request is refused that a block of its own bin might serve, that bin is searched to its end. What
 // the search learns is kept, so that the next such request is refused at once.
 //
-// Blocks.   The range is cut into granules of 512 bytes. A block is a run of granules, free or
+// Blocks.   The range is divided into granules of 512 bytes. A block is a run of granules, free or
 //           live; one 32-byte node describes it. Nodes are linked in address order, so a freed
-//           block finds both neighbours and joins the free ones at once: two free blocks are never
-//           neighbours.
+//           block finds both neighbours and coalesces with the free ones at once: two free blocks
+//           are never neighbours.
 // Sides.    Small requests are served from the low end of the range and large ones from the high
 //           end, so that a small block that lives long does not split a large hole. Large is what
 //           takes at least 1/48 of the pool and belongs to the larger half of the live bytes.
-//           Between the two sides lies the middle, which nothing has touched: a side takes from it
-//           only what its own free blocks cannot serve, and gives back what reaches it again. A
-//           side that is full borrows from the other.
+//           Between the two sides lies the wilderness, which nothing has touched: a side splits
+//           from it only what its own free blocks cannot serve, and a free block that reaches it
+//           becomes part of it again. A side that is full borrows from the other.
 // Bins.     A side lists its free blocks by size: sizes below 1,024 granules have a bin each, and
 //           above that every power of two is divided into 64 bins. Bitmaps of the non-empty bins
 //           make "the next bin that fits" two bit scans. Where the sizes of a bin differ, the best
@@ -48,7 +48,7 @@ enum pool_status {
     POOL_FULL,            // no free block is large enough
     POOL_OUT_OF_METADATA, // the system refuses memory for the pool's own tables
     POOL_NOT_ALLOCATED,   // the address is not that of a live block
-    POOL_LENT,            // the block is lent: see below
+    POOL_TAGGED,          // the block has another tag than the call is for
     POOL_BAD_RANGE,       // misaligned, empty, or beyond the address space
 };
 
@@ -72,12 +72,12 @@ struct pool_bins {
     uint64_t filled_bitmaps;                 // which of the bitmaps are not 0
     uint64_t bitmaps[POOL_BIN_BITMAP_COUNT]; // which of the bins have blocks
     uint32_t first[POOL_BIN_COUNT];
-    // Of a bin that has blocks of several sizes: none has more granules. It may have become too high
-    // by what was removed since. UINT32_MAX is no bound.
+    // No block of the bin has more granules; for bins with blocks of several sizes only. The bound
+    // may be too high after blocks were removed. UINT32_MAX is no bound.
     uint32_t granule_count_max[POOL_BIN_COUNT];
 };
 
-// All members are private to pool.c and pool_invariants.c. A zeroed pool is a valid, closed one.
+// All members are private to this folder. A zeroed pool is a valid, closed one.
 struct pool {
     struct lock lock;
     uint32_t spare_node;  // a stack of node numbers that were given back
@@ -114,32 +114,31 @@ void pool_close(struct pool *pool);
 enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_block *block,
                             struct pool_stats *full);
 
-// With a generation other than 0, frees only if the pool was not reopened since.
+// Frees a live block whose tag is 0. With a generation other than 0, frees only if the pool was not
+// reopened since.
 enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation);
 
-// A live block may be retired: its owner has freed it, but a GPU may still be using it. It stays in
-// use, and pool_free() does not take it any more: whoever retired it frees it later, or lends it to
-// a new owner, whose use comes after the GPU's. That order ends with the new owner: pool_free() gives
-// POOL_LENT for a lent block and leaves it as it is, until it is retired again or, when the GPU is
-// known to be done, made an ordinary live block.
-//
-// Blocks are retired in the order of their numbers, from 1 to POOL_RETIRED_NUMBER_MAX, which may
-// wrap round.
-#define POOL_RETIRED_NUMBER_MAX (UINT32_MAX - 1)
+// A live block has a tag, which is 0 from when it is allocated. A caller that keeps a block from
+// being freed, because a GPU still uses it, gives it a tag of its own choice; pool_free() then refuses
+// it with POOL_TAGGED.
 
-// Of a live or a lent block.
-enum pool_status pool_retire(struct pool *pool, uint64_t address, uint64_t generation,
-                             uint32_t number, uint64_t *block_byte_size);
-// Of a retired block.
-enum pool_status pool_free_retired(struct pool *pool, uint64_t address, uint64_t generation);
-enum pool_status pool_lend(struct pool *pool, uint64_t address, uint64_t generation);
-// Of a lent block.
-enum pool_status pool_end_loan(struct pool *pool, uint64_t address, uint64_t generation);
-bool pool_is_lent(struct pool *pool, uint64_t address, uint64_t generation);
+// Gives a live block the tag `desired` if its tag is `*expected`. Otherwise the status is POOL_TAGGED,
+// and `*expected` becomes the tag that the block has. `block_byte_size` may be null.
+enum pool_status pool_exchange_tag(struct pool *pool, uint64_t address, uint64_t generation,
+                                   uint32_t *expected, uint32_t desired, uint64_t *block_byte_size);
 
-// The bytes around a retired block that would be free in one piece if it and all that were retired
-// before it were freed. 0 for what is no retired block.
-uint64_t pool_byte_size_without(struct pool *pool, uint64_t address);
+// As pool_free(), for a block with this tag.
+enum pool_status pool_free_tagged(struct pool *pool, uint64_t address, uint64_t generation,
+                                  uint32_t tag);
+
+// Whether a block with this tag, which is not 0, is to count as free.
+typedef bool pool_tag_predicate(uint32_t tag, const void *context);
+
+// The size of the free block that there would be around the live block at the address if it, and
+// every tagged block for which `counts_as_free` says so, were freed. 0 where no live block starts
+// there. The predicate is called under the pool's lock.
+uint64_t pool_coalesced_byte_size(struct pool *pool, uint64_t address,
+                                  pool_tag_predicate *counts_as_free, const void *context);
 
 enum pool_status pool_read_stats(struct pool *pool, struct pool_stats *stats);
 
@@ -149,7 +148,10 @@ uint64_t pool_generation(struct pool *pool);
 // Whether the address lies in the range of the open pool.
 bool pool_contains(struct pool *pool, uint64_t address);
 
-// The first invariant that does not hold, in words, or null. Walks the whole pool.
+#ifndef NDEBUG
+// The first invariant that does not hold, in words, or null. Walks the whole pool, and is there in
+// checking builds only.
 const char *pool_broken_invariant(struct pool *pool);
+#endif
 
 #endif

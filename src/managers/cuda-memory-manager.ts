@@ -22,7 +22,6 @@ import { type PoolStats, readPoolStats } from "./pool-stats.ts";
 const {
   cuda_memory_create,
   cuda_memory_alloc,
-  cuda_memory_alloc_status,
   cuda_memory_free,
   cuda_memory_stats,
   cuda_memory_reset,
@@ -127,7 +126,7 @@ export class CudaMemoryManager {
       checkDeviceId("CudaMemoryManager.alloc", deviceId);
     }
     const address = cuda_memory_alloc(byteSize, deviceId);
-    if (address === 0) throw nativeError(cuda_memory_alloc_status());
+    if (address <= 0) throw nativeError(address);
     return address as Pointer;
   }
 

@@ -15,9 +15,9 @@ import {
   memoryLibrary,
   nativeMessage,
   nativeMessages,
-  newLocation,
+  newAllocation,
 } from "../native/memory-library.ts";
-import { memoryLocation as at, memoryStatus } from "../native/memory-symbols.ts";
+import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
 import { type PoolStats, readPoolStats } from "./pool-stats.ts";
 
 const {
@@ -64,8 +64,8 @@ export function createPinnedMemoryManager(options?: PinnedMemoryManagerOptions):
   return status !== memoryStatus.MEMORY_ALREADY_EXISTS;
 }
 
-/** A `struct memory_location`, into which the native library puts an allocation. */
-const location = newLocation();
+/** A `struct memory_allocation`, into which the native library puts an allocation. */
+const allocation = newAllocation();
 
 /**
  * Page-locked host memory, which a GPU copies to and from at full speed, from one pool that is
@@ -113,12 +113,12 @@ export class PinnedMemoryManager {
         allowed,
       );
     }
-    const status = pinned_memory_alloc(location, byteSize, allowed ? 1 : 0);
+    const status = pinned_memory_alloc(allocation, byteSize, allowed ? 1 : 0);
     checkStatus(status);
-    if (status > memoryStatus.MEMORY_OK) nativeMessages().forEach(log.warn);
+    if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
     return {
-      pointer: location[at.address] as Pointer,
-      memoryType: memoryTypes[location[at.memory_type]!] as "CPU_PINNED" | "CPU",
+      pointer: allocation[at.address] as Pointer,
+      memoryType: memoryTypes[allocation[at.memory_type]!] as "CPU_PINNED" | "CPU",
     };
   }
 

@@ -21,15 +21,19 @@ import { MemoryError } from "../memory-error.ts";
 import { type MemoryType, memoryTypes, numberOfMemoryType } from "./memory-type.ts";
 import {
   checkStatus,
-  freeLocation,
+  freeAllocation,
   memoryLibrary,
   nativeError,
   nativeMessage,
   nativeMessages,
-  newLocation,
+  newAllocation,
 } from "../native/memory-library.ts";
-import type { MemoryStream } from "../native/memory-stream.ts";
-import { memoryLocation as at, memoryStatus, memoryTypeNumber } from "../native/memory-symbols.ts";
+import type { NativeStream } from "../native/stream.ts";
+import {
+  memoryAllocation as at,
+  memoryStatus,
+  memoryTypeNumber,
+} from "../native/memory-symbols.ts";
 import {
   type Transfer,
   transferOnHost,
@@ -40,11 +44,11 @@ import {
 
 const {
   allocated_memory_alloc,
-  allocated_memory_alloc_with,
+  allocated_memory_alloc_on_stream,
   allocated_memory_check,
   allocated_memory_fill,
   allocated_memory_free,
-  allocated_memory_free_after,
+  allocated_memory_free_on_stream,
   allocated_memory_write,
   allocated_memory_read,
 } = memoryLibrary;
@@ -86,35 +90,35 @@ export interface TransferOptions {
 /** What there is to see of a memory that has none. */
 const noBytes = new Uint8Array(0);
 
-/** A `struct memory_location`, into which the native library puts an allocation. */
-const location = newLocation();
+/** A `struct memory_allocation`, into which the native library puts an allocation. */
+const allocation = newAllocation();
 
 /** Frees a memory that was dropped without having been freed. */
-function freeDropped(location: Float64Array): void {
-  const memoryType = location[at.memory_type]!;
-  const memoryTypeId = location[at.device_id]!;
-  const status = freeLocation(location);
+function freeDropped(allocation: Float64Array): void {
+  const memoryType = allocation[at.memory_type]!;
+  const memoryTypeId = allocation[at.device_id]!;
+  const status = freeAllocation(allocation);
   if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
   log.warn(
-    `an AllocatedMemory of ${location[at.byte_size]} bytes (${memoryTypes[memoryType]} ` +
+    `an AllocatedMemory of ${allocation[at.byte_size]} bytes (${memoryTypes[memoryType]} ` +
       `${memoryTypeId}) was never freed; it has been freed now that it was garbage collected`,
   );
 }
 
 /**
- * A memory's `struct memory_location`, for this package's own functions; `null` for what is no
+ * A memory's `struct memory_allocation`, for this package's own functions; `null` for what is no
  * memory. Does not go through the public properties, which a subclass may override.
  */
-export let locationOf: (memory: AllocatedMemory) => Float64Array | null;
+export let allocationOf: (memory: AllocatedMemory) => Float64Array | null;
 
 const leakGuard = new LeakGuard<AllocatedMemory, Float64Array>(
-  (memory) => locationOf(memory)!,
+  (memory) => allocationOf(memory)!,
   freeDropped,
 );
 
 /** The options as the native library takes them. */
 interface Request {
-  stream: MemoryStream | null;
+  stream: NativeStream | null;
   mayWait: 0 | 1;
 }
 
@@ -143,14 +147,14 @@ function checkArguments(byteSize: unknown, memoryType: unknown, memoryTypeId: un
 /** @throws {MemoryError} `INVALID_ARG` unless the range lies inside the memory. */
 export function checkRange(
   operation: string,
-  location: Float64Array,
+  allocation: Float64Array,
   offset: unknown,
   byteSize: number,
 ): void {
   if (!isWholeNumber(offset)) {
     throw invalidArgument(operation, "the offset", "a whole number of bytes from 0", offset);
   }
-  const totalByteSize = location[at.byte_size]!;
+  const totalByteSize = allocation[at.byte_size]!;
   if (byteSize > totalByteSize - offset) {
     throw new MemoryError(
       "INVALID_ARG",
@@ -205,15 +209,15 @@ export class AllocatedMemory implements Disposable {
   #freeLater: (() => void) | null = null;
 
   static {
-    locationOf = (memory) => {
+    allocationOf = (memory) => {
       if (!(#address in memory)) return null;
-      const location = newLocation();
-      location[at.address] = memory.#address;
-      location[at.byte_size] = memory.#byteSize;
-      location[at.memory_type] = memory.#memoryType;
-      location[at.device_id] = memory.#memoryTypeId;
-      location[at.generation] = memory.#generation;
-      return location;
+      const allocation = newAllocation();
+      allocation[at.address] = memory.#address;
+      allocation[at.byte_size] = memory.#byteSize;
+      allocation[at.memory_type] = memory.#memoryType;
+      allocation[at.device_id] = memory.#memoryTypeId;
+      allocation[at.generation] = memory.#generation;
+      return allocation;
     };
   }
 
@@ -244,9 +248,9 @@ export class AllocatedMemory implements Disposable {
     }
     const status =
       request === null
-        ? allocated_memory_alloc(location, byteSize, wanted, memoryTypeId)
-        : allocated_memory_alloc_with(
-            location,
+        ? allocated_memory_alloc(allocation, byteSize, wanted, memoryTypeId)
+        : allocated_memory_alloc_on_stream(
+            allocation,
             byteSize,
             wanted,
             memoryTypeId,
@@ -257,13 +261,13 @@ export class AllocatedMemory implements Disposable {
       log.error(nativeMessage());
       return;
     }
-    this.#address = location[at.address]!;
+    this.#address = allocation[at.address]!;
     this.#byteSize = byteSize;
-    this.#memoryType = location[at.memory_type]!;
-    this.#memoryTypeId = location[at.device_id]!;
-    this.#generation = location[at.generation]!;
+    this.#memoryType = allocation[at.memory_type]!;
+    this.#memoryTypeId = allocation[at.device_id]!;
+    this.#generation = allocation[at.generation]!;
     this.#leakTicket = leakGuard.watch(this);
-    if (status > memoryStatus.MEMORY_OK) nativeMessages().forEach(log.warn);
+    if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
   }
 
   /** Bytes that were asked for and got; 0 where nothing was got, and once freed. */
@@ -315,10 +319,10 @@ export class AllocatedMemory implements Disposable {
    */
   write(source: ArrayBuffer | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("write", "source", source);
-    const location = locationOf(this)!;
-    checkRange("write", location, byteOffset, bytes.byteLength);
+    const allocation = allocationOf(this)!;
+    checkRange("write", allocation, byteOffset, bytes.byteLength);
     if (bytes.byteLength === 0) return;
-    checkStatus(allocated_memory_write(location, byteOffset, bytes, bytes.byteLength, null));
+    checkStatus(allocated_memory_write(allocation, byteOffset, bytes, bytes.byteLength, null));
   }
 
   /**
@@ -329,10 +333,10 @@ export class AllocatedMemory implements Disposable {
    */
   read(target: ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("read", "target", target);
-    const location = locationOf(this)!;
-    checkRange("read", location, byteOffset, bytes.byteLength);
+    const allocation = allocationOf(this)!;
+    checkRange("read", allocation, byteOffset, bytes.byteLength);
     if (bytes.byteLength === 0) return;
-    checkStatus(allocated_memory_read(location, byteOffset, bytes, bytes.byteLength, null));
+    checkStatus(allocated_memory_read(allocation, byteOffset, bytes, bytes.byteLength, null));
   }
 
   /**
@@ -393,9 +397,9 @@ export class AllocatedMemory implements Disposable {
     const stream = options?.stream;
     if (stream !== undefined) nativeStreamOf(operation, stream);
     const bytes = bytesOf(operation, direction === "write" ? "source" : "target", buffer);
-    const location = locationOf(this)!;
+    const allocation = allocationOf(this)!;
     const byteSize = bytes.byteLength; // not later: the buffer may be detached or shrink meanwhile
-    checkRange(operation, location, byteOffset, byteSize);
+    checkRange(operation, allocation, byteOffset, byteSize);
     if (byteSize === 0) return;
     const where = `${memoryTypes[this.#memoryType]} memory ${this.#memoryTypeId}, offset ${byteOffset}`;
     const description = `${operation} of ${byteSize} bytes (${where})`;
@@ -405,7 +409,7 @@ export class AllocatedMemory implements Disposable {
       direction,
       bytes,
       byteSize,
-      location,
+      allocation,
       byteOffset,
       isBackward: false,
       isFreed,
@@ -463,7 +467,7 @@ export class AllocatedMemory implements Disposable {
     if (!isWholeNumber(byte) || byte > 255) {
       throw invalidArgument("fill", "byte", "a whole number from 0 to 255", byte);
     }
-    if (this.#address !== 0) checkStatus(allocated_memory_fill(locationOf(this)!, byte));
+    if (this.#address !== 0) checkStatus(allocated_memory_fill(allocationOf(this)!, byte));
   }
 
   /**
@@ -506,7 +510,7 @@ export class AllocatedMemory implements Disposable {
 
   #newView(): HostView {
     // The manager may have been reset, and the address be somebody else's.
-    checkStatus(allocated_memory_check(locationOf(this)!));
+    checkStatus(allocated_memory_check(allocationOf(this)!));
     return new HostView(this.#address as Pointer, this.#byteSize, this);
   }
 
@@ -556,9 +560,9 @@ export class AllocatedMemory implements Disposable {
 
   /** After the transfers that are under way, and what the stream was given. */
   #freeAfterwards(stream: CudaStream | undefined): void {
-    const location = locationOf(this)!;
+    const allocation = allocationOf(this)!;
     if (this.#useCount === 0) {
-      checkStatus(allocated_memory_free_after(location, nativeStreamOf("free", stream)));
+      checkStatus(allocated_memory_free_on_stream(allocation, nativeStreamOf("free", stream)));
       return this.#forget();
     }
     this.#isFreedInOrder = stream !== undefined;
@@ -566,7 +570,9 @@ export class AllocatedMemory implements Disposable {
     this.#freeLater = () => {
       this.#freeLater = null;
       const status =
-        held === null ? freeLocation(location) : allocated_memory_free_after(location, held);
+        held === null
+          ? freeAllocation(allocation)
+          : allocated_memory_free_on_stream(allocation, held);
       if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
       if (stream !== undefined) releaseStream(stream);
     };

@@ -1,9 +1,9 @@
-import { AllocatedMemory, checkRange, locationOf } from "./allocated-memory.ts";
+import { AllocatedMemory, checkRange, allocationOf } from "./allocated-memory.ts";
 import { checkByteSize, checkOptions, invalidArgument, isWholeNumber } from "../arguments.ts";
 import { type CudaStream, nativeStreamOf, noteQueued } from "../streams/cuda-stream.ts";
 import { MemoryError } from "../memory-error.ts";
 import { checkStatus, memoryLibrary } from "../native/memory-library.ts";
-import { memoryLocation as at, memoryStatus } from "../native/memory-symbols.ts";
+import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
 
 const { allocated_memory_copy } = memoryLibrary;
 
@@ -69,7 +69,7 @@ export function copyBuffer(
     nativeStream,
   );
   checkStatus(status);
-  if (stream === undefined || status === memoryStatus.MEMORY_OK) return false;
+  if (stream === undefined || status !== memoryStatus.MEMORY_QUEUED) return false;
   noteQueued(stream, {
     description: `copyBuffer of ${byteSize} bytes`,
     memories: [target, source],
@@ -78,12 +78,12 @@ export function copyBuffer(
 }
 
 function requireMemory(name: string, memory: AllocatedMemory): Float64Array {
-  const location = memory instanceof AllocatedMemory ? locationOf(memory) : null;
-  if (location === null) throw invalidArgument("copyBuffer", name, "an AllocatedMemory", memory);
-  return location;
+  const allocation = memory instanceof AllocatedMemory ? allocationOf(memory) : null;
+  if (allocation === null) throw invalidArgument("copyBuffer", name, "an AllocatedMemory", memory);
+  return allocation;
 }
 
 /** Bytes from the offset to the end; 0 for an offset that is none, which is refused later. */
-function restOf(location: Float64Array, offset: unknown): number {
-  return isWholeNumber(offset) ? Math.max(0, location[at.byte_size]! - offset) : 0;
+function restOf(allocation: Float64Array, offset: unknown): number {
+  return isWholeNumber(offset) ? Math.max(0, allocation[at.byte_size]! - offset) : 0;
 }

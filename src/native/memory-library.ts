@@ -1,7 +1,7 @@
 import { dlopen } from "bun:ffi";
 import { MemoryError, type MemoryErrorCode } from "../memory-error.ts";
 import { findLibrary } from "./library-search.ts";
-import { memoryLocation, memoryStatus, memorySymbols } from "./memory-symbols.ts";
+import { memoryAllocation, memoryStatus, memorySymbols } from "./memory-symbols.ts";
 
 /**
  * A bundler takes along what is required by a literal path, and passes over what is not there if a
@@ -60,18 +60,18 @@ export function newStruct(members: Record<string, number>): Float64Array {
   );
 }
 
-/** Room for a `struct memory_location`. */
-export function newLocation(): Float64Array {
-  return newStruct(memoryLocation);
+/** Room for a `struct memory_allocation`. */
+export function newAllocation(): Float64Array {
+  return newStruct(memoryAllocation);
 }
 
-/** Gives back what a `struct memory_location` says. Returns a `memory_status`. */
-export function freeLocation(location: Float64Array): number {
+/** Gives back what a `struct memory_allocation` says. Returns a `memory_status`. */
+export function freeAllocation(allocation: Float64Array): number {
   return memoryLibrary.allocated_memory_free(
-    location[memoryLocation.address]!,
-    location[memoryLocation.memory_type]!,
-    location[memoryLocation.device_id]!,
-    location[memoryLocation.generation]!,
+    allocation[memoryAllocation.address]!,
+    allocation[memoryAllocation.memory_type]!,
+    allocation[memoryAllocation.device_id]!,
+    allocation[memoryAllocation.generation]!,
   );
 }
 
@@ -94,7 +94,7 @@ export function nativeError(status: number): MemoryError {
   return new MemoryError((codes[status] ?? "UNKNOWN") as MemoryErrorCode, nativeMessage());
 }
 
-/** @throws {MemoryError} where the status is a failure; above it are only warnings. */
+/** @throws {MemoryError} where the status is a failure. */
 export function checkStatus(status: number): void {
   if (status < memoryStatus.MEMORY_OK) throw nativeError(status);
 }

@@ -3,14 +3,13 @@ import type { FFIFunction } from "bun:ffi";
 /** `c/bun_cuda_memory.h`, as bun:ffi declares it. The tests have a compiler compare the two. */
 export const memorySymbols = {
   memory_message: { args: [], returns: "cstring" },
-  library_path: { args: ["ptr"], returns: "cstring" },
 
+  library_path: { args: ["ptr"], returns: "cstring" },
   cudart_claim: { args: ["ptr"], returns: "cstring" },
-  cudart_bind: { args: ["ptr", "ptr"], returns: "i32" },
+  cudart_bind: { args: ["ptr", "ptr"], returns: "void" },
 
   cuda_memory_create: { args: ["ptr", "ptr", "i32"], returns: "i32" },
   cuda_memory_alloc: { args: ["f64", "f64"], returns: "f64" },
-  cuda_memory_alloc_status: { args: [], returns: "i32" },
   cuda_memory_free: { args: ["f64", "f64"], returns: "i32" },
   cuda_memory_stats: { args: ["f64", "ptr"], returns: "i32" },
   cuda_memory_reset: { args: [], returns: "i32" },
@@ -24,12 +23,12 @@ export const memorySymbols = {
   pinned_memory_reset: { args: [], returns: "i32" },
 
   allocated_memory_alloc: { args: ["buffer", "f64", "f64", "f64"], returns: "i32" },
-  allocated_memory_free: { args: ["f64", "f64", "f64", "f64"], returns: "i32" },
-  allocated_memory_alloc_with: {
+  allocated_memory_alloc_on_stream: {
     args: ["buffer", "f64", "f64", "f64", "ptr", "i32"],
     returns: "i32",
   },
-  allocated_memory_free_after: { args: ["ptr", "ptr"], returns: "i32" },
+  allocated_memory_free: { args: ["f64", "f64", "f64", "f64"], returns: "i32" },
+  allocated_memory_free_on_stream: { args: ["ptr", "ptr"], returns: "i32" },
   allocated_memory_check: { args: ["ptr"], returns: "i32" },
   allocated_memory_write: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
   allocated_memory_read: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
@@ -38,14 +37,14 @@ export const memorySymbols = {
 
   cuda_stream_create: { args: ["ptr", "f64"], returns: "i32" },
   cuda_stream_destroy: { args: ["ptr"], returns: "i32" },
-  cuda_stream_take: { args: ["ptr", "f64"], returns: "i32" },
-  cuda_stream_give: { args: ["ptr"], returns: "i32" },
+  cuda_stream_acquire: { args: ["ptr", "f64"], returns: "i32" },
+  cuda_stream_release: { args: ["ptr"], returns: "void" },
   cuda_stream_query: { args: ["ptr"], returns: "i32" },
   cuda_stream_synchronize: { args: ["ptr"], returns: "i32" },
 
   cuda_event_record: { args: ["ptr"], returns: "f64" },
   cuda_event_query: { args: ["f64"], returns: "i32" },
-  cuda_event_give: { args: ["f64"], returns: "void" },
+  cuda_event_release: { args: ["f64"], returns: "void" },
 
   peer_access_enable: { args: ["ptr", "i32"], returns: "i32" },
 } as const satisfies Record<string, FFIFunction>;
@@ -53,6 +52,9 @@ export const memorySymbols = {
 /** `enum memory_status`. */
 export const memoryStatus = {
   MEMORY_OK: 0,
+  MEMORY_OK_WITH_WARNINGS: 1,
+  MEMORY_QUEUED: 2,
+  MEMORY_NOT_DONE: 3,
   MEMORY_UNKNOWN: -1,
   MEMORY_INTERNAL: -2,
   MEMORY_NOT_FOUND: -3,
@@ -65,8 +67,8 @@ export const memoryStatus = {
 /** `enum memory_type`. */
 export const memoryTypeNumber = { MEMORY_CPU: 0, MEMORY_CPU_PINNED: 1, MEMORY_GPU: 2 } as const;
 
-/** Which double of `struct memory_location` is which. */
-export const memoryLocation = {
+/** Which double of `struct memory_allocation` is which. */
+export const memoryAllocation = {
   address: 0,
   byte_size: 1,
   memory_type: 2,
@@ -74,8 +76,8 @@ export const memoryLocation = {
   generation: 4,
 } as const;
 
-/** Which double of `struct memory_stream` is which. */
-export const memoryStream = { handle: 0, device_id: 1, id: 2 } as const;
+/** Which double of `struct cuda_stream` is which. */
+export const cudaStream = { handle: 0, device_id: 1, id: 2 } as const;
 
 /** Which double of `struct memory_pool_stats` is which. */
 export const memoryPoolStats = {

@@ -4,8 +4,8 @@ import { gpuCount } from "../devices/devices.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { checkStatus, memoryLibrary, nativeMessage } from "../native/memory-library.ts";
-import { type MemoryStream, newMemoryStream, StreamPoint } from "../native/memory-stream.ts";
-import { memoryStatus, memoryStream as at } from "../native/memory-symbols.ts";
+import { type NativeStream, newNativeStream, StreamPoint } from "../native/stream.ts";
+import { memoryStatus, cudaStream as at } from "../native/memory-symbols.ts";
 import { waitForStream, waitUntil } from "./wait.ts";
 
 const { cuda_stream_create, cuda_stream_destroy, cuda_stream_query, cuda_stream_synchronize } =
@@ -26,7 +26,7 @@ interface QueuedOperation {
 const lastOperations = new Set<readonly QueuedOperation[]>();
 
 async function keepUntilDone(
-  stream: MemoryStream,
+  stream: NativeStream,
   operations: readonly QueuedOperation[],
 ): Promise<void> {
   lastOperations.add(operations);
@@ -40,14 +40,14 @@ async function keepUntilDone(
 }
 
 /** Returns a `memory_status`. What the stream works on is not garbage collected before that is done. */
-function destroy(stream: MemoryStream, operations: readonly QueuedOperation[]): number {
+function destroy(stream: NativeStream, operations: readonly QueuedOperation[]): number {
   if (operations.length > 0) void keepUntilDone(stream, operations);
   return cuda_stream_destroy(stream);
 }
 
 /** What is left of a stream that was dropped. */
 interface Leaked {
-  stream: MemoryStream;
+  stream: NativeStream;
   queued: readonly QueuedOperation[];
 }
 
@@ -62,13 +62,13 @@ const leakedStreams = new FinalizationRegistry(({ stream, queued }: Leaked) => {
 });
 
 /** The native side of a stream that is not disposed of. For this package's own functions. */
-export let nativeStreamOf: (operation: string, stream: unknown) => MemoryStream;
+export let nativeStreamOf: (operation: string, stream: unknown) => NativeStream;
 
 /**
  * Has CUDA keep a stream, also if it is disposed of, until {@link releaseStream}. For this package's
  * own functions.
  */
-export let holdStream: (operation: string, stream: CudaStream) => MemoryStream;
+export let holdStream: (operation: string, stream: CudaStream) => NativeStream;
 
 /** The end of {@link holdStream}. For this package's own functions. */
 export let releaseStream: (stream: CudaStream) => void;
@@ -80,7 +80,7 @@ export let noteQueued: (stream: CudaStream, operation: QueuedOperation) => void;
 export let queueTransfer: (
   stream: CudaStream,
   operation: QueuedOperation,
-  transfer: (stream: MemoryStream) => Promise<void>,
+  transfer: (stream: NativeStream) => Promise<void>,
 ) => Promise<void>;
 
 /**
@@ -98,7 +98,7 @@ export let queueTransfer: (
  * ```
  */
 export class CudaStream implements Disposable {
-  readonly #stream: MemoryStream = newMemoryStream();
+  readonly #stream: NativeStream = newNativeStream();
   #isDisposed = false;
   /** How many still use it, also if it is disposed of. */
   #holdCount = 0;
@@ -225,7 +225,7 @@ export class CudaStream implements Disposable {
 
   async #queueTransfer(
     operation: QueuedOperation,
-    transfer: (stream: MemoryStream) => Promise<void>,
+    transfer: (stream: NativeStream) => Promise<void>,
   ): Promise<void> {
     const stream = holdStream(operation.description, this);
     const previous = this.#lastTransfer;

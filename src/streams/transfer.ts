@@ -1,6 +1,11 @@
 import { MemoryError } from "../memory-error.ts";
-import { checkStatus, freeLocation, memoryLibrary, newLocation } from "../native/memory-library.ts";
-import { type MemoryStream, newMemoryStream, StreamPoint } from "../native/memory-stream.ts";
+import {
+  checkStatus,
+  freeAllocation,
+  memoryLibrary,
+  newAllocation,
+} from "../native/memory-library.ts";
+import { type NativeStream, newNativeStream, StreamPoint } from "../native/stream.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { waitForStream, waitUntil, yieldToEventLoop } from "./wait.ts";
 
@@ -16,9 +21,9 @@ const {
   allocated_memory_copy,
   allocated_memory_read,
   allocated_memory_write,
-  cuda_stream_give,
+  cuda_stream_release,
   cuda_stream_synchronize,
-  cuda_stream_take,
+  cuda_stream_acquire,
   pinned_memory_try_alloc,
 } = memoryLibrary;
 
@@ -39,8 +44,8 @@ export interface Transfer {
   /** In JS memory. Fewer than {@link byteSize} once their buffer is detached or has shrunk. */
   bytes: Uint8Array;
   byteSize: number;
-  /** A `struct memory_location`. */
-  location: Float64Array;
+  /** A `struct memory_allocation`. */
+  allocation: Float64Array;
   /** Where in the memory. */
   byteOffset: number;
   /** Whether the last piece is to come first. Of host memory only. */
@@ -82,7 +87,7 @@ function bytesOf(transfer: Transfer, piece: Piece): Uint8Array {
 }
 
 /** Of host memory, after what the stream was given before. */
-export async function transferOnHost(transfer: Transfer, stream?: MemoryStream): Promise<void> {
+export async function transferOnHost(transfer: Transfer, stream?: NativeStream): Promise<void> {
   if (stream !== undefined) await waitForStream(stream);
   const copy = transfer.direction === "write" ? allocated_memory_write : allocated_memory_read;
   const pieces = [...piecesOf(transfer)];
@@ -90,13 +95,13 @@ export async function transferOnHost(transfer: Transfer, stream?: MemoryStream):
   for (const piece of pieces) {
     if (piece !== pieces[0]) await yieldToEventLoop();
     const bytes = bytesOf(transfer, piece);
-    const { location, byteOffset } = transfer;
-    checkStatus(copy(location, byteOffset + piece.offset, bytes, piece.byteSize, null));
+    const { allocation, byteOffset } = transfer;
+    checkStatus(copy(allocation, byteOffset + piece.offset, bytes, piece.byteSize, null));
   }
 }
 
 /** Of a GPU's memory, in the order of a stream. */
-export async function transferOnStream(transfer: Transfer, stream: MemoryStream): Promise<void> {
+export async function transferOnStream(transfer: Transfer, stream: NativeStream): Promise<void> {
   using staging = Staging.tryToTake(transfer.byteSize);
   try {
     if (staging === null) await transferUnstaged(transfer, stream);
@@ -110,7 +115,7 @@ export async function transferOnStream(transfer: Transfer, stream: MemoryStream)
 }
 
 /** Waits for what the stream was given. What it fails with is added to the error at hand. */
-async function allOver(stream: MemoryStream, error: unknown): Promise<void> {
+async function allOver(stream: NativeStream, error: unknown): Promise<void> {
   try {
     await waitForStream(stream);
   } catch (another) {
@@ -155,12 +160,12 @@ export async function transferOnHostInTurn(transfer: Transfer): Promise<void> {
 /** Of a GPU's memory, on a stream of its own. */
 export async function transferOnOwnStream(transfer: Transfer, deviceId: number): Promise<void> {
   await gpuTurns.take(async () => {
-    const stream = newMemoryStream();
-    checkStatus(cuda_stream_take(stream, deviceId));
+    const stream = newNativeStream();
+    checkStatus(cuda_stream_acquire(stream, deviceId));
     try {
       await transferOnStream(transfer, stream);
     } finally {
-      checkStatus(cuda_stream_give(stream));
+      cuda_stream_release(stream);
     }
   });
 }
@@ -175,7 +180,7 @@ class Slot {
   }
 
   /** The stream uses the slot until it has done what it was given so far. */
-  usedBy(stream: MemoryStream): void {
+  usedBy(stream: NativeStream): void {
     this.#point = new StreamPoint(stream);
   }
 
@@ -198,20 +203,20 @@ class Slot {
 
 /** Pinned memory of one transfer: two slots, or one where that is enough. */
 class Staging implements Disposable {
-  readonly location: Float64Array;
+  readonly allocation: Float64Array;
   readonly #slots: Slot[];
 
-  private constructor(location: Float64Array, slotCount: number) {
-    this.location = location;
+  private constructor(allocation: Float64Array, slotCount: number) {
+    this.allocation = allocation;
     this.#slots = Array.from({ length: slotCount }, (_, i) => new Slot(i * pieceByteSize));
   }
 
   /** `null` where the pinned pool has no room, or is none. */
   static tryToTake(byteSize: number): Staging | null {
-    const location = newLocation();
+    const allocation = newAllocation();
     const taken = Math.min(byteSize, 2 * pieceByteSize);
-    if (pinned_memory_try_alloc(location, taken) !== memoryStatus.MEMORY_OK) return null;
-    return new Staging(location, taken > pieceByteSize ? 2 : 1);
+    if (pinned_memory_try_alloc(allocation, taken) !== memoryStatus.MEMORY_OK) return null;
+    return new Staging(allocation, taken > pieceByteSize ? 2 : 1);
   }
 
   slotOf(piece: Piece): Slot {
@@ -224,13 +229,13 @@ class Staging implements Disposable {
 
   [Symbol.dispose](): void {
     for (const slot of this.#slots) slot[Symbol.dispose]();
-    freeLocation(this.location);
+    freeAllocation(this.allocation);
   }
 }
 
 async function writeStaged(
   transfer: Transfer,
-  stream: MemoryStream,
+  stream: NativeStream,
   staging: Staging,
 ): Promise<void> {
   for (const piece of piecesOf(transfer)) {
@@ -239,13 +244,13 @@ async function writeStaged(
     if (slot.isUsed) await slot.free(); // the first piece is queued before the caller goes on
     const bytes = bytesOf(transfer, piece);
     checkStatus(
-      allocated_memory_write(staging.location, slot.byteOffset, bytes, piece.byteSize, null),
+      allocated_memory_write(staging.allocation, slot.byteOffset, bytes, piece.byteSize, null),
     );
     checkStatus(
       allocated_memory_copy(
-        transfer.location,
+        transfer.allocation,
         transfer.byteOffset + piece.offset,
-        staging.location,
+        staging.allocation,
         slot.byteOffset,
         piece.byteSize,
         stream,
@@ -258,7 +263,7 @@ async function writeStaged(
 
 async function readStaged(
   transfer: Transfer,
-  stream: MemoryStream,
+  stream: NativeStream,
   staging: Staging,
 ): Promise<void> {
   const queue = (piece: Piece) => {
@@ -266,9 +271,9 @@ async function readStaged(
     const slot = staging.slotOf(piece);
     checkStatus(
       allocated_memory_copy(
-        staging.location,
+        staging.allocation,
         slot.byteOffset,
-        transfer.location,
+        transfer.allocation,
         transfer.byteOffset + piece.offset,
         piece.byteSize,
         stream,
@@ -281,7 +286,7 @@ async function readStaged(
     await slot.free();
     const bytes = bytesOf(transfer, piece);
     checkStatus(
-      allocated_memory_read(staging.location, slot.byteOffset, bytes, piece.byteSize, null),
+      allocated_memory_read(staging.allocation, slot.byteOffset, bytes, piece.byteSize, null),
     );
   };
   let previous: Piece | null = null;
@@ -296,15 +301,15 @@ async function readStaged(
   if (previous !== null) await fetch(previous);
 }
 
-async function transferUnstaged(transfer: Transfer, stream: MemoryStream): Promise<void> {
+async function transferUnstaged(transfer: Transfer, stream: NativeStream): Promise<void> {
   const copy = transfer.direction === "write" ? allocated_memory_write : allocated_memory_read;
   for (const piece of piecesOf(transfer)) {
     // CUDA would block the thread until the stream has come here.
     await waitForStream(stream);
     if (piece.offset > 0) await yieldToEventLoop();
     const bytes = bytesOf(transfer, piece);
-    const { location, byteOffset } = transfer;
-    checkStatus(copy(location, byteOffset + piece.offset, bytes, piece.byteSize, stream));
+    const { allocation, byteOffset } = transfer;
+    checkStatus(copy(allocation, byteOffset + piece.offset, bytes, piece.byteSize, stream));
   }
   await waitForStream(stream);
 }

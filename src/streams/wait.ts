@@ -1,4 +1,4 @@
-import { type MemoryStream, StreamPoint } from "../native/memory-stream.ts";
+import { type NativeStream, StreamPoint } from "../native/stream.ts";
 
 /** A copy of some kilobytes is over by then; nothing else on the thread notices so short a wait. */
 const spinNanoseconds = 10_000;
@@ -47,7 +47,7 @@ export async function waitUntil(isDone: () => boolean): Promise<void> {
  *
  * @throws {MemoryError} `INTERNAL` where that failed, or CUDA cannot tell.
  */
-export async function waitForStream(stream: MemoryStream): Promise<void> {
+export async function waitForStream(stream: NativeStream): Promise<void> {
   using point = new StreamPoint(stream);
   await waitUntil(() => point.hasPassed());
 }

@@ -10,7 +10,7 @@ import {
   cudartSymbols,
 } from "../../src/native/cudart-symbols.ts";
 import {
-  memoryLocation,
+  memoryAllocation,
   memoryPoolStats,
   memoryStatus,
   memorySymbols,
@@ -94,7 +94,7 @@ function structOfDoubles(name: string, members: Readonly<Record<string, number>>
 const memoryAssertions = [
   ...equalities(memoryStatus),
   ...equalities(memoryTypeNumber),
-  ...structOfDoubles("memory_location", memoryLocation),
+  ...structOfDoubles("memory_allocation", memoryAllocation),
   ...structOfDoubles("memory_pool_stats", memoryPoolStats),
 ];
 

@@ -17,7 +17,7 @@ single='manager_faults manager_stream_faults metadata_faults metadata_growth poo
   pool_sequences'
 
 flags='-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra -Werror
-  -Ic -Isimulator -Itest/c/support'
+  -iquote c -iquote simulator -iquote test/c/support'
 # What failing_calls.c takes the place of.
 failing_calls='-Wl,--wrap=malloc,--wrap=mmap,--wrap=munmap,--wrap=mprotect,--wrap=posix_memalign'
 failing_calls+=',--wrap=tsearch'

@@ -24,7 +24,7 @@ MESSAGE
 
 build_target() {
   local flags='-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -Wall -Wextra -Werror
-    -Ic -Itest/c/support -pthread -fno-sanitize-recover=all'
+    -iquote c -iquote test/c/support -pthread -fno-sanitize-recover=all'
   local support=test/c/support
   # What is to be covered is the pool, not its model.
   "$clang" $flags -fsanitize=address,undefined -c $support/pool_model.c -o build/pool_model.o &&
@@ -39,7 +39,7 @@ describe_failure() {
   printf '\n%s fails:\n' "$1"
   od -An -tx1 "$1"
   CHECK_TRACE=1 "$target" "$1" 2>&1 |
-    grep -E '^(open|close|alloc|free|retire|lend|end_loan)|: in "|does not hold|^SUMMARY|ERROR: ' | tail -n 60
+    grep -E '^(open|close|alloc|free|tag)|: in "|does not hold|^SUMMARY|ERROR: ' | tail -n 60
   cat <<MESSAGE
 again:   CHECK_TRACE=1 $target $1
 smaller: $target -minimize_crash=1 -max_total_time=60 -exact_artifact_path=$1.small $1

@@ -92,20 +92,20 @@ static void free_wrong(struct checked_pool *checked, struct input *input)
     }
 }
 
-static void retire_or_lend(struct checked_pool *checked, struct input *input)
+static void use_tag(struct checked_pool *checked, struct input *input)
 {
     uint64_t address = live_address(checked, input);
-    uint64_t choice = take(input, 1);
-    uint64_t generation = choice & 128 ? checked->generation : choice & 64 ? 0 : choice & 32;
-    switch (choice % 8) {
+    uint64_t life = take(input, 1);
+    uint64_t generation = life & 128 ? checked->generation : life & 64 ? 0 : life & 32;
+    switch (life % 8) {
     default:
-        checked_retire_or_lend(checked, choice % 8, address, generation);
+        checked_use_tag(checked, take(input, 1), address, generation);
         break;
     case 6:
-        checked_retire(checked, address + take(input, 1), generation);
+        checked_use_tag(checked, take(input, 1), address + take(input, 1), generation);
         break;
     case 7:
-        checked_free_retired(checked, address + GRANULE * take(input, 1), generation);
+        checked_use_tag(checked, take(input, 1), address + GRANULE * take(input, 1), generation);
     }
     checked_ask(checked, address);
 }
@@ -153,7 +153,7 @@ static void run_call(struct checked_pool *checked, struct input *input)
         checked_free(checked, live_address(checked, input), checked->generation);
         break;
     case 12:
-        retire_or_lend(checked, input);
+        use_tag(checked, input);
         break;
     case 13:
         free_wrong(checked, input);

@@ -21,7 +21,7 @@ enum {
 };
 
 struct memory {
-    struct memory_location location;
+    struct memory_allocation allocation;
     unsigned char content;
 };
 
@@ -33,8 +33,8 @@ static void take(double byte_size, double memory_type, struct random *random)
     CHECK(memory_count < MEMORY_COUNT_MAX, "the test has too few places");
     uint64_t failures_before = failed_call_count;
     struct memory *memory = &memories[memory_count];
-    int32_t status = allocated_memory_alloc(&memory->location, byte_size, memory_type,
-                                            (double)random_below(random, DEVICE_COUNT));
+    enum memory_status status = allocated_memory_alloc(&memory->allocation, byte_size, memory_type,
+                                                       (double)random_below(random, DEVICE_COUNT));
     if (status < MEMORY_OK) {
         CHECK(failed_call_count != failures_before, "a request was refused for nothing: %s",
               memory_message());
@@ -42,7 +42,7 @@ static void take(double byte_size, double memory_type, struct random *random)
         return;
     }
     memory->content = (unsigned char)random_below(random, 256);
-    status = allocated_memory_write(&memory->location, 0, &memory->content, 1, NULL);
+    status = allocated_memory_write(&memory->allocation, 0, &memory->content, 1, NULL);
     CHECK(status == MEMORY_OK, "allocated_memory_write: %d, %s", status, memory_message());
     memory_count++;
 }
@@ -51,11 +51,11 @@ static void give(int index)
 {
     const struct memory *memory = &memories[index];
     unsigned char content;
-    int32_t status = allocated_memory_read(&memory->location, 0, &content, 1, NULL);
+    enum memory_status status = allocated_memory_read(&memory->allocation, 0, &content, 1, NULL);
     CHECK(status == MEMORY_OK, "allocated_memory_read: %d, %s", status, memory_message());
     CHECK(content == memory->content, "%d was written, %d is read", memory->content, content);
-    status = allocated_memory_free(memory->location.address, memory->location.memory_type,
-                                   memory->location.device_id, memory->location.generation);
+    status = allocated_memory_free(memory->allocation.address, memory->allocation.memory_type,
+                                   memory->allocation.device_id, memory->allocation.generation);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
     memories[index] = memories[--memory_count];
 }

@@ -21,8 +21,8 @@ enum {
     OPERATION_NS = 100 * 1000,
 };
 
-static struct memory_stream streams[STREAM_COUNT];
-static struct memory_location source; // pinned
+static struct cuda_stream streams[STREAM_COUNT];
+static struct memory_allocation source; // pinned
 
 // ---- What is made to fail
 
@@ -43,7 +43,7 @@ static bool has_failed(void)
     return call_count(failing_function) >= failing_call;
 }
 
-static bool is_done(int32_t status, const char *call)
+static bool is_done(enum memory_status status, const char *call)
 {
     if (status >= MEMORY_OK) return true;
     CHECK(has_failed(), "%s failed for nothing: %d, %s", call, status, memory_message());
@@ -53,17 +53,18 @@ static bool is_done(int32_t status, const char *call)
 
 // ---- Memory on streams
 
-static bool take_for(int stream, struct memory_location *location)
+static bool take_for(int stream, struct memory_allocation *allocation)
 {
-    int32_t status = allocated_memory_alloc_with(location, POOL_BYTE_SIZE, MEMORY_GPU, 0,
-                                                 stream < 0 ? NULL : &streams[stream], true);
-    return is_done(status, "allocated_memory_alloc_with");
+    enum memory_status status = allocated_memory_alloc_on_stream(
+        allocation, POOL_BYTE_SIZE, MEMORY_GPU, 0, stream < 0 ? NULL : &streams[stream], true);
+    return is_done(status, "allocated_memory_alloc_on_stream");
 }
 
-static void give(const struct memory_location *location)
+static void give(const struct memory_allocation *allocation)
 {
-    int32_t status = allocated_memory_free(location->address, location->memory_type,
-                                           location->device_id, location->generation);
+    enum memory_status status =
+        allocated_memory_free(allocation->address, allocation->memory_type, allocation->device_id,
+                              allocation->generation);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 
@@ -74,18 +75,18 @@ static void synchronize(int stream)
     CHECK(cuda_stream_synchronize(&streams[stream]) == MEMORY_OK, "%s", memory_message());
 }
 
-static void give_after(int stream, const struct memory_location *location)
+static void give_after(int stream, const struct memory_allocation *allocation)
 {
-    if (is_done(allocated_memory_free_after(location, &streams[stream]),
-                "allocated_memory_free_after")) {
+    if (is_done(allocated_memory_free_on_stream(allocation, &streams[stream]),
+                "allocated_memory_free_on_stream")) {
         return;
     }
     // All streams, because the block may have been handed on.
     for (int i = 0; i < STREAM_COUNT; i++) synchronize(i);
-    give(location); // it lives, or this would not be right
+    give(allocation); // it lives, or this would not be right
 }
 
-static void use_on(int stream, const struct memory_location *memory)
+static void use_on(int stream, const struct memory_allocation *memory)
 {
     is_done(allocated_memory_copy(memory, 0, &source, 0, POOL_BYTE_SIZE, &streams[stream]),
             "allocated_memory_copy");
@@ -93,7 +94,7 @@ static void use_on(int stream, const struct memory_location *memory)
 
 static void use_after(int asking, int using, int freeing)
 {
-    struct memory_location memory;
+    struct memory_allocation memory;
     if (!take_for(asking, &memory)) return;
     if (using >= 0) use_on(using, &memory);
     if (freeing < 0) give(&memory);
@@ -103,29 +104,31 @@ static void use_after(int asking, int using, int freeing)
 static void use_events(void)
 {
     double event = cuda_event_record(&streams[0]);
-    if (!is_done(event == 0 ? MEMORY_INTERNAL : MEMORY_OK, "cuda_event_record")) return;
-    int32_t status = 1;
-    for (int i = 0; i < 1000 * 1000 && status == 1; i++) status = cuda_event_query(event);
-    CHECK(status != 1, "an event never passes");
+    if (!is_done(event > 0 ? MEMORY_OK : (enum memory_status)event, "cuda_event_record")) return;
+    enum memory_status status = MEMORY_NOT_DONE;
+    for (int i = 0; i < 1000 * 1000 && status == MEMORY_NOT_DONE; i++) {
+        status = cuda_event_query(event);
+    }
+    CHECK(status != MEMORY_NOT_DONE, "an event never passes");
     is_done(status, "cuda_event_query");
-    cuda_event_give(event);
+    cuda_event_release(event);
 }
 
 static void use_idle_streams(void)
 {
     for (int i = 0; i < 2; i++) {
-        struct memory_stream stream;
-        if (!is_done(cuda_stream_take(&stream, 1), "cuda_stream_take")) continue;
+        struct cuda_stream stream;
+        if (!is_done(cuda_stream_acquire(&stream, 1), "cuda_stream_acquire")) continue;
         is_done(cuda_stream_query(&stream), "cuda_stream_query");
-        is_done(cuda_stream_give(&stream), "cuda_stream_give");
+        cuda_stream_release(&stream);
     }
 }
 
 static void use_host_memory(void)
 {
-    struct memory_location host[2];
+    struct memory_allocation host[2];
     for (int i = 0; i < 2; i++) { // what the pinned pool has left, and memory of the heap
-        int32_t status = pinned_memory_alloc(&host[i], POOL_BYTE_SIZE, 1);
+        enum memory_status status = pinned_memory_alloc(&host[i], POOL_BYTE_SIZE, 1);
         if (!is_done(status, "pinned_memory_alloc")) host[i].address = 0;
     }
     for (int i = 0; i < 2; i++) {
@@ -165,7 +168,7 @@ static void expect_all_free(void)
 
 static void create(void)
 {
-    int32_t status = cuda_memory_create(
+    enum memory_status status = cuda_memory_create(
         (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
     CHECK(pinned_memory_create(2.0 * POOL_BYTE_SIZE) == MEMORY_OK, "%s", memory_message());
@@ -296,7 +299,7 @@ static void a_gpu_whose_work_has_ended(void)
     failing_call = 0; // from now on everything may fail
     cudartSimFailOperation(1, ILLEGAL_ADDRESS);
     use_after(-1, 0, 0);
-    struct memory_location memory;
+    struct memory_allocation memory;
     CHECK(take_for(-1, &memory) && memory.memory_type != MEMORY_GPU,
           "what CUDA cannot tell to be done is not given out");
     give(&memory);
@@ -319,7 +322,7 @@ static void an_error_is_kept_for_the_owner_of_the_stream(void)
     failing_call = 0;
     cudartSimFailOperation(1, NOT_SUPPORTED);
     use_after(-1, 0, 0);
-    struct memory_location memory;
+    struct memory_allocation memory;
     CHECK(take_for(-1, &memory), "%s", memory_message());
     give(&memory);
     struct memory_pool_stats stats;

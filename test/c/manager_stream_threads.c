@@ -28,7 +28,7 @@ static int thread_count;
 
 static void create(void)
 {
-    int32_t status = cuda_memory_create(
+    enum memory_status status = cuda_memory_create(
         (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
     CHECK(pinned_memory_create(POOL_BYTE_SIZE) == MEMORY_OK, "%s", memory_message());
@@ -43,7 +43,7 @@ static void reset(void)
 // Whether resets may take memory away: then a call may be refused, and only then.
 static bool resets_happen;
 
-static bool is_done(int32_t status, const char *call)
+static bool is_done(enum memory_status status, const char *call)
 {
     if (status >= MEMORY_OK) return true;
     CHECK(resets_happen && status == MEMORY_UNAVAILABLE, "%s: %d, %s", call, status,
@@ -64,7 +64,7 @@ struct slot {
 
 struct user {
     struct random random;
-    struct memory_stream streams[STREAM_COUNT];
+    struct cuda_stream streams[STREAM_COUNT];
     struct slot *slots; // pinned, or their copies would not be asynchronous; not the managers'
 };
 
@@ -88,7 +88,8 @@ static void set_up(struct user *user, uint64_t number)
 {
     *user = (struct user){.random = random_stream(number)};
     for (int i = 0; i < STREAM_COUNT; i++) {
-        int32_t status = cuda_stream_create(&user->streams[i], i == STREAM_COUNT - 1 ? 1 : 0);
+        enum memory_status status =
+            cuda_stream_create(&user->streams[i], i == STREAM_COUNT - 1 ? 1 : 0);
         CHECK(status == MEMORY_OK, "cuda_stream_create: %s", memory_message());
     }
     void *slots;
@@ -111,7 +112,7 @@ static void tear_down(struct user *user)
 
 // ---- What it does
 
-static void write_and_read_on(struct user *user, int stream, const struct memory_location *memory,
+static void write_and_read_on(struct user *user, int stream, const struct memory_allocation *memory,
                               unsigned char content)
 {
     struct slot *slot = &user->slots[random_below(&user->random, SLOT_COUNT)];
@@ -119,7 +120,7 @@ static void write_and_read_on(struct user *user, int stream, const struct memory
     size_t byte_size = (size_t)memory->byte_size;
     memset(slot->source, content, byte_size);
     memset(slot->target, (unsigned char)~content, byte_size);
-    const struct memory_stream *on = &user->streams[stream];
+    const struct cuda_stream *on = &user->streams[stream];
     bool is_queued = is_done(allocated_memory_write(memory, 0, slot->source, (double)byte_size, on),
                              "allocated_memory_write") &&
                      is_done(allocated_memory_read(memory, 0, slot->target, (double)byte_size, on),
@@ -130,7 +131,7 @@ static void write_and_read_on(struct user *user, int stream, const struct memory
     else synchronize(user, stream); // one of the two may be under way
 }
 
-static void write_and_read_now(const struct memory_location *memory, unsigned char content)
+static void write_and_read_now(const struct memory_allocation *memory, unsigned char content)
 {
     unsigned char bytes[BYTE_SIZE_MAX];
     if (!is_done(allocated_memory_fill(memory, content), "allocated_memory_fill")) return;
@@ -143,17 +144,17 @@ static void write_and_read_now(const struct memory_location *memory, unsigned ch
     }
 }
 
-static void give(const struct memory_location *memory)
+static void give(const struct memory_allocation *memory)
 {
-    int32_t status = allocated_memory_free(memory->address, memory->memory_type, memory->device_id,
-                                           memory->generation);
+    enum memory_status status = allocated_memory_free(memory->address, memory->memory_type,
+                                                      memory->device_id, memory->generation);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 
-static void give_after(const struct user *user, int stream, const struct memory_location *memory)
+static void give_after(const struct user *user, int stream, const struct memory_allocation *memory)
 {
-    int32_t status = allocated_memory_free_after(memory, &user->streams[stream]);
-    CHECK(status == MEMORY_OK, "allocated_memory_free_after: %d, %s", status, memory_message());
+    enum memory_status status = allocated_memory_free_on_stream(memory, &user->streams[stream]);
+    CHECK(status == MEMORY_OK, "allocated_memory_free_on_stream: %d, %s", status, memory_message());
 }
 
 static void use_some_memory(struct user *user)
@@ -161,13 +162,14 @@ static void use_some_memory(struct user *user)
     struct random *random = &user->random;
     int stream = (int)random_below(random, STREAM_COUNT + 1) - 1;
     unsigned char content = (unsigned char)random_below(random, 256);
-    struct memory_location memory;
-    int32_t status = allocated_memory_alloc_with(
+    struct memory_allocation memory;
+    enum memory_status status = allocated_memory_alloc_on_stream(
         &memory, (double)(1 + random_below(random, BYTE_SIZE_MAX)),
         random_below(random, 8) == 0 ? MEMORY_CPU_PINNED : MEMORY_GPU,
         (double)random_below(random, DEVICE_COUNT), stream < 0 ? NULL : &user->streams[stream],
         random_below(random, 4) != 0);
-    CHECK(status >= MEMORY_OK, "allocated_memory_alloc_with: %d, %s", status, memory_message());
+    CHECK(status >= MEMORY_OK, "allocated_memory_alloc_on_stream: %d, %s", status,
+          memory_message());
     if (stream < 0) {
         write_and_read_now(&memory, content);
         give(&memory);

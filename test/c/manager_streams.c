@@ -25,12 +25,12 @@ enum {
 static const double POOL_BYTE_SIZE = BLOCK_BYTE_SIZE * BLOCK_COUNT;
 
 // The last is of GPU 1: memory goes to and fro between the streams of both.
-static struct memory_stream streams[STREAM_COUNT];
+static struct cuda_stream streams[STREAM_COUNT];
 static struct hold holds[STREAM_COUNT];
 
 static void create(void)
 {
-    int32_t status = cuda_memory_create(
+    enum memory_status status = cuda_memory_create(
         (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
     CHECK(pinned_memory_create(POOL_BYTE_SIZE) == MEMORY_OK, "%s", memory_message());
@@ -77,52 +77,53 @@ static uint64_t call_count(const char *function)
 // ---- Requests
 
 // For a stream, or -1 for none.
-static struct memory_location take_for(int stream, double byte_size, bool may_wait)
+static struct memory_allocation take_for(int stream, double byte_size, bool may_wait)
 {
-    struct memory_location location;
-    int32_t status = allocated_memory_alloc_with(&location, byte_size, MEMORY_GPU, 0,
-                                                 stream < 0 ? NULL : &streams[stream], may_wait);
-    CHECK(status >= MEMORY_OK, "allocated_memory_alloc_with: %d, %s", status, memory_message());
-    return location;
+    struct memory_allocation allocation;
+    enum memory_status status = allocated_memory_alloc_on_stream(
+        &allocation, byte_size, MEMORY_GPU, 0, stream < 0 ? NULL : &streams[stream], may_wait);
+    CHECK(status >= MEMORY_OK, "allocated_memory_alloc_on_stream: %d, %s", status,
+          memory_message());
+    return allocation;
 }
 
 // What is there without waiting for anything; otherwise host memory.
-static struct memory_location take_now(double byte_size)
+static struct memory_allocation take_now(double byte_size)
 {
     return take_for(-1, byte_size, false);
 }
 
-static bool is_on_gpu(const struct memory_location *location)
+static bool is_on_gpu(const struct memory_allocation *allocation)
 {
-    return location->memory_type == MEMORY_GPU;
+    return allocation->memory_type == MEMORY_GPU;
 }
 
-static int32_t try_to_give(const struct memory_location *location)
+static int32_t try_to_give(const struct memory_allocation *allocation)
 {
-    return allocated_memory_free(location->address, location->memory_type, location->device_id,
-                                 location->generation);
+    return allocated_memory_free(allocation->address, allocation->memory_type,
+                                 allocation->device_id, allocation->generation);
 }
 
-static void give(const struct memory_location *location)
+static void give(const struct memory_allocation *allocation)
 {
-    CHECK(try_to_give(location) == MEMORY_OK, "allocated_memory_free: %s", memory_message());
+    CHECK(try_to_give(allocation) == MEMORY_OK, "allocated_memory_free: %s", memory_message());
 }
 
-static int32_t try_to_give_after(int stream, const struct memory_location *location)
+static int32_t try_to_give_after(int stream, const struct memory_allocation *allocation)
 {
-    return allocated_memory_free_after(location, &streams[stream]);
+    return allocated_memory_free_on_stream(allocation, &streams[stream]);
 }
 
-static void give_after(int stream, const struct memory_location *location)
+static void give_after(int stream, const struct memory_allocation *allocation)
 {
-    CHECK(try_to_give_after(stream, location) == MEMORY_OK, "allocated_memory_free_after: %s",
+    CHECK(try_to_give_after(stream, allocation) == MEMORY_OK, "allocated_memory_free_on_stream: %s",
           memory_message());
 }
 
 // The whole pool, freed with stream 0, which is held: where it was.
-static struct memory_location give_all_after_held_stream(void)
+static struct memory_allocation give_all_after_held_stream(void)
 {
-    struct memory_location memory = take_now(POOL_BYTE_SIZE);
+    struct memory_allocation memory = take_now(POOL_BYTE_SIZE);
     hold_stream(&streams[0], &holds[0]);
     give_after(0, &memory);
     return memory;
@@ -130,9 +131,9 @@ static struct memory_location give_all_after_held_stream(void)
 
 static void expect_nothing_to_be_had(void)
 {
-    struct memory_location location = take_now(1);
-    CHECK(!is_on_gpu(&location), "a block was given out that a stream still uses");
-    give(&location);
+    struct memory_allocation allocation = take_now(1);
+    CHECK(!is_on_gpu(&allocation), "a block was given out that a stream still uses");
+    give(&allocation);
 }
 
 static struct memory_pool_stats stats_of_gpu(void)
@@ -151,13 +152,13 @@ static void expect_used(double byte_size)
 
 static int compare_addresses(const void *a, const void *b)
 {
-    double difference =
-        ((const struct memory_location *)a)->address - ((const struct memory_location *)b)->address;
+    double difference = ((const struct memory_allocation *)a)->address -
+                        ((const struct memory_allocation *)b)->address;
     return difference < 0 ? -1 : difference > 0;
 }
 
 // The whole pool, in address order.
-static void take_all(struct memory_location blocks[BLOCK_COUNT])
+static void take_all(struct memory_allocation blocks[BLOCK_COUNT])
 {
     for (int i = 0; i < BLOCK_COUNT; i++) {
         blocks[i] = take_now(BLOCK_BYTE_SIZE);
@@ -201,20 +202,20 @@ static void *release_in_order(void *argument)
     return NULL;
 }
 
-static struct memory_location take_after_release(double byte_size, const int *order, int count)
+static struct memory_allocation take_after_release(double byte_size, const int *order, int count)
 {
     struct releaser releaser = {
         .order = order, .count = count, .waited_before = call_count("cudaEventSynchronize")};
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, release_in_order, &releaser) == 0, "no thread");
-    struct memory_location location = take_for(-1, byte_size, true);
+    struct memory_allocation allocation = take_for(-1, byte_size, true);
     releaser.is_served = true;
     pthread_join(thread, NULL);
     CHECK(!releaser.has_waited_for_others, "it waited for more than it had to");
     CHECK(call_count("cudaEventSynchronize") - releaser.waited_before == (uint64_t)count,
           "it waited more or less often than %d times", count);
-    CHECK(is_on_gpu(&location), "waiting was for nothing");
-    return location;
+    CHECK(is_on_gpu(&allocation), "waiting was for nothing");
+    return allocation;
 }
 
 // ---- Freeing
@@ -222,7 +223,7 @@ static struct memory_location take_after_release(double byte_size, const int *or
 static void memory_comes_back_when_its_stream_is_done(void)
 {
     create();
-    struct memory_location memory = give_all_after_held_stream();
+    struct memory_allocation memory = give_all_after_held_stream();
     expect_used(POOL_BYTE_SIZE);
     expect_nothing_to_be_had();
     release(0);
@@ -236,7 +237,7 @@ static void memory_comes_back_when_its_stream_is_done(void)
 static void a_full_pool_takes_back_what_is_done(void)
 {
     create();
-    struct memory_location memory = take_now(POOL_BYTE_SIZE);
+    struct memory_allocation memory = take_now(POOL_BYTE_SIZE);
     give_after(0, &memory);
     synchronize(0);
     memory = take_now(POOL_BYTE_SIZE); // nobody has read statistics
@@ -248,7 +249,7 @@ static void a_full_pool_takes_back_what_is_done(void)
 static void blocks_are_freed_only_once(void)
 {
     create();
-    struct memory_location memory = take_now(1000);
+    struct memory_allocation memory = take_now(1000);
     hold_stream(&streams[0], &holds[0]);
     give_after(0, &memory);
     CHECK(try_to_give_after(0, &memory) == MEMORY_INVALID_ARG, "freed again with its stream");
@@ -264,7 +265,7 @@ static void blocks_are_freed_only_once(void)
 static void host_memory_comes_back_too(void)
 {
     create();
-    struct memory_location pinned, nonpinned;
+    struct memory_allocation pinned, nonpinned;
     CHECK(pinned_memory_alloc(&pinned, POOL_BYTE_SIZE, 1) == MEMORY_OK, "%s", memory_message());
     CHECK(pinned_memory_alloc(&nonpinned, 100, 1) >= MEMORY_OK, "%s", memory_message());
     CHECK(nonpinned.memory_type == MEMORY_CPU, "the pinned pool is full");
@@ -286,12 +287,12 @@ static void host_memory_comes_back_too(void)
 static void memory_of_an_earlier_life_is_gone_already(void)
 {
     create();
-    struct memory_location memory = take_now(1000);
-    struct memory_location host;
+    struct memory_allocation memory = take_now(1000);
+    struct memory_allocation host;
     CHECK(pinned_memory_alloc(&host, 1000, 0) == MEMORY_OK, "%s", memory_message());
     destroy();
     create();
-    struct memory_location later = take_now(1000);
+    struct memory_allocation later = take_now(1000);
     CHECK(later.address == memory.address, "the same place in a later life");
     give_after(0, &memory);
     give_after(0, &host);
@@ -306,23 +307,23 @@ static void a_stream_has_its_own_memory_again_at_once(void)
     create();
     uint64_t wait_count = call_count("cudaEventSynchronize");
     uint64_t stream_wait_count = call_count("cudaStreamWaitEvent");
-    struct memory_location first = take_now(1500), other = take_now(1500);
+    struct memory_allocation first = take_now(1500), other = take_now(1500);
     hold_stream(&streams[0], &holds[0]);
     for (int i = 0; i < 10; i++) {
         give_after(0, &first);
-        struct memory_location again = take_for(0, 1500, false);
+        struct memory_allocation again = take_for(0, 1500, false);
         CHECK(again.address == first.address, "a block of the size that was freed before");
-        CHECK(again.byte_size == 1500 && again.generation == first.generation, "its location");
-        struct memory_location more = take_for(0, 1500, false);
+        CHECK(again.byte_size == 1500 && again.generation == first.generation, "its allocation");
+        struct memory_allocation more = take_for(0, 1500, false);
         CHECK(more.address != first.address, "a block has two owners");
         give(&more);
         first = again;
     }
     give_after(0, &first);
     give_after(0, &other);
-    struct memory_location rest = take_now(POOL_BYTE_SIZE - 2 * 1536);
+    struct memory_allocation rest = take_now(POOL_BYTE_SIZE - 2 * 1536);
     CHECK(is_on_gpu(&rest), "the rest of the pool is free");
-    struct memory_location small = take_for(0, 512, false);
+    struct memory_allocation small = take_for(0, 512, false);
     CHECK(is_on_gpu(&small), "where the pool is full, a larger block will do");
     CHECK(call_count("cudaEventSynchronize") == wait_count, "the host did not wait");
     CHECK(call_count("cudaStreamWaitEvent") == stream_wait_count, "no stream waited");
@@ -336,14 +337,15 @@ static void a_stream_has_its_own_memory_again_at_once(void)
 static void another_stream_is_made_to_wait(void)
 {
     create();
-    struct memory_location memory = give_all_after_held_stream();
+    struct memory_allocation memory = give_all_after_held_stream();
     for (int stream = 1; stream < STREAM_COUNT; stream++) {
-        struct memory_location refused = take_for(stream, POOL_BYTE_SIZE, false);
+        struct memory_allocation refused = take_for(stream, POOL_BYTE_SIZE, false);
         CHECK(!is_on_gpu(&refused), "a request that may not wait makes no stream wait either");
         give(&refused);
-        struct memory_location handed_on = take_for(stream, 700, true);
+        struct memory_allocation handed_on = take_for(stream, 700, true);
         CHECK(handed_on.address == memory.address, "the block is handed on");
-        CHECK(cuda_stream_query(&streams[stream]) == 1, "and the stream waits for the other");
+        CHECK(cuda_stream_query(&streams[stream]) == MEMORY_NOT_DONE,
+              "and the stream waits for the other");
         give_after(stream, &handed_on);
     }
     release(0);
@@ -356,13 +358,13 @@ static void what_is_done_is_taken_before_a_stream_is_made_to_wait(void)
 {
     create();
     uint64_t stream_wait_count = call_count("cudaStreamWaitEvent");
-    struct memory_location blocks[BLOCK_COUNT];
+    struct memory_allocation blocks[BLOCK_COUNT];
     take_all(blocks);
     hold_stream(&streams[0], &holds[0]);
     give_after(0, &blocks[0]);
     give_after(1, &blocks[5]);
     synchronize(1);
-    struct memory_location memory = take_for(2, BLOCK_BYTE_SIZE, true);
+    struct memory_allocation memory = take_for(2, BLOCK_BYTE_SIZE, true);
     CHECK(memory.address == blocks[5].address, "a block that nothing uses");
     CHECK(call_count("cudaStreamWaitEvent") == stream_wait_count, "no stream waits");
     release(0);
@@ -372,12 +374,12 @@ static void what_is_done_is_taken_before_a_stream_is_made_to_wait(void)
 static void host_memory_is_not_handed_on(void)
 {
     create();
-    struct memory_location pinned, other;
+    struct memory_allocation pinned, other;
     CHECK(pinned_memory_alloc(&pinned, POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
     hold_stream(&streams[0], &holds[0]);
     give_after(0, &pinned);
-    CHECK(allocated_memory_alloc_with(&other, POOL_BYTE_SIZE, MEMORY_CPU_PINNED, 0, &streams[0],
-                                      false) >= MEMORY_OK,
+    CHECK(allocated_memory_alloc_on_stream(&other, POOL_BYTE_SIZE, MEMORY_CPU_PINNED, 0,
+                                           &streams[0], false) >= MEMORY_OK,
           "%s", memory_message());
     CHECK(other.memory_type == MEMORY_CPU, "what the host does with it is in no stream's order");
     give(&other);
@@ -388,15 +390,15 @@ static void host_memory_is_not_handed_on(void)
 // ---- Memory that was handed on is nobody else's before
 
 // All of the pool, which stream 0 still uses, in the hands of that stream or another.
-static struct memory_location take_lent(int stream)
+static struct memory_allocation take_lent(int stream)
 {
-    struct memory_location memory = give_all_after_held_stream();
-    struct memory_location lent = take_for(stream, POOL_BYTE_SIZE, true);
+    struct memory_allocation memory = give_all_after_held_stream();
+    struct memory_allocation lent = take_for(stream, POOL_BYTE_SIZE, true);
     CHECK(lent.address == memory.address, "the block is handed on");
     return lent;
 }
 
-static void expect_still_used(const struct memory_location *freed)
+static void expect_still_used(const struct memory_allocation *freed)
 {
     expect_nothing_to_be_had();
     CHECK(try_to_give(freed) == MEMORY_INVALID_ARG, "it is freed only once");
@@ -409,7 +411,7 @@ static void lent_memory_that_is_freed_waits_on(void)
 {
     for (int stream = 0; stream < STREAM_COUNT; stream++) {
         create();
-        struct memory_location lent = take_lent(stream);
+        struct memory_allocation lent = take_lent(stream);
         give(&lent);
         expect_still_used(&lent);
         destroy();
@@ -419,7 +421,7 @@ static void lent_memory_that_is_freed_waits_on(void)
 static void lent_memory_that_is_freed_through_its_address_waits_on(void)
 {
     create();
-    struct memory_location lent = take_lent(0);
+    struct memory_allocation lent = take_lent(0);
     CHECK(cuda_memory_free(lent.address, 0) == MEMORY_OK, "%s", memory_message());
     expect_still_used(&lent);
     destroy();
@@ -428,7 +430,7 @@ static void lent_memory_that_is_freed_through_its_address_waits_on(void)
 static void lent_memory_that_is_freed_with_a_third_stream_waits_for_all(void)
 {
     create();
-    struct memory_location lent = take_lent(1);
+    struct memory_allocation lent = take_lent(1);
     give_after(2, &lent);
     sleep_microseconds(10 * 1000); // the third stream would be done by then
     expect_still_used(&lent);
@@ -438,11 +440,11 @@ static void lent_memory_that_is_freed_with_a_third_stream_waits_for_all(void)
 static void lent_memory_is_lent_again(void)
 {
     create();
-    struct memory_location lent = take_lent(0);
+    struct memory_allocation lent = take_lent(0);
     for (int i = 0; i < 12; i++) {
         if (i % 3 == 0) give(&lent);
         else give_after(i % STREAM_COUNT, &lent);
-        struct memory_location next = take_for(i / 2 % STREAM_COUNT, POOL_BYTE_SIZE, true);
+        struct memory_allocation next = take_for(i / 2 % STREAM_COUNT, POOL_BYTE_SIZE, true);
         CHECK(next.address == lent.address, "it is there for every stream");
         lent = next;
     }
@@ -454,7 +456,7 @@ static void lent_memory_is_lent_again(void)
 static void a_loan_ends_when_the_stream_is_done(void)
 {
     create();
-    struct memory_location lent = take_lent(1);
+    struct memory_allocation lent = take_lent(1);
     release(0);
     expect_used(POOL_BYTE_SIZE); // which looks whether it is done
     give(&lent);
@@ -467,14 +469,14 @@ static void a_loan_ends_when_the_stream_is_done(void)
 static void a_stream_with_lent_memory_keeps_its_order(void)
 {
     create();
-    struct memory_location blocks[BLOCK_COUNT];
+    struct memory_allocation blocks[BLOCK_COUNT];
     take_all(blocks);
     hold_stream(&streams[0], &holds[0]);
     give_after(0, &blocks[2]);
-    struct memory_location lent = take_for(0, BLOCK_BYTE_SIZE, true);
+    struct memory_allocation lent = take_for(0, BLOCK_BYTE_SIZE, true);
     give_after(0, &blocks[6]);
     give(&lent); // waits on where it was: it is still the first
-    struct memory_location memory = take_after_release(BLOCK_BYTE_SIZE, (const int[]){0}, 1);
+    struct memory_allocation memory = take_after_release(BLOCK_BYTE_SIZE, (const int[]){0}, 1);
     CHECK(memory.address == blocks[2].address || memory.address == blocks[6].address,
           "one of the two");
     destroy();
@@ -485,13 +487,13 @@ static void a_stream_with_lent_memory_keeps_its_order(void)
 static void it_waits_for_what_was_freed_first(void)
 {
     create();
-    struct memory_location blocks[BLOCK_COUNT];
+    struct memory_allocation blocks[BLOCK_COUNT];
     take_all(blocks);
     for (int i = 0; i < STREAM_COUNT; i++) hold_stream(&streams[i], &holds[i]);
     give_after(1, &blocks[3]);
     give_after(0, &blocks[5]);
     give_after(2, &blocks[7]);
-    struct memory_location memory = take_after_release(BLOCK_BYTE_SIZE, (const int[]){1}, 1);
+    struct memory_allocation memory = take_after_release(BLOCK_BYTE_SIZE, (const int[]){1}, 1);
     CHECK(memory.address == blocks[3].address, "the block that was freed first");
     struct memory_pool_stats stats = stats_of_gpu();
     CHECK(stats.failed_allocation_count == 0, "a request that is served was never refused");
@@ -503,14 +505,15 @@ static void it_waits_for_what_was_freed_first(void)
 static void it_waits_only_for_what_helps(void)
 {
     create();
-    struct memory_location blocks[BLOCK_COUNT];
+    struct memory_allocation blocks[BLOCK_COUNT];
     take_all(blocks);
     for (int i = 0; i < STREAM_COUNT; i++) hold_stream(&streams[i], &holds[i]);
     give_after(0, &blocks[0]); // alone
     give_after(1, &blocks[4]);
     give_after(2, &blocks[5]); // with the one before it, two in one piece
     give_after(0, &blocks[1]); // too late
-    struct memory_location memory = take_after_release(2 * BLOCK_BYTE_SIZE, (const int[]){2, 1}, 2);
+    struct memory_allocation memory =
+        take_after_release(2 * BLOCK_BYTE_SIZE, (const int[]){2, 1}, 2);
     CHECK(memory.address == blocks[4].address, "the pair that was complete first");
     release(0);
     destroy();
@@ -519,7 +522,7 @@ static void it_waits_only_for_what_helps(void)
 static void free_blocks_count_as_help(void)
 {
     create();
-    struct memory_location blocks[BLOCK_COUNT];
+    struct memory_allocation blocks[BLOCK_COUNT];
     take_all(blocks);
     hold_stream(&streams[0], &holds[0]);
     hold_stream(&streams[1], &holds[1]);
@@ -527,7 +530,7 @@ static void free_blocks_count_as_help(void)
     give_after(1, &blocks[5]);
     give(&blocks[4]);
     give(&blocks[6]);
-    struct memory_location memory = take_after_release(3 * BLOCK_BYTE_SIZE, (const int[]){1}, 1);
+    struct memory_allocation memory = take_after_release(3 * BLOCK_BYTE_SIZE, (const int[]){1}, 1);
     CHECK(memory.address == blocks[4].address, "the block between two free ones");
     release(0);
     destroy();
@@ -536,7 +539,7 @@ static void free_blocks_count_as_help(void)
 static void where_nothing_helps_it_does_not_wait(void)
 {
     create();
-    struct memory_location blocks[BLOCK_COUNT];
+    struct memory_allocation blocks[BLOCK_COUNT];
     take_all(blocks);
     hold_stream(&streams[0], &holds[0]);
     for (int i = 0; i < BLOCK_COUNT; i++) {
@@ -545,7 +548,7 @@ static void where_nothing_helps_it_does_not_wait(void)
     uint64_t wait_count = call_count("cudaEventSynchronize");
     uint64_t stream_wait_count = call_count("cudaStreamWaitEvent");
     for (int stream = -1; stream < STREAM_COUNT; stream++) {
-        struct memory_location memory = take_for(stream, POOL_BYTE_SIZE / 2 + 1, true);
+        struct memory_allocation memory = take_for(stream, POOL_BYTE_SIZE / 2 + 1, true);
         CHECK(!is_on_gpu(&memory), "one live block is in the way");
         give(&memory);
     }
@@ -563,7 +566,7 @@ static void a_request_that_may_not_wait_falls_back(void)
     give_all_after_held_stream();
     uint64_t wait_count = call_count("cudaEventSynchronize");
     expect_nothing_to_be_had();
-    struct memory_location pinned;
+    struct memory_allocation pinned;
     CHECK(pinned_memory_try_alloc(&pinned, POOL_BYTE_SIZE) == MEMORY_OK, "no room");
     give_after(0, &pinned);
     CHECK(pinned_memory_try_alloc(&pinned, 1) == MEMORY_UNAVAILABLE, "the pinned pool is in use");
@@ -577,10 +580,10 @@ static void a_request_that_may_not_wait_falls_back(void)
 static void a_destroyed_stream_goes_on(void)
 {
     create();
-    struct memory_location memory = give_all_after_held_stream();
+    struct memory_allocation memory = give_all_after_held_stream();
     CHECK(cuda_stream_destroy(&streams[0]) == MEMORY_OK, "%s", memory_message());
     expect_nothing_to_be_had();
-    struct memory_location handed_on = take_for(1, POOL_BYTE_SIZE, true);
+    struct memory_allocation handed_on = take_for(1, POOL_BYTE_SIZE, true);
     CHECK(handed_on.address == memory.address, "another stream can wait for it");
     give_after(1, &handed_on);
     CHECK(cuda_stream_create(&streams[0], 0) == MEMORY_OK, "%s", memory_message());
@@ -606,15 +609,16 @@ static void *release_at_device_synchronize(void *argument)
 static void a_reset_waits_for_what_is_under_way(void)
 {
     create();
-    struct memory_location host, blocks[BLOCK_COUNT];
+    struct memory_allocation host, blocks[BLOCK_COUNT];
     CHECK(pinned_memory_alloc(&host, BLOCK_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
     take_all(blocks);
     for (int i = 0; i < STREAM_COUNT; i++) {
         hold_stream(&streams[i], &holds[i]);
         for (int j = 2 * i; j < 2 * i + 2; j++) {
-            int32_t status =
+            enum memory_status status =
                 allocated_memory_copy(&blocks[j], 0, &host, 0, BLOCK_BYTE_SIZE, &streams[i]);
-            CHECK(status == 1, "allocated_memory_copy: %d, %s", status, memory_message());
+            CHECK(status == MEMORY_QUEUED, "allocated_memory_copy: %d, %s", status,
+                  memory_message());
         }
     }
     for (int i = 0; i < 5; i++) give_after(i / 2, &blocks[i]);

@@ -24,7 +24,7 @@ static int thread_count;
 
 static void create(void)
 {
-    int32_t status =
+    enum memory_status status =
         cuda_memory_create((const double[]){0, 1},
                            (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE}, DEVICE_COUNT);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %d, %s", status, memory_message());
@@ -34,7 +34,7 @@ static void create(void)
 
 static void reset(void)
 {
-    int32_t status = cuda_memory_reset();
+    enum memory_status status = cuda_memory_reset();
     CHECK(status == MEMORY_OK, "cuda_memory_reset: %d, %s", status, memory_message());
     status = pinned_memory_reset();
     CHECK(status == MEMORY_OK, "pinned_memory_reset: %d, %s", status, memory_message());
@@ -43,7 +43,7 @@ static void reset(void)
 // ---- Memory and what is in it
 
 struct memory {
-    struct memory_location location;
+    struct memory_allocation allocation;
     size_t byte_size; // 0 for none
     unsigned char content;
 };
@@ -51,7 +51,7 @@ struct memory {
 // Whether resets may take memory away: then a copy may be refused, and only then.
 static bool resets_happen;
 
-static bool is_done(int32_t status, const char *call)
+static bool is_done(enum memory_status status, const char *call)
 {
     if (status == MEMORY_OK) return true;
     CHECK(resets_happen && status == MEMORY_UNAVAILABLE, "%s: %d, %s", call, status,
@@ -63,20 +63,20 @@ static void fill(struct memory *memory, unsigned char content)
 {
     unsigned char bytes[BYTE_SIZE_MAX];
     memset(bytes, content, memory->byte_size);
-    int32_t status =
-        allocated_memory_write(&memory->location, 0, bytes, (double)memory->byte_size, NULL);
+    enum memory_status status =
+        allocated_memory_write(&memory->allocation, 0, bytes, (double)memory->byte_size, NULL);
     if (is_done(status, "allocated_memory_write")) memory->content = content;
 }
 
 static void expect_content(const struct memory *memory)
 {
     unsigned char bytes[BYTE_SIZE_MAX];
-    int32_t status =
-        allocated_memory_read(&memory->location, 0, bytes, (double)memory->byte_size, NULL);
+    enum memory_status status =
+        allocated_memory_read(&memory->allocation, 0, bytes, (double)memory->byte_size, NULL);
     if (!is_done(status, "allocated_memory_read")) return;
     for (size_t i = 0; i < memory->byte_size; i++) {
         CHECK(bytes[i] == memory->content, "byte %zu of %zu is %d, was written as %d: type %.0f", i,
-              memory->byte_size, bytes[i], memory->content, memory->location.memory_type);
+              memory->byte_size, bytes[i], memory->content, memory->allocation.memory_type);
     }
 }
 
@@ -85,22 +85,22 @@ static void take(struct memory *memory, struct random *random)
     size_t byte_size = random_log_uniform(random, BYTE_SIZE_MAX);
     double memory_type = (double)random_below(random, 3); // CPU is served from pinned memory
     double device_id = (double)random_below(random, DEVICE_COUNT);
-    int32_t status =
-        allocated_memory_alloc(&memory->location, (double)byte_size, memory_type, device_id);
+    enum memory_status status =
+        allocated_memory_alloc(&memory->allocation, (double)byte_size, memory_type, device_id);
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc: %d, %s", status, memory_message());
     memory->byte_size = byte_size;
     fill(memory, (unsigned char)random_below(random, 256));
 }
 
-static int32_t try_to_free(const struct memory_location *location)
+static int32_t try_to_free(const struct memory_allocation *allocation)
 {
-    return allocated_memory_free(location->address, location->memory_type, location->device_id,
-                                 location->generation);
+    return allocated_memory_free(allocation->address, allocation->memory_type,
+                                 allocation->device_id, allocation->generation);
 }
 
 static void give(struct memory *memory)
 {
-    int32_t status = try_to_free(&memory->location);
+    enum memory_status status = try_to_free(&memory->allocation);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
     memory->byte_size = 0;
 }
@@ -109,8 +109,8 @@ static void copy_between(struct memory *target, const struct memory *source)
 {
     size_t byte_size = source->byte_size;
     if (byte_size > target->byte_size) byte_size = target->byte_size;
-    int32_t status =
-        allocated_memory_copy(&target->location, 0, &source->location, 0, (double)byte_size, NULL);
+    enum memory_status status = allocated_memory_copy(&target->allocation, 0, &source->allocation,
+                                                      0, (double)byte_size, NULL);
     if (!is_done(status, "allocated_memory_copy")) return;
     // A part of the target may be left as it was: make it all alike again.
     if (byte_size == target->byte_size) target->content = source->content;
@@ -197,21 +197,22 @@ static void use_managers(int number)
     for (int step = 0; step < STEP_COUNT / thread_count; step++) {
         double byte_size = (double)random_log_uniform(&random, BYTE_SIZE_MAX);
         double address = cuda_memory_alloc(byte_size, device_id);
-        if (address == 0) {
-            CHECK(cuda_memory_alloc_status() == MEMORY_INTERNAL, "%s", memory_message());
+        if (address <= 0) {
+            CHECK(address == MEMORY_INTERNAL, "%s", memory_message());
         } else {
             CHECK(cuda_memory_free(address + 1, device_id) == MEMORY_INVALID_ARG, "misaligned");
-            int32_t status = cuda_memory_free(address, device_id);
+            enum memory_status status = cuda_memory_free(address, device_id);
             CHECK(status == MEMORY_OK, "cuda_memory_free: %d, %s", status, memory_message());
         }
-        struct memory_location location;
-        int32_t status = pinned_memory_alloc(&location, byte_size, (int32_t)(step % 2));
+        struct memory_allocation allocation;
+        enum memory_status status =
+            pinned_memory_alloc(&allocation, byte_size, (int32_t)(step % 2));
         CHECK(status >= MEMORY_OK || (step % 2 == 0 && status == MEMORY_INTERNAL),
               "pinned_memory_alloc: %d, %s", status, memory_message());
         if (status < MEMORY_OK) continue;
-        memset((void *)(uintptr_t)location.address, number, (size_t)byte_size); // host memory
-        CHECK(pinned_memory_free(location.address + 1) == MEMORY_INVALID_ARG, "misaligned");
-        status = pinned_memory_free(location.address);
+        memset((void *)(uintptr_t)allocation.address, number, (size_t)byte_size); // host memory
+        CHECK(pinned_memory_free(allocation.address + 1) == MEMORY_INVALID_ARG, "misaligned");
+        status = pinned_memory_free(allocation.address);
         CHECK(status == MEMORY_OK, "pinned_memory_free: %d, %s", status, memory_message());
     }
 }
@@ -256,8 +257,8 @@ static atomic_int created_count;
 static void create_and_reset_with_others(int number)
 {
     for (int round = 0; round < 100; round++) {
-        int32_t status = cuda_memory_create((const double[]){number % DEVICE_COUNT},
-                                            (const double[]){GPU_POOL_BYTE_SIZE}, 1);
+        enum memory_status status = cuda_memory_create((const double[]){number % DEVICE_COUNT},
+                                                       (const double[]){GPU_POOL_BYTE_SIZE}, 1);
         CHECK(status == MEMORY_OK || status == MEMORY_ALREADY_EXISTS, "cuda_memory_create: %d, %s",
               status, memory_message());
         created_count += status == MEMORY_OK;

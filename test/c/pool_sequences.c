@@ -44,11 +44,9 @@ static void free_some_live(struct checked_pool *checked, struct random *random)
     size_t index = random_below(random, checked->model.block_count);
     uint64_t generation = random_below(random, 2) == 0 ? 0 : checked->generation;
     uint64_t address = pool_model_address(&checked->model, index);
-    if (checked->model.blocks[index].use == MODEL_RETIRED) {
-        checked_free_retired(checked, address, generation);
-    } else if (checked_free(checked, address, generation) == POOL_LENT) {
-        checked_retire(checked, address, generation);
-        checked_free_retired(checked, address, generation);
+    uint32_t tag = checked->model.blocks[index].tag;
+    if (checked_free(checked, address, generation) == POOL_TAGGED) {
+        checked_free_tagged(checked, address, generation, tag);
     }
     // Nothing else starts there before the next request.
     CHECK(checked_free(checked, address, 0) == POOL_NOT_ALLOCATED, "and freed only once");
@@ -77,7 +75,7 @@ static void free_wrong(struct checked_pool *checked, struct random *random)
 }
 
 // Right and wrong calls alike: the model knows which it is.
-static void retire_or_lend_some(struct checked_pool *checked, struct random *random)
+static void tag_some(struct checked_pool *checked, struct random *random)
 {
     uint64_t address = checked->model.base + bytes_of(checked->model.granule_count);
     if (checked->model.block_count > 0) {
@@ -91,7 +89,7 @@ static void retire_or_lend_some(struct checked_pool *checked, struct random *ran
     // Mostly this life, or whichever it is.
     uint64_t life = random_below(random, 16);
     uint64_t generation = life > 7 ? 0 : life > 0 ? checked->generation : checked->generation - 1;
-    checked_retire_or_lend(checked, random_below(random, 6), address, generation);
+    checked_use_tag(checked, random_below(random, 1024), address, generation);
     checked_ask(checked, address);
 }
 
@@ -109,7 +107,7 @@ static void run_sequence(struct checked_pool *checked, struct random *random, in
         }
         uint64_t choice = random_below(random, 100);
         if (choice < 4) free_wrong(checked, random);
-        else if (choice < 12) retire_or_lend_some(checked, random);
+        else if (choice < 12) tag_some(checked, random);
         else if (choice < free_share) free_some_live(checked, random);
         else checked_alloc(checked, random_byte_size(random, checked));
         if (step % verified_every == 0) checked_verify(checked);
@@ -333,13 +331,37 @@ static void all_sequences_of_a_tiny_pool(void)
         &(struct tiny_pool){.granule_count = 4, .depth = 6, .calls = calls, .call_count = 1});
 }
 
-static void all_sequences_with_retired_blocks(void)
+// The ways by which a block gets a tag, changes it and loses it.
+static enum pool_status give_tag(struct checked_pool *checked, uint64_t address,
+                                 uint64_t generation)
 {
-    static block_call *const calls[] = {checked_free, checked_retire, checked_free_retired,
-                                        checked_lend, checked_end_loan};
+    return checked_exchange_tag(checked, address, generation, 0, 1);
+}
+
+static enum pool_status change_tag(struct checked_pool *checked, uint64_t address,
+                                   uint64_t generation)
+{
+    return checked_exchange_tag(checked, address, generation, 1, 2);
+}
+
+static enum pool_status take_tag(struct checked_pool *checked, uint64_t address,
+                                 uint64_t generation)
+{
+    return checked_exchange_tag(checked, address, generation, 2, 0);
+}
+
+static enum pool_status free_tagged(struct checked_pool *checked, uint64_t address,
+                                    uint64_t generation)
+{
+    return checked_free_tagged(checked, address, generation, 1);
+}
+
+static void all_sequences_with_tagged_blocks(void)
+{
+    static block_call *const calls[] = {checked_free, give_tag, free_tagged, change_tag, take_tag};
     run_all_sequences(
         &(struct tiny_pool){.granule_count = 2, .depth = 5, .calls = calls, .call_count = 5});
-    // Three neighbours, retired in every order.
+    // Three neighbours that get tags in every order.
     run_all_sequences(
         &(struct tiny_pool){.granule_count = 3, .depth = 6, .calls = calls + 1, .call_count = 1});
 }
@@ -362,13 +384,13 @@ static void reopened_pools_start_anew(void)
         if (stale_generation != 0) {
             CHECK(checked_free(&checked, stale_address, stale_generation) == POOL_CLOSED,
                   "a block of an earlier life is not freed in a later one");
-            checked_retire(&checked, stale_address, stale_generation);
-            checked_free_retired(&checked, stale_address, stale_generation);
-            checked_lend(&checked, stale_address, stale_generation);
-            checked_end_loan(&checked, stale_address, stale_generation);
+            checked_exchange_tag(&checked, stale_address, stale_generation, 0, 1);
+            checked_free_tagged(&checked, stale_address, stale_generation, 0);
+            checked_exchange_tag(&checked, stale_address, stale_generation, 1, 2);
+            checked_exchange_tag(&checked, stale_address, stale_generation, 2, 0);
         }
         for (int step = 0; step < 30; step++) {
-            if (step % 3 == 0) retire_or_lend_some(&checked, &random);
+            if (step % 3 == 0) tag_some(&checked, &random);
             checked_alloc(&checked, random_byte_size(&random, &checked));
         }
         checked_verify(&checked);
@@ -379,7 +401,8 @@ static void reopened_pools_start_anew(void)
         CHECK(checked_alloc(&checked, 1) == POOL_CLOSED, "a closed pool serves nothing");
         CHECK(checked_alloc(&checked, 0) == POOL_BAD_RANGE, "least of all an empty request");
         CHECK(checked_free(&checked, stale_address, 0) == POOL_CLOSED, "and frees nothing");
-        CHECK(checked_retire(&checked, stale_address, 0) == POOL_CLOSED, "and retires nothing");
+        CHECK(checked_exchange_tag(&checked, stale_address, 0, 0, 1) == POOL_CLOSED,
+              "and gives no tag");
         checked_ask(&checked, stale_address);
         checked_close(&checked); // once more changes nothing
         checked_verify(&checked);
@@ -439,7 +462,7 @@ int main(void)
     check_case("blocks of nearly one size", blocks_of_nearly_one_size);
     check_case("every granule can be a block", every_granule_can_be_a_block);
     check_case("all sequences of a tiny pool", all_sequences_of_a_tiny_pool);
-    check_case("all sequences with retired blocks", all_sequences_with_retired_blocks);
+    check_case("all sequences with tagged blocks", all_sequences_with_tagged_blocks);
     check_case("reopened pools start anew", reopened_pools_start_anew);
     check_case("bad ranges are refused", bad_ranges_are_refused);
     check_case("refused requests change nothing", refused_requests_change_nothing);

@@ -17,7 +17,7 @@ static const char *name_of(enum pool_status status)
         [POOL_OUT_OF_METADATA] = "POOL_OUT_OF_METADATA",
         [POOL_NOT_ALLOCATED] = "POOL_NOT_ALLOCATED",
         [POOL_BAD_RANGE] = "POOL_BAD_RANGE",
-        [POOL_LENT] = "POOL_LENT",
+        [POOL_TAGGED] = "POOL_TAGGED",
     };
     return names[status];
 }
@@ -92,7 +92,6 @@ enum pool_status checked_open(struct checked_pool *checked, uint64_t base, uint6
     CHECK(checked->generation > last_generation, "generation %" PRIu64 " comes after %" PRIu64,
           checked->generation, last_generation);
     last_generation = checked->generation;
-    checked->retired_count = 0;
     pool_model_open(&checked->model, base, byte_size);
     return status;
 }
@@ -148,19 +147,15 @@ enum pool_status checked_alloc(struct checked_pool *checked, uint64_t byte_size)
     return status;
 }
 
-// What a call is to give that names a block: its own answer for a block that lives.
+// What a call is to give that names a block and its tag.
 static enum pool_status expected_of(const struct checked_pool *checked, uint64_t generation,
-                                    const struct model_block *block, enum pool_status of_use)
+                                    const struct model_block *block, uint32_t tag)
 {
     if (checked->generation == 0 || (generation != 0 && generation != checked->generation)) {
         return POOL_CLOSED;
     }
-    return block == NULL ? POOL_NOT_ALLOCATED : of_use;
-}
-
-static enum pool_status ok_if(bool is_right)
-{
-    return is_right ? POOL_OK : POOL_NOT_ALLOCATED;
+    if (block == NULL) return POOL_NOT_ALLOCATED;
+    return block->tag == tag ? POOL_OK : POOL_TAGGED;
 }
 
 static void trace_call(const struct checked_pool *checked, const char *call, uint64_t address,
@@ -175,13 +170,7 @@ static void trace_call(const struct checked_pool *checked, const char *call, uin
 enum pool_status checked_free(struct checked_pool *checked, uint64_t address, uint64_t generation)
 {
     struct model_block *block = pool_model_find(&checked->model, address);
-    static const enum pool_status of_use[] = {
-        [MODEL_OWNED] = POOL_OK,
-        [MODEL_RETIRED] = POOL_NOT_ALLOCATED,
-        [MODEL_LENT] = POOL_LENT,
-    };
-    enum pool_status expected =
-        expected_of(checked, generation, block, block == NULL ? POOL_OK : of_use[block->use]);
+    enum pool_status expected = expected_of(checked, generation, block, 0);
     enum pool_status status = pool_free(&checked->pool, address, generation);
     trace_call(checked, "free", address, generation, status);
     expect_status(status, expected, "pool_free");
@@ -189,104 +178,74 @@ enum pool_status checked_free(struct checked_pool *checked, uint64_t address, ui
     return status;
 }
 
-// The numbers wrap soon after the pool was opened.
-static uint32_t number_of(uint64_t retired_order)
-{
-    const uint64_t before_wrapping = 50;
-    uint64_t number = POOL_RETIRED_NUMBER_MAX - before_wrapping + retired_order;
-    return (uint32_t)((number - 1) % POOL_RETIRED_NUMBER_MAX + 1);
-}
-
-enum pool_status checked_retire(struct checked_pool *checked, uint64_t address, uint64_t generation)
+enum pool_status checked_free_tagged(struct checked_pool *checked, uint64_t address,
+                                     uint64_t generation, uint32_t tag)
 {
     struct model_block *block = pool_model_find(&checked->model, address);
-    enum pool_status expected = expected_of(checked, generation, block,
-                                            ok_if(block != NULL && block->use != MODEL_RETIRED));
-    uint64_t order = ++checked->retired_count;
-    uint64_t byte_size = 0;
-    enum pool_status status =
-        pool_retire(&checked->pool, address, generation, number_of(order), &byte_size);
-    trace_call(checked, "retire", address, generation, status);
-    expect_status(status, expected, "pool_retire");
-    if (status != POOL_OK) return status;
-    CHECK(byte_size == block->granule_count * POOL_GRANULE_BYTE_SIZE,
-          "a block has %" PRIu64 " bytes", byte_size);
-    block->use = MODEL_RETIRED;
-    block->retired_order = order;
-    return status;
-}
-
-// A call that only a block in this use is right for.
-static enum pool_status call_on(struct checked_pool *checked, const struct model_block *block,
-                                enum model_use use, uint64_t address, uint64_t generation,
-                                enum pool_status (*call)(struct pool *, uint64_t, uint64_t),
-                                const char *name)
-{
-    enum pool_status expected =
-        expected_of(checked, generation, block, ok_if(block != NULL && block->use == use));
-    enum pool_status status = call(&checked->pool, address, generation);
-    trace_call(checked, name, address, generation, status);
-    expect_status(status, expected, name);
-    return status;
-}
-
-enum pool_status checked_free_retired(struct checked_pool *checked, uint64_t address,
-                                      uint64_t generation)
-{
-    struct model_block *block = pool_model_find(&checked->model, address);
-    enum pool_status status = call_on(checked, block, MODEL_RETIRED, address, generation,
-                                      pool_free_retired, "pool_free_retired");
+    enum pool_status expected = expected_of(checked, generation, block, tag);
+    enum pool_status status = pool_free_tagged(&checked->pool, address, generation, tag);
+    TRACE("tag %" PRIu32 ": ", tag);
+    trace_call(checked, "free_tagged", address, generation, status);
+    expect_status(status, expected, "pool_free_tagged");
     if (status == POOL_OK) pool_model_remove(&checked->model, block);
     return status;
 }
 
-enum pool_status checked_lend(struct checked_pool *checked, uint64_t address, uint64_t generation)
+enum pool_status checked_exchange_tag(struct checked_pool *checked, uint64_t address,
+                                      uint64_t generation, uint32_t expected_tag,
+                                      uint32_t desired_tag)
 {
     struct model_block *block = pool_model_find(&checked->model, address);
+    enum pool_status expected = expected_of(checked, generation, block, expected_tag);
+    uint32_t tag = expected_tag;
+    uint64_t byte_size = 0;
     enum pool_status status =
-        call_on(checked, block, MODEL_RETIRED, address, generation, pool_lend, "pool_lend");
-    if (status == POOL_OK) block->use = MODEL_LENT;
+        pool_exchange_tag(&checked->pool, address, generation, &tag, desired_tag, &byte_size);
+    TRACE("tag %" PRIu32 " to %" PRIu32 ": ", expected_tag, desired_tag);
+    trace_call(checked, "exchange_tag", address, generation, status);
+    expect_status(status, expected, "pool_exchange_tag");
+    CHECK(tag == (status == POOL_TAGGED ? block->tag : expected_tag), "a block has tag %" PRIu32,
+          tag);
+    if (status != POOL_OK && status != POOL_TAGGED) return status;
+    CHECK(byte_size == block->granule_count * POOL_GRANULE_BYTE_SIZE,
+          "a block has %" PRIu64 " bytes", byte_size);
+    if (status == POOL_OK) block->tag = desired_tag;
     return status;
 }
 
-enum pool_status checked_end_loan(struct checked_pool *checked, uint64_t address,
-                                  uint64_t generation)
+// In half of all cases the tag that makes the call right.
+static uint32_t tag_of_choice(const struct checked_pool *checked, uint64_t choice, uint64_t address)
 {
-    struct model_block *block = pool_model_find(&checked->model, address);
-    enum pool_status status =
-        call_on(checked, block, MODEL_LENT, address, generation, pool_end_loan, "pool_end_loan");
-    if (status == POOL_OK) block->use = MODEL_OWNED;
-    return status;
+    const struct model_block *block = pool_model_find(&checked->model, address);
+    if (choice % 2 == 0 && block != NULL) return block->tag;
+    return (uint32_t)(choice / 2 % (TAG_COUNT + 1));
 }
 
-void checked_retire_or_lend(struct checked_pool *checked, uint64_t choice, uint64_t address,
-                            uint64_t generation)
+void checked_use_tag(struct checked_pool *checked, uint64_t choice, uint64_t address,
+                     uint64_t generation)
 {
-    switch (choice) {
-    case 3:
-        checked_free_retired(checked, address, generation);
-        break;
-    case 4:
-        checked_lend(checked, address, generation);
-        break;
-    case 5:
-        checked_end_loan(checked, address, generation);
-        break;
-    default:
-        checked_retire(checked, address, generation);
-    }
+    uint32_t tag = tag_of_choice(checked, choice / 16, address);
+    uint32_t desired_tag = (uint32_t)(choice / 4 % (TAG_COUNT + 1));
+    if (choice % 4 == 3) checked_free_tagged(checked, address, generation, tag);
+    else checked_exchange_tag(checked, address, generation, tag, desired_tag);
+}
+
+static bool is_in_mask(uint32_t tag, const void *mask)
+{
+    return *(const uint32_t *)mask >> tag & 1;
 }
 
 void checked_ask(struct checked_pool *checked, uint64_t address)
 {
-    uint64_t byte_size = pool_byte_size_without(&checked->pool, address);
-    uint64_t expected = pool_model_byte_size_without(&checked->model, address);
-    CHECK(byte_size == expected, "without the block %" PRIu64 " bytes are free, must be %" PRIu64,
-          byte_size, expected);
+    for (uint32_t mask = 0; mask < 2 << TAG_COUNT; mask += 2) {
+        uint64_t byte_size = pool_coalesced_byte_size(&checked->pool, address, is_in_mask, &mask);
+        uint64_t expected =
+            pool_model_coalesced_byte_size(&checked->model, address, is_in_mask, &mask);
+        CHECK(byte_size == expected, "%" PRIu64 " bytes would be free, must be %" PRIu64, byte_size,
+              expected);
+    }
     const struct model_block *block = pool_model_find(&checked->model, address);
-    bool is_lent = block != NULL && block->use == MODEL_LENT;
-    CHECK(pool_is_lent(&checked->pool, address, checked->generation) == is_lent,
-          "the block is%s lent", is_lent ? "" : " not");
+    if (block != NULL) checked_exchange_tag(checked, address, 0, block->tag, block->tag);
 }
 
 void checked_free_all(struct checked_pool *checked)
@@ -294,9 +253,8 @@ void checked_free_all(struct checked_pool *checked)
     while (checked->model.block_count > 0) {
         size_t last = checked->model.block_count - 1;
         uint64_t address = pool_model_address(&checked->model, last);
-        enum model_use use = checked->model.blocks[last].use;
-        if (use == MODEL_LENT) checked_end_loan(checked, address, 0);
-        if (use == MODEL_RETIRED) checked_free_retired(checked, address, 0);
+        uint32_t tag = checked->model.blocks[last].tag;
+        if (tag != 0) checked_free_tagged(checked, address, 0, tag);
         else checked_free(checked, address, 0);
     }
 }

@@ -14,7 +14,6 @@ struct checked_pool {
     struct pool_model model;
     uint64_t generation; // 0 while closed
     uint64_t alloc_count;
-    uint64_t retired_count;
     // Where a test makes system calls fail, the number that failed so far. Only a call during which
     // it grew may run out of metadata.
     const uint64_t *fault_count;
@@ -28,23 +27,25 @@ enum pool_status checked_alloc(struct checked_pool *checked, uint64_t byte_size)
 // Right and wrong frees alike: the model knows which it is.
 enum pool_status checked_free(struct checked_pool *checked, uint64_t address, uint64_t generation);
 
-// The same of retiring, with the next number, and of what may be done with retired and lent blocks.
-enum pool_status checked_retire(struct checked_pool *checked, uint64_t address,
-                                uint64_t generation);
-enum pool_status checked_free_retired(struct checked_pool *checked, uint64_t address,
-                                      uint64_t generation);
-enum pool_status checked_lend(struct checked_pool *checked, uint64_t address, uint64_t generation);
-enum pool_status checked_end_loan(struct checked_pool *checked, uint64_t address,
-                                  uint64_t generation);
+// Gives the block the tag `desired` where its tag is `expected`.
+enum pool_status checked_exchange_tag(struct checked_pool *checked, uint64_t address,
+                                      uint64_t generation, uint32_t expected, uint32_t desired);
 
-// One of these four calls. Choices below 6 make a random one, in half of all cases the first.
-void checked_retire_or_lend(struct checked_pool *checked, uint64_t choice, uint64_t address,
-                            uint64_t generation);
+enum pool_status checked_free_tagged(struct checked_pool *checked, uint64_t address,
+                                     uint64_t generation, uint32_t tag);
 
-// What the pool says of the address as a retired or a lent block's.
+// The tags that the tests use, besides 0.
+enum { TAG_COUNT = 3 };
+
+// One of the two calls, with tags drawn from `choice`: right and wrong ones alike.
+void checked_use_tag(struct checked_pool *checked, uint64_t choice, uint64_t address,
+                     uint64_t generation);
+
+// What the pool says of the block at the address: its tag, and how large the free block around it
+// would be, for every choice of tags that count as free.
 void checked_ask(struct checked_pool *checked, uint64_t address);
 
-// Frees every live block, retired, lent or not, from the last to the first.
+// Frees every live block, whatever its tag, from the last to the first.
 void checked_free_all(struct checked_pool *checked);
 
 // The statistics are the model's, and so is the range. Asking for them may put a pool's lists in an

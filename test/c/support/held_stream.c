@@ -12,7 +12,7 @@ static void stand_still(void *argument)
     while (sem_wait(&hold->released) != 0) CHECK(errno == EINTR, "sem_wait: %d", errno);
 }
 
-void hold_stream(const struct memory_stream *stream, struct hold *hold)
+void hold_stream(const struct cuda_stream *stream, struct hold *hold)
 {
     CHECK(sem_init(&hold->released, 0, 0) == 0, "sem_init: %d", errno);
     cudaStream_t handle = (cudaStream_t)(uintptr_t)stream->handle;

@@ -13,7 +13,7 @@ struct hold {
 };
 
 // Queues the hold: what was queued before is still done.
-void hold_stream(const struct memory_stream *stream, struct hold *hold);
+void hold_stream(const struct cuda_stream *stream, struct hold *hold);
 void release_stream(struct hold *hold);
 
 #endif

@@ -114,16 +114,16 @@ uint64_t pool_model_largest_gap(const struct pool_model *model)
     return largest;
 }
 
-uint64_t pool_model_byte_size_without(const struct pool_model *model, uint64_t address)
+uint64_t pool_model_coalesced_byte_size(const struct pool_model *model, uint64_t address,
+                                        pool_tag_predicate *counts_as_free, const void *context)
 {
     const struct model_block *wanted = pool_model_find(model, address);
-    if (wanted == NULL || wanted->use != MODEL_RETIRED) return 0;
+    if (wanted == NULL) return 0;
     // The blocks that would stay: the last before the wanted one, and the first after it.
     uint64_t start = 0, end = model->granule_count;
     for (size_t i = 0; i < model->block_count; i++) {
         const struct model_block *block = &model->blocks[i];
-        bool stays = block->use != MODEL_RETIRED || block->retired_order > wanted->retired_order;
-        if (!stays) continue;
+        if (block == wanted || (block->tag != 0 && counts_as_free(block->tag, context))) continue;
         if (block < wanted) start = block->granule + block->granule_count;
         else if (block->granule < end) end = block->granule;
     }

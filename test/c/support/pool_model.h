@@ -9,13 +9,10 @@
 
 #include "pool/pool.h"
 
-enum model_use { MODEL_OWNED, MODEL_RETIRED, MODEL_LENT };
-
 struct model_block {
     uint64_t granule; // the first, counted from the pool's base
     uint64_t granule_count;
-    enum model_use use;
-    uint64_t retired_order; // while it is retired; never wraps
+    uint32_t tag;
 };
 
 struct pool_model {
@@ -49,8 +46,9 @@ uint64_t pool_model_address(const struct pool_model *model, size_t block_index);
 // In granules.
 uint64_t pool_model_largest_gap(const struct pool_model *model);
 
-// What pool_byte_size_without() has to give.
-uint64_t pool_model_byte_size_without(const struct pool_model *model, uint64_t address);
+// What pool_coalesced_byte_size() has to give.
+uint64_t pool_model_coalesced_byte_size(const struct pool_model *model, uint64_t address,
+                                        pool_tag_predicate *counts_as_free, const void *context);
 
 // What pool_read_stats() has to give.
 struct pool_stats pool_model_stats(const struct pool_model *model);

@@ -1,13 +1,13 @@
 import { checkStatus, memoryLibrary, newStruct } from "./memory-library.ts";
-import { memoryStatus, memoryStream } from "./memory-symbols.ts";
+import { memoryStatus, cudaStream } from "./memory-symbols.ts";
 
-const { cuda_event_give, cuda_event_query, cuda_event_record } = memoryLibrary;
+const { cuda_event_release, cuda_event_query, cuda_event_record } = memoryLibrary;
 
-/** A `struct memory_stream`: a stream as the native library knows it. */
-export type MemoryStream = Float64Array;
+/** A `struct cuda_stream`: a stream as the native library knows it. */
+export type NativeStream = Float64Array;
 
-export function newMemoryStream(): MemoryStream {
-  return newStruct(memoryStream);
+export function newNativeStream(): NativeStream {
+  return newStruct(cudaStream);
 }
 
 /** A point in a stream's work. Must be released. */
@@ -19,21 +19,21 @@ export class StreamPoint implements Disposable {
    *
    * @throws {MemoryError} `INTERNAL` where CUDA refuses.
    */
-  constructor(stream: MemoryStream) {
+  constructor(stream: NativeStream) {
     this.#event = cuda_event_record(stream);
-    if (this.#event === 0) checkStatus(memoryStatus.MEMORY_INTERNAL);
+    checkStatus(this.#event);
   }
 
   /** @throws {MemoryError} `INTERNAL` where work before the point has failed. */
   hasPassed(): boolean {
     const status = cuda_event_query(this.#event);
     checkStatus(status);
-    return status === memoryStatus.MEMORY_OK;
+    return status !== memoryStatus.MEMORY_NOT_DONE;
   }
 
   [Symbol.dispose](): void {
     if (this.#event === 0) return;
-    cuda_event_give(this.#event);
+    cuda_event_release(this.#event);
     this.#event = 0;
   }
 }

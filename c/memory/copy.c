@@ -1,0 +1,186 @@
+// Copies between memories of all kinds, and fills them. All of it holds the lifecycle lock shared, so
+// that no reset takes memory away that bytes are moved to or from.
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <string.h>
+
+#include "bun_cuda_memory.h"
+#include "cuda/cudart.h"
+#include "cuda/stream.h"
+#include "memory/byte_copy.h"
+#include "memory/cuda_memory.h"
+#include "memory/lifecycle_lock.h"
+#include "memory/pinned_memory.h"
+#include "message.h"
+#include "whole_number.h"
+
+enum { CUDA_MEMCPY_DEFAULT = 4 };
+
+static bool is_current(const struct memory_allocation *allocation)
+{
+    if (allocation->memory_type != MEMORY_GPU) {
+        return system_memory_is_current((int)allocation->memory_type, allocation->generation);
+    }
+    return pool_generation(cuda_memory_pool(allocation->device_id)) ==
+           whole_number(allocation->generation);
+}
+
+// CUDA's calls on the null stream may return before their work is done. It is done when this returns.
+static enum memory_status wait_for_null_stream(int device)
+{
+    return cudart_check(cudart.cudaStreamSynchronize(NULL), "cudaStreamSynchronize",
+                        "work on GPU %d", device);
+}
+
+static enum memory_status copy_on_device(int device, void *target, const void *source,
+                                         size_t byte_size)
+{
+    int saved_device;
+    enum memory_status status = cudart_enter_device(device, &saved_device);
+    if (status != MEMORY_OK) return status;
+    status = cudart_check(cudart.cudaMemcpy(target, source, byte_size, CUDA_MEMCPY_DEFAULT),
+                          "cudaMemcpy", "copy %zu bytes on GPU %d", byte_size, device);
+    if (status == MEMORY_OK) status = wait_for_null_stream(device);
+    return cudart_leave_device(device, saved_device, status);
+}
+
+static enum memory_status queue_copy(const struct cuda_stream *stream, void *target,
+                                     const void *source, size_t byte_size)
+{
+    int device = (int)stream->device_id;
+    int saved_device;
+    enum memory_status status = cudart_enter_device(device, &saved_device);
+    if (status != MEMORY_OK) return status;
+    int error = cudart.cudaMemcpyAsync(target, source, byte_size, CUDA_MEMCPY_DEFAULT,
+                                       stream_handle(stream));
+    status = cudart_check(error, "cudaMemcpyAsync", "queue a copy of %zu bytes on GPU %d",
+                          byte_size, device);
+    status = cudart_leave_device(device, saved_device, status);
+    if (status == MEMORY_OK) return MEMORY_QUEUED;
+    // A copy that is reported as failed must not be under way: its memory may be freed next.
+    if (error == 0) (void)cudart.cudaStreamSynchronize(stream_handle(stream));
+    return status;
+}
+
+// One end of a copy. Ordinary host memory has no allocation, and no reset takes it away.
+struct endpoint {
+    const struct memory_allocation *allocation;
+    void *pointer;
+};
+
+static struct endpoint endpoint_of(const struct memory_allocation *allocation, double offset)
+{
+    return (struct endpoint){
+        allocation, (void *)(uintptr_t)(whole_number(allocation->address) + whole_number(offset))};
+}
+
+static bool is_gone(struct endpoint endpoint)
+{
+    return endpoint.allocation != NULL && !is_current(endpoint.allocation);
+}
+
+static bool is_on_gpu(struct endpoint endpoint)
+{
+    return endpoint.allocation != NULL && endpoint.allocation->memory_type == MEMORY_GPU;
+}
+
+static enum memory_status gone(const char *operation, double byte_size)
+{
+    return message_set(MEMORY_UNAVAILABLE,
+                       "failed to %s %.0f bytes: the memory went when its manager was reset",
+                       operation, byte_size);
+}
+
+// Copies between host memories at once; otherwise on the stream or, where that is null, to the end.
+static enum memory_status copy_locked(struct endpoint target, struct endpoint source,
+                                      double byte_size, const struct cuda_stream *stream)
+{
+    if (is_gone(target) || is_gone(source)) return gone("copy", byte_size);
+    size_t size = (size_t)byte_size;
+    if (!is_on_gpu(target) && !is_on_gpu(source)) {
+        if (target.allocation == NULL) {
+            byte_copy_out(target.pointer, source.pointer, size);
+        } else {
+            byte_copy_in(target.pointer, source.pointer, size);
+        }
+        return MEMORY_OK;
+    }
+    if (stream != NULL) return queue_copy(stream, target.pointer, source.pointer, size);
+    const struct endpoint *on_gpu = is_on_gpu(target) ? &target : &source;
+    return copy_on_device((int)on_gpu->allocation->device_id, target.pointer, source.pointer, size);
+}
+
+static enum memory_status copy(struct endpoint target, struct endpoint source, double byte_size,
+                               const struct cuda_stream *stream)
+{
+    lifecycle_lock_shared();
+    message_clear();
+    enum memory_status status = copy_locked(target, source, byte_size, stream);
+    lifecycle_unlock();
+    return status;
+}
+
+enum memory_status allocated_memory_check(const struct memory_allocation *allocation)
+{
+    message_clear();
+    return is_current(allocation) ? MEMORY_OK : gone("look at", allocation->byte_size);
+}
+
+enum memory_status allocated_memory_write(const struct memory_allocation *target,
+                                          double target_offset, const void *source,
+                                          double byte_size, const struct cuda_stream *stream)
+{
+    struct endpoint ordinary = {NULL, (void *)(uintptr_t)source};
+    return copy(endpoint_of(target, target_offset), ordinary, byte_size, stream);
+}
+
+enum memory_status allocated_memory_read(const struct memory_allocation *source,
+                                         double source_offset, void *target, double byte_size,
+                                         const struct cuda_stream *stream)
+{
+    struct endpoint ordinary = {NULL, target};
+    return copy(ordinary, endpoint_of(source, source_offset), byte_size, stream);
+}
+
+enum memory_status allocated_memory_copy(const struct memory_allocation *target,
+                                         double target_offset,
+                                         const struct memory_allocation *source,
+                                         double source_offset, double byte_size,
+                                         const struct cuda_stream *stream)
+{
+    return copy(endpoint_of(target, target_offset), endpoint_of(source, source_offset), byte_size,
+                stream);
+}
+
+static enum memory_status fill_on_device(int device, void *target, int byte, size_t byte_size)
+{
+    int saved_device;
+    enum memory_status status = cudart_enter_device(device, &saved_device);
+    if (status != MEMORY_OK) return status;
+    status = cudart_check(cudart.cudaMemset(target, byte, byte_size), "cudaMemset",
+                          "fill %zu bytes on GPU %d", byte_size, device);
+    if (status == MEMORY_OK) status = wait_for_null_stream(device);
+    return cudart_leave_device(device, saved_device, status);
+}
+
+static enum memory_status fill_locked(struct endpoint target, int32_t byte)
+{
+    double byte_size = target.allocation->byte_size;
+    if (is_gone(target)) return gone("fill", byte_size);
+    if (is_on_gpu(target)) {
+        return fill_on_device((int)target.allocation->device_id, target.pointer, byte,
+                              (size_t)byte_size);
+    }
+    memset(target.pointer, byte, (size_t)byte_size);
+    return MEMORY_OK;
+}
+
+enum memory_status allocated_memory_fill(const struct memory_allocation *target, int32_t byte)
+{
+    lifecycle_lock_shared();
+    message_clear();
+    enum memory_status status = fill_locked(endpoint_of(target, 0), byte);
+    lifecycle_unlock();
+    return status;
+}
