@@ -11,13 +11,14 @@
 #endif
 
 enum {
-    // Below this nothing is faster than the C library's copy by one thread.
+    // The C library's copy by one thread is the fastest below this size.
     LARGE_BYTE_SIZE = 256 * 1024,
-    // What a thread takes at a time: little, so that neither waits long for the other at the end.
+    // How much a thread copies at a time. It is little, so that neither waits long for the other at
+    // the end.
     SHARE_BYTE_SIZE = 64 * 1024,
 };
 
-// A copy of ranges that are apart.
+// Copies between ranges that do not overlap.
 typedef void (*copy_function)(char *target, const char *source, size_t byte_size);
 
 // ---- Ways to copy
@@ -25,7 +26,7 @@ typedef void (*copy_function)(char *target, const char *source, size_t byte_size
 static void copy_to_be_read(char *target, const char *source, size_t byte_size)
 {
 #if defined(__x86_64__)
-    // The processor's own copy: into pinned memory it is between an eighth and a third faster than
+    // The processor's own copy into pinned memory is between an eighth and a third faster than
     // memcpy(), which keeps to its loops until the size is close to the cache's.
     __asm__ volatile("rep movsb" : "+D"(target), "+S"(source), "+c"(byte_size) : : "memory");
 #else
@@ -68,9 +69,9 @@ struct job {
     _Atomic size_t taken_byte_size;
 };
 
-static pthread_mutex_t use_lock = PTHREAD_MUTEX_INITIALIZER; // held by who has the helper
+static pthread_mutex_t use_lock = PTHREAD_MUTEX_INITIALIZER; // held by the copy that has the helper
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; // guards the following
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; // guards the three that follow
 static pthread_cond_t has_changed = PTHREAD_COND_INITIALIZER;
 static struct job *offered_job;
 static bool is_helping;

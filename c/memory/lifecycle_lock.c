@@ -5,7 +5,7 @@
 #ifdef __GLIBC__
 static pthread_rwlock_t lock = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
 #else
-static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER; // musl's lets nobody starve
+static pthread_rwlock_t lock = PTHREAD_RWLOCK_INITIALIZER; // in musl, writers do not starve
 #endif
 
 void lifecycle_lock_exclusive(void)

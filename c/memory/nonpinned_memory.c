@@ -1,5 +1,6 @@
 #include "memory/nonpinned_memory.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <search.h>
 #include <stdlib.h>
@@ -40,6 +41,7 @@ enum pool_status nonpinned_memory_forget(void *pointer, uint64_t wanted_generati
     if (wanted_generation != 0 && wanted_generation != generation) {
         status = POOL_CLOSED;
     } else if (tfind(pointer, &live_blocks, compare_addresses) != NULL) {
+        assert(live_count > 0);
         tdelete(pointer, &live_blocks, compare_addresses);
         live_count--;
         status = POOL_OK;

@@ -1,5 +1,5 @@
-// Memory of the system heap, tracked: whatever is handed out can be told from any other address,
-// and a reset finds all of it. Thread-safe.
+// Memory of the system heap. Every block is tracked, so that its address can be told from any other,
+// and a reset finds all of it. All functions are thread-safe.
 #ifndef NONPINNED_MEMORY_H
 #define NONPINNED_MEMORY_H
 
@@ -8,14 +8,14 @@
 
 #include "pool/pool.h"
 
-// Aligned like a pool's blocks. Null where the system refuses.
+// Allocates a block that is aligned as a pool's are. Null where the system refuses.
 void *nonpinned_memory_alloc(uint64_t byte_size, uint64_t *generation);
 
-// False where no allocation of this life starts at the address. With a generation other than 0,
-// memory of an earlier life is gone already, and that is success.
+// Frees a block. False where no allocation of this life starts at the address. With a generation
+// other than 0, memory of an earlier life is gone already, and that is a success.
 bool nonpinned_memory_free(void *pointer, uint64_t generation);
 
-// As pool_free(), but the memory stays: the caller frees it with free() later.
+// As pool_free(), but the memory stays allocated: the caller frees it with free() later.
 enum pool_status nonpinned_memory_forget(void *pointer, uint64_t generation);
 
 // Frees everything that lives.

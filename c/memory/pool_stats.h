@@ -1,4 +1,4 @@
-// A pool's statistics as they leave the library.
+// Converts a pool's statistics to those that callers of the library get.
 #ifndef MEMORY_POOL_STATS_H
 #define MEMORY_POOL_STATS_H
 

@@ -38,10 +38,10 @@ struct stream_queue {
     struct freed_block *first, *last;
 };
 
-// The number of freed blocks. Read without the lock where a value that is a moment old will do.
+// The number of freed blocks. It is read without the lock where a value that is a moment old will do.
 static _Atomic uint64_t block_count;
 
-// Guards everything below. Is taken after the lifecycle lock, and before those of the pools.
+// Guards everything below. It is taken after the lifecycle lock, and before the locks of the pools.
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct stream_queue *queues;
 
@@ -88,7 +88,8 @@ static void release_tag(struct freed_block *block)
     spare_tag = block->tag;
 }
 
-// The freed block that starts at the address, or null for a block that nobody has freed on a stream.
+// Finds the freed block that starts at the address. It is null for a live block that was not freed on
+// a stream.
 static enum pool_status find_freed(struct pool *pool, uint64_t address, uint64_t generation,
                                    struct freed_block **block)
 {
@@ -237,7 +238,7 @@ static enum memory_status order_after(const struct freed_block *reused,
                                         "for another that still uses it");
 }
 
-// The last step that can fail: from then on its owner cannot free the block.
+// Takes the block from its owner, who cannot free it any more. This is the last step that can fail.
 static enum pool_status take_from_owner(struct freed_block *block, const struct freed_block *reused)
 {
     if (block->pool == NULL) {
@@ -263,7 +264,7 @@ static enum memory_status free_into(struct stream_queue *queue, struct freed_blo
         if (reused != NULL) dequeue_and_forget(reused);
         return MEMORY_OK;
     case POOL_CLOSED:
-        return MEMORY_OK; // it is gone
+        return MEMORY_OK; // the block went with its pool
     default:
         return MEMORY_INVALID_ARG;
     }
@@ -402,7 +403,7 @@ static struct freed_block *first_that_helps(struct pool *pool, uint64_t byte_siz
     return first;
 }
 
-// False where CUDA cannot tell.
+// Waits until a pending block is not used any more. False where CUDA cannot tell.
 static bool wait_for(const struct freed_block *block)
 {
     struct cuda_event *event = block->event;

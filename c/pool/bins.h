@@ -3,7 +3,7 @@
 #define POOL_BINS_H
 
 #include "pool/hot.h"
-#include "pool/layout.h"
+#include "pool/tables.h"
 
 // Looking at more blocks of a bin than this for a better fit gains less than it costs.
 enum { FIT_SCAN_COUNT_MAX = 4 };
@@ -33,6 +33,8 @@ HOT void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t number,
                     uint64_t granule_count)
 {
     uint32_t bin = bin_of(granule_count);
+    assert(bin != 0 && bin < POOL_BIN_COUNT && number != WILDERNESS);
+    assert(node_at(pool, number)->extent == free_extent(granule_count));
     uint32_t first = bin_link_first(pool, bins, bin, number);
     if (!has_one_size(bin)) {
         uint32_t max = first == SENTINEL ? 0 : bins->granule_count_max[bin];
@@ -56,12 +58,14 @@ HOT void bin_set_first(struct pool_bins *bins, uint32_t bin, uint32_t first)
 
 HOT void bin_remove_first(struct pool *pool, struct pool_bins *bins, uint32_t bin)
 {
+    assert(bins->first[bin] != SENTINEL);
     bin_set_first(bins, bin, node_at(pool, bins->first[bin])->bin_next);
 }
 
 HOT void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t bin, uint32_t number)
 {
     const struct node *node = node_at(pool, number);
+    assert(!is_live(node) && bins->first[bin] != SENTINEL);
     uint32_t previous = node->bin_previous;
     uint32_t next = node->bin_next;
     uint32_t first = bins->first[bin];

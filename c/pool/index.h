@@ -3,7 +3,7 @@
 #define POOL_INDEX_H
 
 #include "pool/hot.h"
-#include "pool/layout.h"
+#include "pool/tables.h"
 
 enum { BUCKET_COUNT_AT_OPEN = 1024 };
 
@@ -38,6 +38,7 @@ HOT void index_insert(struct pool *pool, uint32_t number)
         add_bucket(pool);
     }
     struct node *node = node_at(pool, number);
+    assert(is_live(node));
     uint32_t *head = bucket_at(pool, bucket_of(pool, node->granule));
     node->bucket_next = *head;
     node->tag = 0;

@@ -3,8 +3,8 @@
 #include <stddef.h>
 #include <string.h>
 
-#include "pool/layout.h"
 #include "pool/pool.h"
+#include "pool/tables.h"
 
 #ifndef NDEBUG
 

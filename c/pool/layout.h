@@ -1,8 +1,31 @@
-// How a pool lays out its tables: for the files of this folder, and for tests of them.
+// How a pool lays out what it knows. All of it is private to this folder and to tests of it; pool.h
+// includes it because a pool's owner gives it its place in memory.
 #ifndef POOL_LAYOUT_H
 #define POOL_LAYOUT_H
 
-#include "pool/pool.h"
+#include <stdint.h>
+
+#include "pool/lock.h"
+#include "pool/metadata_array.h"
+
+enum { POOL_GRANULE_BYTE_SIZE = 512 };
+
+// The most granules of a pool: 2^53 bytes, up to which a double has every whole number.
+#define POOL_GRANULE_COUNT_MAX (UINT64_C(1) << 44)
+
+_Static_assert(POOL_GRANULE_COUNT_MAX *POOL_GRANULE_BYTE_SIZE == UINT64_C(1) << 53,
+               "a double has every size in a pool exactly");
+
+enum {
+    POOL_BINS_PER_BITMAP = 64,
+    // 16 for the bins of one size each, and one for every power of two from 2^10 to 2^44 granules.
+    POOL_BIN_BITMAP_COUNT = 51,
+    POOL_BIN_COUNT = POOL_BIN_BITMAP_COUNT * POOL_BINS_PER_BITMAP,
+    // Level 0 is that of blocks below 64 granules; every power of two from there on has its own.
+    POOL_LARGE_LEVEL_COUNT = 40,
+};
+
+// ---- Blocks
 
 // A node's number counts 8-byte words from the first node. So turning it into an address is part of
 // an x86 instruction's addressing, and 32 bits still reach 2^30 nodes.
@@ -40,100 +63,42 @@ struct node {
 _Static_assert(sizeof(struct node) == NODE_WORD_COUNT * WORD_BYTE_SIZE,
                "numbers count its words, and two nodes fill a cache line");
 
-static inline struct node *node_at(const struct pool *pool, uint32_t number)
-{
-    return (struct node *)(void *)(pool->nodes.base + (size_t)number * WORD_BYTE_SIZE);
-}
+// ---- The pool
 
-static inline bool is_live(const struct node *node)
-{
-    return node->extent & 1;
-}
-
-static inline uint64_t free_extent(uint64_t granule_count)
-{
-    return granule_count << 1;
-}
-
-static inline uint64_t live_extent(uint64_t granule_count)
-{
-    return granule_count << 1 | 1;
-}
-
-static inline uint64_t granule_count_of(const struct node *node)
-{
-    return node->extent >> 1;
-}
-
-// ---- Bins
-
-enum side { LOW, HIGH };
-
-// The blocks of a bin below ONE_SIZE_BINS_END have as many granules as its number says.
-enum {
-    ONE_SIZE_BITS = 10,
-    ONE_SIZE_BINS_END = 1 << ONE_SIZE_BITS,
-    ONE_SIZE_BITMAP_COUNT = ONE_SIZE_BINS_END / POOL_BINS_PER_BITMAP,
+// The free blocks of one side, by size.
+struct pool_bins {
+    uint64_t filled_bitmaps;                 // which of the bitmaps are not 0
+    uint64_t bitmaps[POOL_BIN_BITMAP_COUNT]; // which of the bins have blocks
+    uint32_t first[POOL_BIN_COUNT];
+    // No block of the bin has more granules; for bins with blocks of several sizes only. The bound
+    // may be too high after blocks were removed. UINT32_MAX is no bound.
+    uint32_t granule_count_max[POOL_BIN_COUNT];
 };
 
-static inline bool has_one_size(uint32_t bin)
-{
-    return bin < ONE_SIZE_BINS_END;
-}
+// A zeroed pool is a valid, closed one.
+struct pool {
+    struct lock lock;
+    uint32_t spare_node;  // a stack of node numbers that were given back
+    uint32_t unused_node; // the first that was never used
+    uint64_t base;
+    uint64_t generation;    // 0 while closed; unique to each opening of any pool
+    uint64_t granule_count; // 0 while closed, so that nothing fits and nothing is found
+    uint64_t used_granule_count;
+    uint64_t peak_used_granule_count;
+    uint64_t live_block_count;
+    uint64_t failed_allocation_count;
 
-static inline uint32_t highest_bit_of(uint64_t word)
-{
-    return 63 ^ (uint32_t)__builtin_clzll(word); // one instruction
-}
+    uint64_t large_granule_count_min;
+    // Live granules of the blocks that may be large, by the power of two of their size.
+    uint64_t large_granule_counts[POOL_LARGE_LEVEL_COUNT];
 
-// Bins are numbered from 1 on, so that 0 can stand for none. Above the bins of one size every power of
-// two has as many bins as a bitmap marks: the six bits below the highest one tell which.
-static inline uint32_t bin_of(uint64_t granule_count)
-{
-    if (granule_count < ONE_SIZE_BINS_END) return (uint32_t)granule_count;
-    uint32_t highest_bit = highest_bit_of(granule_count);
-    uint32_t bitmap = ONE_SIZE_BITMAP_COUNT + highest_bit - ONE_SIZE_BITS;
-    uint64_t six_bits = (granule_count >> (highest_bit - 6)) % POOL_BINS_PER_BITMAP;
-    return bitmap * POOL_BINS_PER_BITMAP + (uint32_t)six_bits;
-}
+    struct metadata_array nodes;
 
-static inline enum side side_of(const struct pool *pool, const struct node *node)
-{
-    return node->granule < node_at(pool, WILDERNESS)->granule ? LOW : HIGH;
-}
+    struct metadata_array buckets;
+    uint64_t bucket_count;
+    uint64_t bucket_mask; // 2^n - 1, where bucket_mask < bucket_count <= 2 * bucket_mask + 2
 
-// ---- Large blocks
-
-// The power of two of a block's size, from 0 for fewer than 64 granules.
-static inline uint32_t level_of(uint64_t granule_count)
-{
-    return highest_bit_of(granule_count | 32) - 5;
-}
-
-static inline bool may_be_large(const struct pool *pool, uint64_t granule_count)
-{
-    return granule_count >= pool->large_granule_count_min;
-}
-
-// ---- Index
-
-static inline uint32_t *bucket_at(const struct pool *pool, uint64_t bucket)
-{
-    return (uint32_t *)(void *)pool->buckets.base + bucket;
-}
-
-// Linear hashing: of the buckets beyond bucket_mask only those below bucket_count exist. A block
-// whose bucket does not exist is still in the bucket that has not been split yet.
-static inline uint64_t bucket_of(const struct pool *pool, uint64_t granule)
-{
-    // MurmurHash3's finalizer without its first and last steps. One multiplication alone would put
-    // some regular sequences of addresses, such as blocks of one size make, into a few buckets.
-    uint64_t hash = granule * UINT64_C(0xFF51AFD7ED558CCD);
-    hash ^= hash >> 33;
-    hash = hash * UINT64_C(0xC4CEB9FE1A85EC53) >> 33;
-    uint64_t bucket = hash & (2 * pool->bucket_mask + 1);
-    uint64_t exists = bucket < pool->bucket_count;
-    return bucket & (pool->bucket_mask | -exists); // no branch: it would be as good as random
-}
+    struct pool_bins bins[2]; // by side
+};
 
 #endif

@@ -30,7 +30,7 @@ static void pause_times(uint32_t count)
     for (uint32_t i = 0; i < count; i++) pause_processor();
 }
 
-// Returns when the lock was seen free; the caller still has to win it.
+// Returns when the lock was seen free. The caller still has to win it.
 //
 // Each look at the lock takes its cache line from the thread that holds it, so a waiter looks ever
 // more rarely: then the holder can take the lock many times in a row at full speed, and all threads

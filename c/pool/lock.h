@@ -5,6 +5,7 @@
 #ifndef LOCK_H
 #define LOCK_H
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdint.h>
 
@@ -24,6 +25,7 @@ static inline void lock_acquire(struct lock *lock)
 
 static inline void lock_release(struct lock *lock)
 {
+    assert(atomic_load_explicit(&lock->held, memory_order_relaxed) != 0);
     atomic_store_explicit(&lock->held, 0, memory_order_release);
 }
 

@@ -1,5 +1,6 @@
 #include "pool/metadata_array.h"
 
+#include <assert.h>
 #include <stdint.h>
 #include <sys/mman.h>
 
@@ -35,7 +36,7 @@ static size_t size_to_huge_boundary(const struct metadata_array *array, size_t b
     return size < array->reserved_byte_size ? size : array->reserved_byte_size;
 }
 
-// All of this is advice, and what the system makes of it changes only the speed.
+// Asks for memory in advance. The system may ignore all of it, which changes only the speed.
 static void populate(const struct metadata_array *array, size_t byte_size, bool is_huge)
 {
     char *step = array->base + array->committed_byte_size;
@@ -44,7 +45,7 @@ static void populate(const struct metadata_array *array, size_t byte_size, bool 
     if (is_huge) (void)madvise(array->base, byte_size, MADV_HUGEPAGE);
 #endif
 #ifdef MADV_POPULATE_WRITE
-    // One call instead of a page fault in each of the next requests.
+    // One call here saves a page fault in each of the next requests.
     (void)madvise(step, step_byte_size, MADV_POPULATE_WRITE);
 #endif
 #ifdef MADV_COLLAPSE
@@ -56,6 +57,7 @@ static void populate(const struct metadata_array *array, size_t byte_size, bool 
 
 bool metadata_array_grow(struct metadata_array *array, size_t byte_size)
 {
+    assert(array->committed_byte_size <= array->reserved_byte_size);
     bool is_huge = byte_size > array->huge_from_byte_size;
     size_t target_byte_size = round_up(byte_size, STEP_BYTE_SIZE);
     if (is_huge) target_byte_size = size_to_huge_boundary(array, target_byte_size);

@@ -12,11 +12,12 @@ struct metadata_array {
     size_t reserved_byte_size;
     size_t committed_byte_size;
     // From this size on the array grows by huge pages, which spare the processor most of its
-    // address translations and cost up to 2 MiB that may stay unused. Never, unless it is set.
+    // address translations and cost up to 2 MiB that may stay unused. At first it never does.
     size_t huge_from_byte_size;
 };
 
-// False where the system refuses; the array is then empty and needs no release.
+// Reserves address space for `byte_size` bytes. False where the system refuses; the array is then
+// empty and needs no release.
 bool metadata_array_reserve(struct metadata_array *array, size_t byte_size);
 
 // Makes the first `byte_size` bytes usable; new bytes are zero. False where the system refuses or

@@ -7,17 +7,13 @@
 #include "pool/bins.h"
 #include "pool/hot.h"
 #include "pool/index.h"
-#include "pool/layout.h"
+#include "pool/tables.h"
 
 // A block that takes less than this fraction of the pool, 1/48, is small whatever the others are.
 enum { LARGE_SHARE_DIVISOR = 48 };
 
 // The table of nodes grows in whole steps, which must not reach numbers that wrap.
 #define NODE_COUNT_MAX (UINT32_MAX / NODE_WORD_COUNT - 2047)
-#define GRANULE_COUNT_MAX ((uint64_t)1 << 44)
-
-_Static_assert(GRANULE_COUNT_MAX *POOL_GRANULE_BYTE_SIZE == UINT64_C(1) << 53,
-               "every size in a pool is a whole number that a double has exactly");
 
 // ---- Spare nodes
 
@@ -308,7 +304,7 @@ static enum pool_status open_locked(struct pool *pool, uint64_t base, uint64_t g
 enum pool_status pool_open(struct pool *pool, uint64_t base, uint64_t byte_size)
 {
     uint64_t granule_count = byte_size / POOL_GRANULE_BYTE_SIZE;
-    if (granule_count == 0 || granule_count > GRANULE_COUNT_MAX ||
+    if (granule_count == 0 || granule_count > POOL_GRANULE_COUNT_MAX ||
         byte_size % POOL_GRANULE_BYTE_SIZE != 0 || base % POOL_GRANULE_BYTE_SIZE != 0 ||
         base == 0 || base + byte_size < base) {
         return POOL_BAD_RANGE;

@@ -30,17 +30,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "pool/lock.h"
-#include "pool/metadata_array.h"
-
-enum {
-    POOL_GRANULE_BYTE_SIZE = 512,
-    // For sizes up to 2^44 granules, which are 2^53 bytes.
-    POOL_BIN_BITMAP_COUNT = 51,
-    POOL_BINS_PER_BITMAP = 64,
-    POOL_BIN_COUNT = POOL_BIN_BITMAP_COUNT * POOL_BINS_PER_BITMAP,
-    POOL_LARGE_LEVEL_COUNT = 40,
-};
+#include "pool/layout.h"
 
 enum pool_status {
     POOL_OK,
@@ -65,42 +55,6 @@ struct pool_stats {
 struct pool_block {
     uint64_t address;
     uint64_t generation;
-};
-
-// The free blocks of one side, by size.
-struct pool_bins {
-    uint64_t filled_bitmaps;                 // which of the bitmaps are not 0
-    uint64_t bitmaps[POOL_BIN_BITMAP_COUNT]; // which of the bins have blocks
-    uint32_t first[POOL_BIN_COUNT];
-    // No block of the bin has more granules; for bins with blocks of several sizes only. The bound
-    // may be too high after blocks were removed. UINT32_MAX is no bound.
-    uint32_t granule_count_max[POOL_BIN_COUNT];
-};
-
-// All members are private to this folder. A zeroed pool is a valid, closed one.
-struct pool {
-    struct lock lock;
-    uint32_t spare_node;  // a stack of node numbers that were given back
-    uint32_t unused_node; // the first that was never used
-    uint64_t base;
-    uint64_t generation;    // 0 while closed; unique to each opening of any pool
-    uint64_t granule_count; // 0 while closed, so that nothing fits and nothing is found
-    uint64_t used_granule_count;
-    uint64_t peak_used_granule_count;
-    uint64_t live_block_count;
-    uint64_t failed_allocation_count;
-
-    uint64_t large_granule_count_min;
-    // Live granules of the blocks that may be large, by the power of two of their size.
-    uint64_t large_granule_counts[POOL_LARGE_LEVEL_COUNT];
-
-    struct metadata_array nodes;
-
-    struct metadata_array buckets;
-    uint64_t bucket_count;
-    uint64_t bucket_mask; // 2^n - 1, where bucket_mask < bucket_count <= 2 * bucket_mask + 2
-
-    struct pool_bins bins[2]; // by side
 };
 
 // Opens a closed pool on `byte_size` bytes from `base`, both multiples of the granule.

@@ -4,8 +4,8 @@
 #include <stdint.h>
 
 #include "check.h"
-#include "pool/layout.h"
 #include "pool/pool.h"
+#include "pool/tables.h"
 
 // Random addresses give 1.25 where half as many blocks as buckets live and the number of these is a
 // power of two, and a little more where it is not.

@@ -6,8 +6,6 @@
 
 #include "check.h"
 
-static const uint64_t GRANULE_COUNT_MAX = UINT64_C(1) << 44;
-
 static const char *name_of(enum pool_status status)
 {
     static const char *const names[] = {
@@ -66,7 +64,7 @@ static bool is_good_range(uint64_t base, uint64_t byte_size)
 {
     return base != 0 && base % POOL_GRANULE_BYTE_SIZE == 0 && byte_size != 0 &&
            byte_size % POOL_GRANULE_BYTE_SIZE == 0 &&
-           byte_size / POOL_GRANULE_BYTE_SIZE <= GRANULE_COUNT_MAX &&
+           byte_size / POOL_GRANULE_BYTE_SIZE <= POOL_GRANULE_COUNT_MAX &&
            byte_size <= UINT64_MAX - base;
 }
 
