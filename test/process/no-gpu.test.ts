@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { cudartCandidates } from "../../src/native/cudart-search.ts";
 import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
-import { cudartPath } from "../abi/toolkit.ts";
+import { cudartPath } from "../support/toolkit.ts";
 import { type runWithPackage as Run, runWithPackage } from "../support/package.ts";
 
 /** What a server sees that starts, and asks for memory, on a machine that gives it no GPU. */

@@ -1,7 +1,6 @@
-import { dlopen } from "bun:ffi";
+// The functions, constants and structs that TypeScript declares are those of the C headers.
+
 import { describe, expect, test } from "bun:test";
-import { readdirSync, realpathSync } from "node:fs";
-import { join } from "node:path";
 import {
   cudaDeviceAttr,
   cudaError,
@@ -16,57 +15,10 @@ import {
   memorySymbols,
   memoryTypeNumber,
 } from "../../src/native/memory-symbols.ts";
-import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
 import { extraCudartSymbols, simulatorSymbols } from "../../src/native/simulator-symbols.ts";
-import { tableCheckSource, type TableCheck } from "./table-check.ts";
-import {
-  cCompiler,
-  checkC,
-  checkCxx,
-  cudaHeaderVersion,
-  cudaIncludeFolder,
-  cudartPath,
-  cxxCompiler,
-  preprocessC,
-} from "./toolkit.ts";
-
-/** The CUDA whose ABI the simulator has; its header must be of the same major version. */
-const simulatedMajorVersion = 13;
-
-type Need = "C compiler" | "C++ compiler" | "CUDA header" | "CUDA 13 header" | "libcudart 13";
-
-/** Why a need is not met, or undefined when it is. */
-function missing(need: Need): string | undefined {
-  switch (need) {
-    case "C compiler":
-      return cCompiler === null ? "no C compiler" : undefined;
-    case "C++ compiler":
-      return cxxCompiler === null ? "no C++ compiler" : undefined;
-    case "CUDA header":
-      return cudaIncludeFolder === undefined ? "no cuda_runtime_api.h" : undefined;
-    case "CUDA 13 header": {
-      const version = cudaIncludeFolder === undefined ? 0 : cudaHeaderVersion(cudaIncludeFolder);
-      const matches = Math.floor(version / 1000) === simulatedMajorVersion;
-      return matches ? undefined : `no cuda_runtime_api.h of CUDA ${simulatedMajorVersion}`;
-    }
-    case "libcudart 13": {
-      const soname = `libcudart.so.${simulatedMajorVersion}`;
-      const matches = cudartPath !== undefined && realpathSync(cudartPath).includes(soname);
-      return matches ? undefined : `no ${soname}`;
-    }
-  }
-}
-
-/** A test that is skipped, with the reason in its name, where a need is not met. */
-function testWith(needs: readonly Need[], name: string, body: () => void): void {
-  const reasons = needs.map(missing).filter((reason) => reason !== undefined);
-  const skipped = reasons.length > 0;
-  test.skipIf(skipped)(skipped ? `${name} (skipped: ${reasons.join(", ")})` : name, body);
-}
-
-function equalities(constants: Readonly<Record<string, number>>): string[] {
-  return Object.entries(constants).map(([name, value]) => `${name} == ${value}`);
-}
+import { checkCxx } from "../support/toolkit.ts";
+import { type Need, testWith } from "./needs.ts";
+import { equalities, tableCheckSource, type TableCheck } from "./table-check.ts";
 
 function capitalize(text: string): string {
   return text.slice(0, 1).toUpperCase() + text.slice(1);
@@ -212,66 +164,5 @@ describe("the compiler rejects a wrong table", () => {
   test("a type that the check does not know is an error of the check", () => {
     const table = { header, symbols: { someFunction: { args: ["napi_env"] } } } as const;
     expect(() => tableCheckSource(table)).toThrow("someFunction: no check for");
-  });
-});
-
-describe("the simulator has the ABI of CUDA", () => {
-  /** Takes CUDA's header in place of the simulator's own declarations. */
-  const withCudaHeader = ["-DCUDART_ABI_H", "-include", "cuda_runtime_api.h"];
-  const needs = ["C compiler", "CUDA 13 header"] as const;
-
-  const folder = join(import.meta.dir, "../../simulator");
-  for (const file of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
-    if (file.endsWith(".c")) {
-      testWith(needs, `${file} compiles with cuda_runtime_api.h`, () => {
-        const options = [...withCudaHeader, "-Wmissing-prototypes"];
-        const result = checkC(join("simulator", file), options);
-        expect(result).toMatchObject({ success: true, messages: "" });
-      });
-    }
-  }
-
-  testWith(needs, "a prototype that differs does not compile", () => {
-    const result = checkC("test/abi/wrong_prototype.c", withCudaHeader);
-    expect(result.success).toBeFalse();
-    expect(result.messages).toContain("conflicting types for 'cudaMalloc'");
-  });
-
-  testWith([...needs, "C++ compiler"], "every enumerator of cudart_abi.h is CUDA's", () => {
-    const { output } = preprocessC("simulator/cudart_abi.h");
-    const assertions = Array.from(
-      output.matchAll(/\b(cuda\w+) = (-?\d+)/g),
-      ([, name, value]) => `${name} == ${value}`,
-    );
-    expect(assertions).toContain("cudaErrorNoDevice == 100");
-    expect(assertions).toContain("cudaDevAttrHostNumaId == 134");
-    expect(assertions).toContain("cudaInvalidDeviceId == -2");
-    const table = { header: "cuda_runtime_api.h", symbols: {}, assertions };
-    expect(checkCxx(tableCheckSource(table))).toMatchObject({ success: true, messages: "" });
-  });
-
-  for (const header of ["simulator/cudart_abi.h", "cuda_runtime_api.h"]) {
-    testWith(needs, `cudart_layout.c holds for ${header}`, () => {
-      const result = checkC("test/abi/cudart_layout.c", [`-DCUDART_HEADER="${header}"`]);
-      expect(result).toMatchObject({ success: true, messages: "" });
-    });
-  }
-
-  testWith(["libcudart 13"], "errors have the names and texts of the real library", () => {
-    const real = dlopen(String(cudartPath), cudartSymbols).symbols;
-    const simulated = dlopen(simulatorLibraryPath, cudartSymbols).symbols;
-    const known = Array.from({ length: 1001 }, (_, number) => number - 1).filter(
-      (number) => String(simulated.cudaGetErrorName(number)) !== "unrecognized error code",
-    );
-    expect(known).toContain(999);
-    const describeErrors = (library: typeof real): string[] =>
-      known.map(
-        (number) =>
-          `${number} ${library.cudaGetErrorName(number)}: ${library.cudaGetErrorString(number)}`,
-      );
-    expect(describeErrors(simulated)).toEqual(describeErrors(real));
-    expect(String(simulated.cudaGetErrorString(12_345))).toBe(
-      String(real.cudaGetErrorString(12_345)),
-    );
   });
 });
