@@ -1,5 +1,5 @@
-// Compiled against the simulator's cudart_abi.h and against CUDA's header, one of them given as
-// CUDART_HEADER: that all of it holds for both is how the two are known to agree.
+// The test compiles this file twice, with the simulator's cudart_abi.h and with CUDA's header as
+// CUDART_HEADER. If all of it holds for both headers, they agree.
 #include <stddef.h>
 
 #include CUDART_HEADER

@@ -58,7 +58,7 @@ constexpr std::size_t argument_count = signature<Function>::argument_count;
 template <template <class> class Predicate, class Function>
 constexpr bool return_satisfies = Predicate<typename signature<Function>::return_type>::value;
 
-// False too when the function does not have that many arguments.
+// Also false when the function does not have that many arguments.
 template <template <class> class Predicate, std::size_t index, class Function>
 constexpr bool argument_satisfies()
 {

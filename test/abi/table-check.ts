@@ -47,6 +47,11 @@ function functionAssertions(name: string, { args = [], returns = "void" }: FFIFu
   ];
 }
 
+/** That constants of a header have these values. */
+export function equalities(constants: Readonly<Record<string, number>>): string[] {
+  return Object.entries(constants).map(([name, value]) => `${name} == ${value}`);
+}
+
 /** A C++ text that compiles if, and only if, the table agrees with the header. */
 export function tableCheckSource({ header, symbols, assertions = [] }: TableCheck): string {
   return [

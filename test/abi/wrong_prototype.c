@@ -1,4 +1,4 @@
-// Must not compile with CUDA's header: size is a size_t there.
+// This file must not compile with CUDA's header, where size is a size_t.
 cudaError_t cudaMalloc(void **device_pointer, unsigned int size)
 {
     (void)device_pointer;

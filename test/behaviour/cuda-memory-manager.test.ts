@@ -1,14 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { CudaMemoryManager, getSupportedGpus, pointerAttributes } from "../../src/index.ts";
-import {
-  expectMemoryError,
-  gpus,
-  logged,
-  notWholeNumbers,
-  pointerPlus,
-  resetAfterEach,
-  untyped,
-} from "../support/memory.ts";
+import { CudaMemoryManager, pointerAttributes } from "../../src/index.ts";
+import { expectMemoryError } from "../support/expectations.ts";
+import { gpus, logged, resetAfterEach } from "../support/runtime.ts";
+import { notWholeNumbers, pointerPlus, untyped } from "../support/values.ts";
 
 resetAfterEach();
 
@@ -142,7 +136,7 @@ describe("alloc and free", () => {
     });
   });
 
-  test("what is freed can be had again", () => {
+  test("freed memory can be allocated again", () => {
     createPool(1024);
     const first = CudaMemoryManager.alloc(600, gpu);
     expectMemoryError("INTERNAL", () => CudaMemoryManager.alloc(512, gpu));
@@ -308,7 +302,7 @@ describe("reset", () => {
     expect(logged).toEqual({ info: [], warn: [], error: [] });
   });
 
-  test("a pointer of an earlier pool is no allocation of a later one", () => {
+  test("a pointer of an earlier pool is not an allocation of a later one", () => {
     createPool(4096);
     const stale = CudaMemoryManager.alloc(512, gpu);
     CudaMemoryManager.reset();
@@ -342,34 +336,5 @@ describe.skipIf(gpus.length < 2)("two GPUs (skipped where there is only one)", (
     CudaMemoryManager.create({ memoryPoolByteSize: { [gpu]: 1024, [otherGpu]: 1024 } });
     CudaMemoryManager.alloc(1024, gpu);
     CudaMemoryManager.alloc(1024, otherGpu);
-  });
-});
-
-describe("getSupportedGpus and pointerAttributes", () => {
-  test("the GPUs that are supported become fewer as the minimum rises", () => {
-    expect(getSupportedGpus(0).length).toBeGreaterThanOrEqual(gpus.length);
-    expect(getSupportedGpus(99)).toEqual([]);
-    expect(getSupportedGpus()).toEqual([...gpus].sort((a, b) => a - b));
-  });
-
-  test("bad arguments are refused", () => {
-    for (const value of [NaN, Infinity, -1, "6.0", null, {}]) {
-      expectMemoryError("INVALID_ARG", () => getSupportedGpus(untyped(value)));
-    }
-    for (const value of [...notWholeNumbers, 0]) {
-      expectMemoryError("INVALID_ARG", () => pointerAttributes(untyped(value)));
-    }
-  });
-
-  test("an address that CUDA does not know is unregistered", () => {
-    expect(pointerAttributes(untyped(0x1234_0000)).type).toBe("unregistered");
-  });
-
-  test("an address inside an allocation is the GPU's, after a reset it is not", () => {
-    createPool(1024 ** 2);
-    const pointer = CudaMemoryManager.alloc(4096, gpu);
-    expect(pointerAttributes(pointerPlus(pointer, 4095)).type).toBe("device");
-    CudaMemoryManager.reset();
-    expect(pointerAttributes(pointer).type).toBe("unregistered");
   });
 });

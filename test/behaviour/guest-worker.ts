@@ -1,4 +1,4 @@
-// A Worker that comes to a process whose managers exist.
+// A Worker that starts in a process whose managers exist already.
 
 import type { Pointer } from "bun:ffi";
 import { CudaMemoryManager, type PoolStats, setLogger } from "../../src/index.ts";

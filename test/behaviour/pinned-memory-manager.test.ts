@@ -1,13 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { PinnedMemoryManager, pointerAttributes } from "../../src/index.ts";
-import {
-  expectMemoryError,
-  logged,
-  notWholeNumbers,
-  pointerPlus,
-  resetAfterEach,
-  untyped,
-} from "../support/memory.ts";
+import { expectMemoryError } from "../support/expectations.ts";
+import { logged, resetAfterEach } from "../support/runtime.ts";
+import { notWholeNumbers, pointerPlus, untyped } from "../support/values.ts";
 
 resetAfterEach();
 
@@ -103,7 +98,7 @@ describe("alloc and free", () => {
     expect(PinnedMemoryManager.stats().failedAllocationCount).toBe(1);
   });
 
-  test("what is freed can be had again", () => {
+  test("freed memory can be allocated again", () => {
     createPool(1024);
     const { pointer } = PinnedMemoryManager.alloc(600, strict);
     expectMemoryError("INTERNAL", () => PinnedMemoryManager.alloc(512, strict));

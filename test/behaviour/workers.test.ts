@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { AllocatedMemory, CudaMemoryManager, PinnedMemoryManager } from "../../src/index.ts";
-import { gpus, resetAfterEach } from "../support/memory.ts";
+import { gpus, resetAfterEach } from "../support/runtime.ts";
 import type { GuestResult } from "./guest-worker.ts";
 import type { HammerResult, HammerTask } from "./hammer-worker.ts";
 
@@ -9,7 +9,7 @@ resetAfterEach();
 const [gpu = 0] = gpus;
 const granuleByteSize = 512;
 
-/** Runs a script beside this one in a Worker; gives what it answers to the message. */
+/** Runs a script beside this one in a Worker; returns its answer to the message. */
 function inWorker<Result>(script: string, message: unknown): Promise<Result> {
   const worker = new Worker(new URL(script, import.meta.url));
   return new Promise<Result>((resolve, reject) => {

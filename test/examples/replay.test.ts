@@ -1,6 +1,5 @@
 import { describe, expect, test } from "bun:test";
 import { createMemoryManagers, CudaMemoryManager, PinnedMemoryManager } from "../../src/index.ts";
-import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
 import { CudartSimulator } from "../../src/simulator.ts";
 import {
   type AllocationEvents,
@@ -9,13 +8,13 @@ import {
 } from "../../examples/replay/allocation-events.ts";
 import { findFittingPoolByteSize, replay } from "../../examples/replay/replay.ts";
 import { servingWorkload } from "../../harness/serving-workload.ts";
-import { expectMemoryError, logged, resetAfterEach } from "../support/memory.ts";
+import { expectMemoryError } from "../support/expectations.ts";
+import { isSimulated, logged, resetAfterEach } from "../support/runtime.ts";
 
 resetAfterEach();
 
 const KiB = 1024;
 const MiB = 1024 ** 2;
-const isSimulated = process.env["BUN_CUDA_MEMORY_CUDART"] === simulatorLibraryPath;
 
 /** Events in a shorthand: a size allocates, `-n` frees the n-th allocation, counted from 1. */
 function eventsOf(...steps: number[]): AllocationEvents {

@@ -13,7 +13,7 @@ export class ServiceProcess implements AsyncDisposable {
   constructor(argv: string[], environment: Record<string, string> = {}) {
     this.#child = Bun.spawn([process.execPath, serviceProgramPath, "--port", "0", ...argv], {
       stdio: ["ignore", "pipe", "inherit"],
-      env: { ...process.env, ...environment }, // the runtime that the tests chose among it
+      env: { ...process.env, ...environment }, // this includes the choice of a CUDA runtime
       timeout: 60_000,
       killSignal: "SIGKILL",
     });
@@ -23,7 +23,7 @@ export class ServiceProcess implements AsyncDisposable {
     return this.#child.pid;
   }
 
-  /** Where it listens, once it does; it prints nothing else. */
+  /** The address that it prints once it listens. */
   async url(): Promise<string> {
     const { value } = await this.#child.stdout.getReader().read();
     return new TextDecoder().decode(value).trim();

@@ -66,7 +66,7 @@ export class ServiceUnderTest implements AsyncDisposable {
   }
 }
 
-/** A TCP connection to the service. What is not asked for is left in the network. */
+/** A TCP connection to the service. While it is paused, bytes stay in the network. */
 export class RawClient implements Disposable {
   readonly #socket: Socket;
   readonly #pieces: Buffer[] = [];
@@ -145,4 +145,10 @@ export async function eventually(holds: () => boolean): Promise<void> {
     if (performance.now() > deadline) throw new Error(`still not: ${holds}`);
     await Bun.sleep(2);
   }
+}
+
+/** What the body of a refusal says. */
+export async function errorOf(response: Response): Promise<string> {
+  const { error } = (await response.json()) as { error: string };
+  return error;
 }

@@ -13,7 +13,7 @@ import { namedGpuAt } from "../../gpu-check/steps/machine/nvidia-smi.ts";
 import type { Report } from "../../gpu-check/report.ts";
 import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
 import { tableCheckSource } from "../abi/table-check.ts";
-import { checkCxx, cudaIncludeFolder, cxxCompiler } from "../abi/toolkit.ts";
+import { checkCxx, cudaIncludeFolder, cxxCompiler } from "../support/toolkit.ts";
 
 const folder = join(import.meta.dir, "../../gpu-check");
 const environment = {

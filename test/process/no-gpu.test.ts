@@ -1,15 +1,13 @@
 // Machines without a GPU, without a driver, or without a CUDA runtime.
 
 import { describe, expect, test } from "bun:test";
-import { existsSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { cudartCandidates } from "../../src/native/cudart-search.ts";
 import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
-import { cudartPath } from "../abi/toolkit.ts";
 import { type runWithPackage as Run, runWithPackage } from "../support/package.ts";
+import { cudartPath } from "../support/toolkit.ts";
 
-/** What a server sees that starts, and asks for memory, on a machine that gives it no GPU. */
+/** Starts as a server would, and allocates memory; returns all that the server can observe. */
 const startAndAllocate = (async ({
   AllocatedMemory,
   CudaMemoryManager,
@@ -107,81 +105,4 @@ describe("without a GPU everything falls back to system memory", () => {
       expect(result.warnings[0]).toContain("cudaHostAlloc returned cudaErrorInsufficientDriver");
     },
   );
-
-  test("the simulator is never used unless it is asked for", () => {
-    const runtimes = runWithPackage({}, ({ getSupportedGpus, messagesOf }) => {
-      getSupportedGpus();
-      return messagesOf("info");
-    });
-    expect(runtimes.join("\n")).not.toContain("sim");
-    expect(runtimes.at(-1)).toMatch(/^(no CUDA runtime|CUDA runtime: .*libcudart\.so)/);
-  });
-});
-
-describe("the search for a CUDA runtime", () => {
-  function inFolder(use: (folder: string) => void): void {
-    const folder = mkdtempSync(join(tmpdir(), "cudart-search-"));
-    try {
-      use(folder);
-    } finally {
-      rmSync(folder, { recursive: true });
-    }
-  }
-
-  function place(path: string): string {
-    Bun.spawnSync(["mkdir", "-p", join(path, "..")]);
-    writeFileSync(path, "");
-    return path;
-  }
-
-  test("takes what the loader finds first, then folders, the newest CUDA first", () => {
-    inFolder((folder) => {
-      const paths = [
-        place(join(folder, "home/lib64/libcudart.so.13")),
-        place(join(folder, "home/targets/sbsa-linux/lib/libcudart.so.13")),
-        place(join(folder, "conda/lib/libcudart.so.13")),
-        place(join(folder, "conda/lib/python3.12/site-packages/nvidia/cu13/lib/libcudart.so.13")),
-        place(join(folder, "path/lib/libcudart.so.12")),
-        place(
-          join(folder, "venv/lib/python3.9/site-packages/nvidia/cuda_runtime/lib/libcudart.so.12"),
-        ),
-        place(join(folder, "path/lib/libcudart.so.11.0")),
-      ];
-      const environment = {
-        CUDA_HOME: join(folder, "home"),
-        CUDA_PATH: join(folder, "path"),
-        VIRTUAL_ENV: join(folder, "venv"),
-        CONDA_PREFIX: join(folder, "conda"),
-      };
-      const loaderPath = (soname: string) =>
-        soname === "libcudart.so.12" ? "/loader/libcudart.so.12" : null;
-      const candidates = [...cudartCandidates(environment, loaderPath)];
-      expect(candidates[0]).toBe("/loader/libcudart.so.12");
-      expect(candidates.filter((path) => path.startsWith(folder))).toEqual(paths);
-    });
-  });
-
-  test("finds nothing where there is nothing, without a complaint", () => {
-    const environment = { CUDA_HOME: "/nonexistent", CONDA_PREFIX: "" };
-    const candidates = [...cudartCandidates(environment, () => null)];
-    expect(candidates.filter((path) => !path.startsWith("/usr/local/cuda"))).toEqual([]);
-  });
-
-  test("does not look in the current directory", () => {
-    inFolder((folder) => {
-      symlinkSync(simulatorLibraryPath, join(folder, "libcudart.so.13"));
-      const program = `
-        import { getSupportedGpus } from ${JSON.stringify(join(import.meta.dir, "../../src/index.ts"))};
-        console.log(JSON.stringify(getSupportedGpus(99)));
-        const maps = await Bun.file("/proc/self/maps").text();
-        console.log(maps.includes("libcudart_sim"));
-      `;
-      const { stdout, stderr } = Bun.spawnSync([process.execPath, "-e", program], {
-        cwd: folder,
-        env: { ...process.env, BUN_CUDA_MEMORY_CUDART: undefined },
-      });
-      expect(stderr.toString()).toBe("");
-      expect(stdout.toString()).toBe("[]\nfalse\n");
-    });
-  });
 });

@@ -1,4 +1,4 @@
-// Where this machine has a GPU, the behavioural suite runs against it as well.
+// Runs the tests of test/behaviour on this machine's GPUs as well, where it has any.
 
 import { expect, test } from "bun:test";
 import { join } from "node:path";

@@ -1,4 +1,4 @@
-// The package, for functions that run in a process of their own, and what they need around it.
+// The package and some helpers, for functions that run in a process of their own.
 
 import { setLogger } from "../../src/index.ts";
 import type { MemoryError } from "../../src/memory-error.ts";
@@ -21,7 +21,7 @@ setLogger({
 export const messagesOf = (level: string) =>
   logged.filter(([of]) => of === level).map(([, message]) => message);
 
-/** What an action came to: "OK", or the error's code and message. */
+/** The outcome of an action: "OK", or the error's code and message. */
 export function outcomeOf(action: () => unknown): string {
   try {
     action();
@@ -42,7 +42,7 @@ const runtimeVariables = {
 
 type Package = typeof import("./package.ts");
 
-/** Runs a body with the package in a process with just this environment; gives what it returns. */
+/** Runs a body with the package in a process with just this environment. Returns its result. */
 export function runWithPackage<Result>(
   environment: Record<string, string>,
   body: (exports: Package) => Result,

@@ -27,7 +27,7 @@ export function spawnBody<Exports>(
     console.log("\\n" + JSON.stringify(result ?? null));
   `;
   const child = Bun.spawnSync([process.execPath, "-e", program], {
-    // A crash is what a test wants to see, not one to report.
+    // Some tests crash the process on purpose; Bun must not report that.
     env: { ...process.env, BUN_ENABLE_CRASH_REPORTING: "0", ...environment },
   });
   return {

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { parseMemoryOptions } from "../../src/index.ts";
-import { expectMemoryError, untyped } from "../support/memory.ts";
+import { parseMemoryOptions } from "../../src/managers/memory-options.ts";
+import { expectMemoryError } from "../support/expectations.ts";
+import { untyped } from "../support/values.ts";
 
 describe("parseMemoryOptions", () => {
   test.each([

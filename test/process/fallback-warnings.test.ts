@@ -1,4 +1,4 @@
-// What the whole process shares, or what happens in it only once.
+// Each process warns of each kind of fallback once.
 
 import { expect, test } from "bun:test";
 import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
@@ -61,61 +61,4 @@ test("a request that nothing can serve says why everything failed, and warns of 
     expect(error).toContain("the system has no non-pinned memory either");
     expect(error).not.toContain("falling back");
   }
-});
-
-test("a logger that throws loses neither memory nor the message", () => {
-  const [counts, stderr] = runWithPackage(simulator, async (memory) => {
-    const { AllocatedMemory, CudaMemoryManager, nonpinnedCount, setLogger } = memory;
-    const said: string[] = [];
-    console.error = (message: string) => void said.push(message);
-    const fail = () => {
-      throw new Error("out of ink");
-    };
-    setLogger({ info: fail, warn: fail, error: fail });
-    CudaMemoryManager.create();
-    const kept = new AllocatedMemory(600, "GPU", 0);
-    const live = [kept.memoryType, nonpinnedCount()];
-    kept.free();
-    for (let i = 0; i < 50; i++) new AllocatedMemory(600, "GPU", 0);
-    for (let i = 0; i < 100 && nonpinnedCount() > 2; i++) {
-      Bun.gc(true);
-      await Bun.sleep(2);
-    }
-    return [[...live, nonpinnedCount()], said] as const;
-  });
-  expect(counts.slice(0, 2)).toEqual(["CPU", 1]);
-  expect(counts[2]).toBeLessThanOrEqual(2); // the collector is conservative
-  expect(stderr.join("\n")).toContain("the logger failed with Error: out of ink at: failed to");
-  expect(stderr.join("\n")).toContain("an AllocatedMemory of 600 bytes (CPU 0) was never freed");
-});
-
-test("memory that lives when the process ends does not keep it, nor crash it", () => {
-  const result = runWithPackage(simulator, (memory) => {
-    memory.createMemoryManagers();
-    const kept = [1, 2, 3].map(() => new memory.AllocatedMemory(30 * 1024 ** 2, "GPU", 0));
-    (globalThis as Record<string, unknown>)["kept"] = kept;
-    return kept.map(({ memoryType }) => memoryType);
-  });
-  expect(result).toEqual(["GPU", "GPU", "CPU_PINNED"]);
-});
-
-test("an 80 GiB pool costs no memory", () => {
-  const [capacity, residentMiB] = runWithPackage(
-    { ...simulator, CUDART_SIM_DEVICES: "9.0:85899345920" },
-    async ({ CudaMemoryManager }) => {
-      const resident = async () => {
-        const status = await Bun.file("/proc/self/status").text();
-        return Number(/^VmRSS:\s+(\d+) kB/m.exec(status)![1]) / 1024;
-      };
-      Bun.gc(true);
-      const before = await resident();
-      CudaMemoryManager.create({ memoryPoolByteSize: { 0: 85899345920 } });
-      const pointer = CudaMemoryManager.alloc(70 * 1024 ** 3, 0);
-      CudaMemoryManager.alloc(10 * 1024 ** 3, 0);
-      CudaMemoryManager.free(pointer, 0);
-      return [CudaMemoryManager.stats(0).largestFreeByteSize, (await resident()) - before] as const;
-    },
-  );
-  expect(capacity).toBe(70 * 1024 ** 3);
-  expect(residentMiB).toBeLessThan(8);
 });

@@ -1,14 +1,17 @@
 // Random calls of both managers' pools, held against a model after each. A failure prints its seed
 // and its path; to run exactly that one again:
 //
-//   POOL_MODEL_SEED=... POOL_MODEL_PATH=... bun test test/pool-model.test.ts
+//   POOL_MODEL_SEED=... POOL_MODEL_PATH=... bun test random-pool-calls
 //
 // POOL_MODEL_RUNS=100000 searches for longer, with a new seed.
+//
+// Any CUDA runtime would do, but these tests need fast-check, and nothing is installed where
+// test/behaviour runs on a real GPU.
 
 import { describe, expect, test } from "bun:test";
 import fc from "fast-check";
 import { CudaMemoryManager, PinnedMemoryManager } from "../../src/index.ts";
-import { gpus, resetAfterEach } from "../support/memory.ts";
+import { gpus, resetAfterEach } from "../support/runtime.ts";
 import {
   CheckedPool,
   granuleByteSize,
@@ -16,7 +19,7 @@ import {
   type Step,
   type WrongFree,
   wrongFrees,
-} from "../support/pool-model.ts";
+} from "./pool-model.ts";
 
 resetAfterEach();
 
@@ -45,7 +48,7 @@ const pinnedPool: PoolCalls = {
   stats: () => PinnedMemoryManager.stats(),
 };
 
-// ---- What sequences are made of
+// ---- Random sequences
 
 /** Small numbers are as likely as large ones. */
 function logUniform(max: number): fc.Arbitrary<number> {
@@ -61,7 +64,7 @@ const granuleCounts = fc.oneof(
   logUniform(2 ** 18),
 );
 
-/** A power of two, or 64ths of it more, and its neighbours: where size classes of any kind meet. */
+/** Powers of two with some 64ths added, give or take one: the likely edges of size classes. */
 const classEdges = fc
   .tuple(
     fc.integer({ min: 4, max: 14 }),
@@ -72,7 +75,7 @@ const classEdges = fc
     ([exponent, part, beside]) => 2 ** exponent + Math.floor((part * 2 ** exponent) / 64) + beside,
   );
 
-/** Mostly small, or a pool would never hold more than a few blocks. */
+/** Most sizes are small; otherwise a pool would never hold more than a few blocks. */
 const sizesInGranules = fc.oneof(
   { weight: 16, arbitrary: fc.integer({ min: 1, max: 8 }) },
   { weight: 3, arbitrary: logUniform(2 ** 14) },
@@ -118,8 +121,8 @@ const stepSequences = fc.oneof(
 
 const sequences = fc.record({
   granuleCount: granuleCounts,
-  // What follows every step: reading the statistics, and requests of the largest gap and of a
-  // granule more.
+  // Watched: the statistics are read after every step. Probed: after every step, the largest gap is
+  // requested, and a granule more.
   isWatched: fc.boolean(),
   isProbed: fc.boolean(),
   steps: stepSequences,

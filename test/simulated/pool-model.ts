@@ -1,5 +1,5 @@
-// What a pool has to be, in the simplest terms, and a pool that is held against it after every call.
-// Nothing here says where a block is put, only what must hold wherever it is.
+// A simple model of a pool, and a checker that compares a real pool with it after every call. The
+// model does not say where a pool must put a block, only what must hold wherever it is.
 
 import type { Pointer } from "bun:ffi";
 import {
@@ -8,7 +8,7 @@ import {
   pointerAttributes,
   type PoolStats,
 } from "../../src/index.ts";
-import { pointerPlus } from "./memory.ts";
+import { pointerPlus } from "../support/values.ts";
 
 export const granuleByteSize = 512;
 
@@ -21,7 +21,7 @@ export interface PoolCalls {
   stats(): PoolStats;
 }
 
-/** One step of a sequence. A `pick` chooses among what there is by then. */
+/** One step of a sequence. A `pick` chooses among the blocks that exist by then. */
 export type Step =
   | { call: "alloc"; byteSize: number }
   | { call: "allocAlike"; pick: number }
@@ -130,8 +130,8 @@ export class CheckedPool {
   #base: Pointer | undefined;
 
   /**
-   * Watched, the statistics are read after every call. That may put a pool's lists in an order
-   * which makes the next request easy, so a pool has to do without too.
+   * A watched pool's statistics are read after every call. Reading them may put a pool's lists in
+   * an order that makes the next request easy, so pools are tested unwatched too.
    */
   constructor(pool: PoolCalls, granuleCount: number, isWatched: boolean) {
     this.#pool = pool;
@@ -182,7 +182,7 @@ export class CheckedPool {
     if (this.#isWatched) this.expectAgreement();
   }
 
-  /** Frees the `pick`th live block, counted around; without one it does nothing. */
+  /** Frees the `pick`th live block, modulo their number; does nothing where there is none. */
   free(pick: number): void {
     const { blocks } = this.#model;
     if (blocks.length === 0) return;
@@ -195,7 +195,7 @@ export class CheckedPool {
     if (this.#isWatched) this.expectAgreement();
   }
 
-  /** Frees what is not a live block; without such an address it does nothing. */
+  /** Frees an address of this kind; does nothing where there is none. */
   freeWrong(wrong: WrongFree, pick: number): void {
     const pointer = this.#wrongAddress(wrong, pick);
     if (pointer === undefined) return;
@@ -206,7 +206,7 @@ export class CheckedPool {
     if (this.#isWatched) this.expectAgreement();
   }
 
-  /** A request of exactly the largest gap is served, one of a granule more is not. */
+  /** Requests exactly the largest gap, which must succeed, and a granule more, which must fail. */
   probe(): void {
     const { largestGap, blocks } = this.#model;
     this.alloc((largestGap + 1) * granuleByteSize);
@@ -244,7 +244,7 @@ export class CheckedPool {
 
   #wrongAddress(wrong: WrongFree, pick: number): Pointer | undefined {
     const { blocks, gaps, granuleCount } = this.#model;
-    if (this.#base === undefined) return undefined; // nothing was served yet
+    if (this.#base === undefined) return undefined; // no request was served yet
     switch (wrong) {
       case "freed already": {
         const live = new Set<Pointer>(blocks.map(([granule]) => this.#at(granule)));

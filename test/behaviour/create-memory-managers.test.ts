@@ -1,0 +1,77 @@
+import { describe, expect, test } from "bun:test";
+import {
+  AllocatedMemory,
+  createMemoryManagers,
+  CudaMemoryManager,
+  PinnedMemoryManager,
+} from "../../src/index.ts";
+import { expectMemoryError } from "../support/expectations.ts";
+import { gpus, logged, resetAfterEach } from "../support/runtime.ts";
+import { untyped } from "../support/values.ts";
+import { createManagers } from "./memories.ts";
+
+resetAfterEach();
+
+const [gpu = 0] = gpus;
+
+describe("createMemoryManagers", () => {
+  test("gives every supported GPU 64 MiB, and pins 256 MiB", () => {
+    {
+      using _managers = createMemoryManagers();
+      for (const id of gpus) expect(CudaMemoryManager.stats(id).capacityByteSize).toBe(67108864);
+      expect(PinnedMemoryManager.totalByteSize).toBe(268435456);
+    }
+    expectMemoryError("UNAVAILABLE", () => CudaMemoryManager.stats(gpu));
+    expectMemoryError("UNAVAILABLE", () => PinnedMemoryManager.stats());
+  });
+
+  test("takes sizes, 0 to disable, and warns of a GPU that is absent", () => {
+    using _managers = createMemoryManagers({
+      cudaMemoryPoolByteSize: { [gpu]: 0, 77: 1024 },
+      pinnedMemoryPoolByteSize: 0,
+    });
+    expectMemoryError("UNAVAILABLE", () => CudaMemoryManager.stats(gpu));
+    expect(PinnedMemoryManager.totalByteSize).toBe(0);
+    expect(logged.warn).toHaveLength(1);
+    expect(logged.warn[0]).toContain("GPU 77");
+  });
+
+  test("where a CUDA pool cannot be made, it logs an error and goes on without", () => {
+    using _managers = createMemoryManagers({ cudaMemoryPoolByteSize: { [gpu]: 2 ** 41 } });
+    expect(logged.error).toHaveLength(1);
+    expect(logged.error[0]).toContain("cudaMalloc returned cudaErrorMemoryAllocation");
+    using memory = new AllocatedMemory(4096, "GPU", gpu);
+    expect(memory.memoryType).toBe("CPU_PINNED");
+  });
+
+  test("what it returns resets only what it made, and only once", () => {
+    const first = createMemoryManagers({ cudaMemoryPoolByteSize: { [gpu]: 1024 } });
+    {
+      using _second = createMemoryManagers({ cudaMemoryPoolByteSize: { [gpu]: 4096 } });
+      expect(logged.warn).toHaveLength(2);
+    }
+    expect(CudaMemoryManager.stats(gpu).capacityByteSize).toBe(1024);
+    expect(PinnedMemoryManager.totalByteSize).toBe(268435456);
+    first[Symbol.dispose]();
+    expectMemoryError("UNAVAILABLE", () => CudaMemoryManager.stats(gpu));
+    createManagers({ cudaByteSize: 2048 });
+    first[Symbol.dispose]();
+    expect(CudaMemoryManager.stats(gpu).capacityByteSize).toBe(2048);
+  });
+
+  test("bad options are refused before anything is made", () => {
+    for (const options of [
+      5,
+      { cudaMemoryPoolByteSize: new Map([[0, 1024]]) },
+      { cudaMemoryPoolByteSize: [1024] },
+      { cudaMemoryPoolByteSize: { x: 1 } },
+      { cudaMemoryPoolByteSize: { 0: -1 } },
+      { cudaMemoryPoolByteSize: "0:1" },
+      { pinnedMemoryPoolByteSize: 1.5 },
+      { minSupportedComputeCapability: "6" },
+    ]) {
+      expectMemoryError("INVALID_ARG", () => createMemoryManagers(untyped(options)));
+    }
+    expectMemoryError("UNAVAILABLE", () => PinnedMemoryManager.stats());
+  });
+});

@@ -1,0 +1,218 @@
+// What the package does with CUDA, one scenario for each way of using it.
+
+import {
+  AllocatedMemory,
+  type AllocatedMemoryOptions,
+  copyBuffer,
+  createMemoryManagers,
+  CudaMemoryManager,
+  CudaStream,
+  getSupportedGpus,
+  PinnedMemoryManager,
+  pointerAttributes,
+} from "../../src/index.ts";
+import { cudartSymbols } from "../../src/native/cudart-symbols.ts";
+import { CudartSimulator, type SimulatedFunction } from "../../src/simulator.ts";
+
+/** Every CUDA function of the package whose result says whether it failed. */
+export const functions = Object.entries(cudartSymbols)
+  .filter(([, { returns }]) => returns === "i32")
+  .map(([name]) => name as SimulatedFunction)
+  // cudaGetLastError is left out: its result is the error that it clears.
+  .filter((name) => name !== "cudaGetLastError");
+
+export interface Scenario {
+  name: string;
+  prepare?: () => void;
+  run: () => void;
+  /** Whether a failed call may go unnoticed because the scenario does without it. */
+  mayTolerate?: (name: SimulatedFunction, error: number) => boolean;
+}
+
+export const pools = { memoryPoolByteSize: { 0: 1024, 1: 2048 } };
+
+export function meansNoDevice(name: SimulatedFunction, error: number): boolean {
+  return name === "cudaGetDeviceCount" && [34, 35, 100].includes(error);
+}
+
+export function withMemories(use: (memories: AllocatedMemory[]) => void): void {
+  const memories = [
+    new AllocatedMemory(600, "GPU", 0),
+    new AllocatedMemory(600, "GPU", 1),
+    new AllocatedMemory(600, "CPU_PINNED"),
+  ];
+  try {
+    use(memories);
+  } finally {
+    for (const memory of memories) memory.free();
+  }
+}
+
+function withStream(use: (stream: CudaStream) => void): void {
+  const stream = new CudaStream(1);
+  try {
+    use(stream);
+    stream.synchronize();
+  } finally {
+    stream[Symbol.dispose]();
+  }
+}
+
+/** Allocates all of GPU 1's pool, writes to it, and frees it with the stream. */
+function useAll(stream: CudaStream, options: AllocatedMemoryOptions | undefined): void {
+  using source = new AllocatedMemory(512, "CPU_PINNED");
+  const memory = new AllocatedMemory(2048, "GPU", 1, options);
+  copyBuffer(memory, source, { stream });
+  try {
+    memory.free(stream);
+  } catch (error) {
+    stream.synchronize();
+    memory.free();
+    throw error;
+  }
+  stream.isDone();
+}
+
+export function createBoth(): void {
+  CudaMemoryManager.create(pools);
+  PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 4096 });
+}
+
+export const scenarios: Scenario[] = [
+  {
+    name: "getSupportedGpus",
+    run: () => void getSupportedGpus(),
+    mayTolerate: meansNoDevice,
+  },
+  {
+    name: "pointerAttributes",
+    prepare: createBoth,
+    run: () => {
+      const pointer = CudaMemoryManager.alloc(512, 0);
+      try {
+        pointerAttributes(pointer);
+      } finally {
+        CudaMemoryManager.free(pointer, 0);
+      }
+    },
+    mayTolerate: meansNoDevice,
+  },
+  {
+    name: "CudaMemoryManager.create",
+    run: () => CudaMemoryManager.create(pools),
+    mayTolerate: meansNoDevice,
+  },
+  {
+    name: "CudaMemoryManager.reset",
+    prepare: () => CudaMemoryManager.create(pools),
+    run: () => CudaMemoryManager.reset(),
+  },
+  {
+    name: "PinnedMemoryManager.create",
+    run: () => PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 4096 }),
+    mayTolerate: (name) => name === "cudaHostAlloc", // a warning, by contract
+  },
+  {
+    name: "PinnedMemoryManager.reset",
+    prepare: () => PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 4096 }),
+    run: () => PinnedMemoryManager.reset(),
+  },
+  {
+    name: "createMemoryManagers",
+    run: () => createMemoryManagers({ cudaMemoryPoolByteSize: { 0: 1024 } })[Symbol.dispose](),
+    mayTolerate: () => true, // logged, by contract: the server starts without pools
+  },
+  {
+    name: "allocation and release",
+    prepare: createBoth,
+    run: () => withMemories(() => {}),
+  },
+  {
+    name: "write, read and copy",
+    prepare: createBoth,
+    run: () =>
+      withMemories((memories) => {
+        for (const memory of memories) {
+          memory.write(new Uint8Array(600));
+          memory.read(new Uint8Array(600));
+          memory.fill(1);
+          for (const other of memories) if (other !== memory) copyBuffer(other, memory);
+        }
+      }),
+  },
+  {
+    name: "a stream's life",
+    prepare: createBoth,
+    run: () => {
+      const stream = new CudaStream(1);
+      try {
+        stream.isDone();
+        stream.synchronize();
+      } finally {
+        stream[Symbol.dispose]();
+      }
+    },
+  },
+  {
+    name: "work on a stream",
+    prepare: createBoth,
+    run: () =>
+      withStream((stream) =>
+        withMemories((memories) => {
+          for (const memory of memories) {
+            for (const other of memories) {
+              if (other !== memory) copyBuffer(other, memory, { stream });
+            }
+          }
+          stream.synchronize();
+        }),
+      ),
+  },
+  {
+    name: "waiting for memory that a stream still uses",
+    prepare: () => {
+      createBoth();
+      CudartSimulator.setDelay({ operationNs: 200_000 });
+    },
+    run: () =>
+      withStream((stream) => {
+        const ways = [undefined, { stream }, { whenFull: "fallBack" } as const];
+        for (const options of [undefined, ...ways]) useAll(stream, options);
+      }),
+  },
+  {
+    name: "making a stream wait for another",
+    prepare: () => {
+      createBoth();
+      CudartSimulator.setDelay({ operationNs: 200_000 });
+    },
+    run: () =>
+      withStream((stream) =>
+        withStream((other) => {
+          useAll(stream, undefined);
+          useAll(other, { stream: other });
+        }),
+      ),
+  },
+  {
+    name: "a reset with work under way",
+    prepare: () => {
+      createBoth();
+      CudartSimulator.setDelay({ operationNs: 200_000 });
+      const stream = new CudaStream(1);
+      useAll(stream, undefined);
+      stream[Symbol.dispose]();
+    },
+    run: () => {
+      CudaMemoryManager.reset();
+      PinnedMemoryManager.reset();
+    },
+  },
+];
+
+export function reset(): void {
+  CudartSimulator.clearFaults();
+  CudartSimulator.setDelay({});
+  CudaMemoryManager.reset();
+  PinnedMemoryManager.reset();
+}
