@@ -11,10 +11,10 @@ build=build/check-c
 results=$build/results
 
 # Those with threads run under both; a race detector has nothing to see in the others.
-threaded='byte_copy lock_contention manager_streams manager_stream_threads manager_threads
-  pool_threads'
-single='manager_faults manager_stream_faults metadata_faults metadata_growth pool_index
-  pool_sequences'
+threaded='memory/byte_copy memory/stream_ordered memory/stream_ordered_threads memory/threads
+  pool/lock pool/threads'
+single='memory/faults memory/stream_ordered_faults pool/index pool/metadata_array
+  pool/metadata_faults pool/sequences'
 
 flags='-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra -Werror
   -iquote c -iquote simulator -iquote test/c/support'
@@ -61,19 +61,20 @@ compile() {
 # link PROGRAM: with the simulator and with failing calls only where they are meant.
 link() {
   local objects=("$directory"/library/*.o) extra=() object
-  [[ $1 == manager_* ]] && objects+=("$directory"/simulator/*.o)
+  [[ $1 == memory/* ]] && objects+=("$directory"/simulator/*.o)
   for object in "$directory"/support/*.o; do
     case $(basename "$object" .o) in
     failing_calls)
-      [[ $1 == *_faults ]] || continue
+      [[ $1 == *faults ]] || continue
       extra+=("$failing_calls")
       ;;
     held_stream | simulated_cuda)
-      [[ $1 == manager_* ]] || continue
+      [[ $1 == memory/* ]] || continue
       ;;
     esac
     objects+=("$object")
   done
+  mkdir -p "$directory/$(dirname "$1")"
   "${command[@]}" "test/c/$1.c" "${objects[@]}" "${extra[@]}" -ldl -lpthread -o "$directory/$1"
 }
 

@@ -10,7 +10,7 @@ seconds=${FUZZ_SECONDS:-60}
 clang=${CLANG:-clang}
 corpus=build/fuzz-corpus
 crashes=build/fuzz-crashes
-target=build/fuzz_pool
+target=build/fuzz-pool
 
 give_up() {
   cat >&2 <<MESSAGE
@@ -29,8 +29,8 @@ build_target() {
   # What is to be covered is the pool, not its model.
   "$clang" $flags -fsanitize=address,undefined -c $support/pool_model.c -o build/pool_model.o &&
     "$clang" $flags -fsanitize=fuzzer,address,undefined \
-      -fsanitize-coverage-ignorelist=test/c/fuzz_uncovered.txt \
-      test/c/fuzz_pool.c $support/{check,checked_pool}.c c/pool/*.c \
+      -fsanitize-coverage-ignorelist=test/c/pool/fuzz_uncovered.txt \
+      test/c/pool/fuzz.c $support/{check,checked_pool}.c c/pool/*.c \
       build/pool_model.o -o "$target"
 }
 
