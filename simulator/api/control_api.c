@@ -7,7 +7,7 @@
 #include "memory/device_memory.h"
 #include "memory/host_memory.h"
 #include "process/config.h"
-#include "streams/delay.h"
+#include "process/delay.h"
 #include "streams/event.h"
 #include "streams/late_error.h"
 #include "streams/stream.h"

@@ -5,8 +5,6 @@
 #include "process/thread_state.h"
 #include "streams/late_error.h"
 
-_Thread_local struct thread_state thread_state;
-
 static cudaError_t check_current_device(void)
 {
     if (thread_state.in_host_function) return cudaErrorNotPermitted;

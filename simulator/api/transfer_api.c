@@ -6,7 +6,7 @@
 #include "faults/faults.h"
 #include "memory/staging.h"
 #include "process/config.h"
-#include "streams/delay.h"
+#include "process/delay.h"
 #include "streams/operation.h"
 #include "streams/stream_queue.h"
 

@@ -9,7 +9,7 @@
 
 #include "faults/errors.h"
 #include "faults/faults.h"
-#include "streams/delay.h"
+#include "process/delay.h"
 
 #define DEFAULT_DEVICES "9.0:17179869184"
 

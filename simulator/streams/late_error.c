@@ -8,9 +8,6 @@
 
 static _Atomic int fatal_errors[MAX_DEVICE_COUNT];
 
-// Of streams that are gone.
-static cudaError_t left_errors[MAX_DEVICE_COUNT];
-
 void late_error_note(struct stream *stream, uint64_t sequence, cudaError_t error)
 {
     if (error_is_fatal(error)) {
@@ -44,20 +41,13 @@ cudaError_t late_error_take(struct stream *stream, uint64_t sequence)
 cudaError_t late_error_take_all(int device)
 {
     cudaError_t first = late_error_of_device(device);
-    cudaError_t left = take(&left_errors[device]);
+    cudaError_t left = take(streams_left_error(device));
     if (first == cudaSuccess) first = left;
     for (struct stream *stream = streams_of_device(device); stream != NULL; stream = stream->next) {
         cudaError_t error = take(&stream->late_error);
         if (first == cudaSuccess) first = error;
     }
     return first;
-}
-
-void late_error_hand_over(const struct stream *stream)
-{
-    if (left_errors[stream->device] == cudaSuccess) {
-        left_errors[stream->device] = stream->late_error;
-    }
 }
 
 void late_errors_clear(void)

@@ -11,8 +11,7 @@
 #include <stdint.h>
 
 #include "cudart_abi.h"
-
-struct stream;
+#include "streams/stream.h"
 
 // The stream's operation has failed. Of several errors that nobody has reported, the first is kept.
 void late_error_note(struct stream *stream, uint64_t sequence, cudaError_t error);
@@ -25,9 +24,6 @@ cudaError_t late_error_take(struct stream *stream, uint64_t sequence);
 
 // The same of all streams of the device, those that are gone included.
 cudaError_t late_error_take_all(int device);
-
-// The stream is gone: its device keeps what has not been reported of it.
-void late_error_hand_over(const struct stream *stream);
 
 // Forgets all late errors; devices on which work had ended work again.
 void late_errors_clear(void);

@@ -1,8 +1,8 @@
 #include "streams/operation.h"
 
 #include "memory/staging.h"
+#include "process/delay.h"
 #include "process/thread_state.h"
-#include "streams/delay.h"
 #include "streams/event_record.h"
 
 static void run_call(const struct operation *operation)

@@ -6,11 +6,11 @@
 #include "process/library_pin.h"
 #include "process/thread_state.h"
 #include "streams/handle_table.h"
-#include "streams/late_error.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct handle_table handles;
 static struct stream *device_streams[MAX_DEVICE_COUNT];
+static cudaError_t left_errors[MAX_DEVICE_COUNT];
 
 // Made when they are first used, and never destroyed.
 static struct stream *legacy_streams[MAX_DEVICE_COUNT];
@@ -71,10 +71,16 @@ void stream_keep(struct stream *stream)
     stream->reference_count++;
 }
 
+static void leave_error(const struct stream *stream)
+{
+    cudaError_t *left = &left_errors[stream->device];
+    if (*left == cudaSuccess) *left = stream->late_error;
+}
+
 void stream_release(struct stream *stream)
 {
     if (--stream->reference_count != 0) return;
-    late_error_hand_over(stream);
+    leave_error(stream);
     unlink_from_device(stream);
     pthread_cond_destroy(&stream->changed);
     free(stream);
@@ -185,6 +191,11 @@ bool stream_is_idle(const struct stream *stream)
 struct stream *streams_of_device(int device)
 {
     return device_streams[device];
+}
+
+cudaError_t *streams_left_error(int device)
+{
+    return &left_errors[device];
 }
 
 size_t stream_count(void)

@@ -85,6 +85,10 @@ bool stream_is_legacy(cudaStream_t handle);
 // The first of a device's streams, those included that are destroyed but not forgotten.
 struct stream *streams_of_device(int device);
 
+// The late error that the device's streams left behind that are gone, until a call reports it. Of
+// several the first is kept.
+cudaError_t *streams_left_error(int device);
+
 // Number of the streams that were created and not destroyed.
 size_t stream_count(void);
 

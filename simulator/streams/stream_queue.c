@@ -1,10 +1,12 @@
 #include "streams/stream_queue.h"
 
+#include <signal.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 
+#include "process/library_pin.h"
 #include "streams/late_error.h"
 #include "streams/stream_order.h"
-#include "streams/worker.h"
 
 // CUDA too makes the caller wait when a queue is full.
 #define MAX_PENDING_COUNT 65536
@@ -46,6 +48,59 @@ static void run_in_turn(struct stream *stream, struct operation *operation)
     point_wake(stream);
 }
 
+// A worker's life: performs what is queued, until the stream is closed and its queue is empty.
+static void perform_all(struct stream *stream)
+{
+    for (;;) {
+        while (stream->first == NULL && !stream->closed) streams_wait(&stream->changed);
+        struct operation *operation = stream->first;
+        if (operation == NULL) return;
+        run_in_turn(stream, operation);
+        stream->first = operation->next;
+        operation_clear(operation);
+        free(operation);
+    }
+}
+
+static void *work(void *argument)
+{
+    struct stream *stream = argument;
+    // Delays are of some microseconds too, less than what sleeping otherwise takes longer.
+    prctl(PR_SET_TIMERSLACK, 1);
+    streams_lock();
+    perform_all(stream);
+    stream_release(stream);
+    streams_unlock();
+    return NULL;
+}
+
+static bool start_detached(struct stream *stream)
+{
+    pthread_attr_t attributes;
+    if (pthread_attr_init(&attributes) != 0) return false;
+    pthread_t thread;
+    bool started = pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED) == 0 &&
+                   pthread_create(&thread, &attributes, work, stream) == 0;
+    // It is still there: it needs the lock to end.
+    if (started) pthread_setname_np(thread, "cudart_sim");
+    pthread_attr_destroy(&attributes);
+    return started;
+}
+
+// Starts the stream's worker if it has none. False when there can be no more threads.
+static bool ensure_worker(struct stream *stream)
+{
+    if (stream->has_worker) return true;
+    library_pin();
+    // The program's signal handlers are for its own threads.
+    sigset_t all, previous;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &previous);
+    stream->has_worker = start_detached(stream);
+    pthread_sigmask(SIG_SETMASK, &previous, NULL);
+    return stream->has_worker;
+}
+
 static void append(struct stream *stream, struct operation *operation)
 {
     operation->next = NULL;
@@ -57,7 +112,7 @@ static void append(struct stream *stream, struct operation *operation)
 
 static cudaError_t try_to_queue(struct stream *stream, struct operation *operation)
 {
-    if (!worker_ensure(stream)) return cudaErrorOperatingSystem;
+    if (!ensure_worker(stream)) return cudaErrorOperatingSystem;
     struct operation *queued = malloc(sizeof *queued);
     if (queued == NULL) return cudaErrorMemoryAllocation;
     if (!take_place(stream, operation)) {
@@ -87,17 +142,4 @@ cudaError_t stream_perform(struct stream *stream, struct operation *operation)
     }
     operation_clear(operation);
     return error;
-}
-
-void stream_perform_all(struct stream *stream)
-{
-    for (;;) {
-        while (stream->first == NULL && !stream->closed) streams_wait(&stream->changed);
-        struct operation *operation = stream->first;
-        if (operation == NULL) return;
-        run_in_turn(stream, operation);
-        stream->first = operation->next;
-        operation_clear(operation);
-        free(operation);
-    }
 }

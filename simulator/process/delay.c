@@ -1,4 +1,4 @@
-#include "streams/delay.h"
+#include "process/delay.h"
 
 #include <errno.h>
 #include <pthread.h>
