@@ -15,19 +15,20 @@
 int cudartSimFailCall(const char *function_name, uint64_t nth, int error)
 {
     if (config_get() == NULL) return cudaErrorInitializationError;
-    enum function function = function_by_name(function_name);
-    if (function == FUNCTION_COUNT || nth == 0 || error == cudaSuccess || !error_is_known(error)) {
+    struct function *function = function_by_name(function_name);
+    if (function == NULL || nth == 0 || error == cudaSuccess || !error_is_known(error)) {
         return cudaErrorInvalidValue;
     }
-    return faults_add(function, nth, (cudaError_t)error) ? cudaSuccess : cudaErrorMemoryAllocation;
+    return fault_add(&function->calls, nth, (cudaError_t)error) ? cudaSuccess
+                                                                : cudaErrorMemoryAllocation;
 }
 
 int cudartSimFailOperation(uint64_t nth, int error)
 {
     if (config_get() == NULL) return cudaErrorInitializationError;
     if (nth == 0 || error == cudaSuccess || !error_is_known(error)) return cudaErrorInvalidValue;
-    return faults_add(SITE_OPERATION, nth, (cudaError_t)error) ? cudaSuccess
-                                                               : cudaErrorMemoryAllocation;
+    return fault_add(&async_transfers, nth, (cudaError_t)error) ? cudaSuccess
+                                                                : cudaErrorMemoryAllocation;
 }
 
 int cudartSimClearFaults(void)
@@ -43,9 +44,9 @@ int cudartSimClearFaults(void)
 int cudartSimGetCallCount(const char *function_name, uint64_t *count)
 {
     if (config_get() == NULL) return cudaErrorInitializationError;
-    enum function function = function_by_name(function_name);
-    if (function == FUNCTION_COUNT || count == NULL) return cudaErrorInvalidValue;
-    *count = faults_count_of(function);
+    const struct function *function = function_by_name(function_name);
+    if (function == NULL || count == NULL) return cudaErrorInvalidValue;
+    *count = function->calls.hit_count;
     return cudaSuccess;
 }
 

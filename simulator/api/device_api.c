@@ -1,4 +1,4 @@
-// The CUDA runtime's functions for versions, errors and devices.
+// The CUDA runtime's functions for versions and devices.
 #include <stdatomic.h>
 #include <stdbool.h>
 
@@ -26,35 +26,23 @@ static bool device_exists(int device)
     return device >= 0 && device < config_get()->device_count;
 }
 
-ENTRY_POINT(cudaRuntimeGetVersion, (int *runtime_version), (runtime_version))
+ENTRY_POINT(cudaRuntimeGetVersion, ANYWHERE, (int *runtime_version), (runtime_version))
 {
     return give(runtime_version, CUDA_VERSION_NUMBER);
 }
 
-ENTRY_POINT(cudaDriverGetVersion, (int *driver_version), (driver_version))
+ENTRY_POINT(cudaDriverGetVersion, ANYWHERE, (int *driver_version), (driver_version))
 {
     return give(driver_version, CUDA_VERSION_NUMBER);
 }
 
-ENTRY_POINT(cudaGetLastError, (void), ())
-{
-    cudaError_t error = thread_state.last_error;
-    thread_state.last_error = cudaSuccess;
-    return error;
-}
-
-ENTRY_POINT(cudaPeekAtLastError, (void), ())
-{
-    return thread_state.last_error;
-}
-
-ENTRY_POINT(cudaGetDeviceCount, (int *count), (count))
+ENTRY_POINT(cudaGetDeviceCount, NEEDS_DEVICE, (int *count), (count))
 {
     return give(count, config_get()->device_count);
 }
 
-ENTRY_POINT(cudaDeviceGetAttribute, (int *value, enum cudaDeviceAttr attribute, int device),
-            (value, attribute, device))
+ENTRY_POINT(cudaDeviceGetAttribute, NEEDS_DEVICE,
+            (int *value, enum cudaDeviceAttr attribute, int device), (value, attribute, device))
 {
     if (!device_exists(device)) return cudaErrorInvalidDevice;
     const struct device_config *config = &config_get()->devices[device];
@@ -78,19 +66,19 @@ ENTRY_POINT(cudaDeviceGetAttribute, (int *value, enum cudaDeviceAttr attribute, 
     }
 }
 
-ENTRY_POINT(cudaGetDevice, (int *device), (device))
+ENTRY_POINT(cudaGetDevice, NEEDS_DEVICE, (int *device), (device))
 {
     return give(device, thread_state.current_device);
 }
 
-ENTRY_POINT(cudaSetDevice, (int device), (device))
+ENTRY_POINT(cudaSetDevice, NEEDS_DEVICE, (int device), (device))
 {
     if (!device_exists(device)) return cudaErrorInvalidDevice;
     thread_state.current_device = device;
     return cudaSuccess;
 }
 
-ENTRY_POINT(cudaDeviceSynchronize, (void), ())
+ENTRY_POINT(cudaDeviceSynchronize, WORKS_ON_DEVICE, (void), ())
 {
     int device = thread_state.current_device;
     streams_lock();
@@ -100,7 +88,7 @@ ENTRY_POINT(cudaDeviceSynchronize, (void), ())
     return error;
 }
 
-ENTRY_POINT(cudaDeviceCanAccessPeer, (int *can_access, int device, int peer),
+ENTRY_POINT(cudaDeviceCanAccessPeer, NEEDS_DEVICE, (int *can_access, int device, int peer),
             (can_access, device, peer))
 {
     if (!device_exists(device) || !device_exists(peer)) return cudaErrorInvalidDevice;
@@ -109,7 +97,8 @@ ENTRY_POINT(cudaDeviceCanAccessPeer, (int *can_access, int device, int peer),
 
 // Copies between devices need no access: enabling it is only noted.
 
-ENTRY_POINT(cudaDeviceEnablePeerAccess, (int peer, unsigned int flags), (peer, flags))
+ENTRY_POINT(cudaDeviceEnablePeerAccess, WORKS_ON_DEVICE, (int peer, unsigned int flags),
+            (peer, flags))
 {
     int device = thread_state.current_device;
     if (!device_exists(peer)) return cudaErrorInvalidDevice;
@@ -119,7 +108,7 @@ ENTRY_POINT(cudaDeviceEnablePeerAccess, (int peer, unsigned int flags), (peer, f
     return was_enabled ? cudaErrorPeerAccessAlreadyEnabled : cudaSuccess;
 }
 
-ENTRY_POINT(cudaDeviceDisablePeerAccess, (int peer), (peer))
+ENTRY_POINT(cudaDeviceDisablePeerAccess, WORKS_ON_DEVICE, (int peer), (peer))
 {
     if (!device_exists(peer)) return cudaErrorInvalidDevice;
     bool was_enabled = atomic_exchange(&peer_access[thread_state.current_device][peer], false);

@@ -7,7 +7,8 @@
 #include "streams/stream.h"
 #include "streams/synchronize.h"
 
-ENTRY_POINT(cudaMalloc, (void **device_pointer, size_t size), (device_pointer, size))
+ENTRY_POINT(cudaMalloc, WORKS_ON_DEVICE, (void **device_pointer, size_t size),
+            (device_pointer, size))
 {
     if (device_pointer == NULL) return cudaErrorInvalidValue;
     return device_memory_allocate(thread_state.current_device, size, device_pointer);
@@ -26,7 +27,7 @@ static cudaError_t wait_for_devices(int first, int end)
     return error;
 }
 
-ENTRY_POINT(cudaFree, (void *device_pointer), (device_pointer))
+ENTRY_POINT(cudaFree, WORKS_ON_DEVICE, (void *device_pointer), (device_pointer))
 {
     int device;
     cudaError_t error = cudaSuccess;
@@ -34,7 +35,8 @@ ENTRY_POINT(cudaFree, (void *device_pointer), (device_pointer))
     return error == cudaSuccess ? device_memory_free(device_pointer) : error;
 }
 
-ENTRY_POINT(cudaMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes))
+ENTRY_POINT(cudaMemGetInfo, WORKS_ON_DEVICE, (size_t *free_bytes, size_t *total_bytes),
+            (free_bytes, total_bytes))
 {
     int device = thread_state.current_device;
     uint64_t block_count, used_bytes;
@@ -46,7 +48,7 @@ ENTRY_POINT(cudaMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_byt
     return cudaSuccess;
 }
 
-ENTRY_POINT(cudaHostAlloc, (void **host_pointer, size_t size, unsigned int flags),
+ENTRY_POINT(cudaHostAlloc, WORKS_ON_DEVICE, (void **host_pointer, size_t size, unsigned int flags),
             (host_pointer, size, flags))
 {
     // All pinned memory is portable and mapped here, and none is write-combined: the flags change
@@ -57,7 +59,7 @@ ENTRY_POINT(cudaHostAlloc, (void **host_pointer, size_t size, unsigned int flags
     return host_memory_allocate(thread_state.current_device, size, host_pointer);
 }
 
-ENTRY_POINT(cudaFreeHost, (void *host_pointer), (host_pointer))
+ENTRY_POINT(cudaFreeHost, WORKS_ON_DEVICE, (void *host_pointer), (host_pointer))
 {
     // Every device reaches it.
     int device;
@@ -68,7 +70,7 @@ ENTRY_POINT(cudaFreeHost, (void *host_pointer), (host_pointer))
     return error == cudaSuccess ? host_memory_free(host_pointer) : error;
 }
 
-ENTRY_POINT(cudaPointerGetAttributes,
+ENTRY_POINT(cudaPointerGetAttributes, NEEDS_DEVICE,
             (struct cudaPointerAttributes * attributes, const void *pointer), (attributes, pointer))
 {
     if (attributes == NULL) return cudaErrorInvalidValue;

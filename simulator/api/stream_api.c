@@ -14,18 +14,19 @@ static cudaError_t create(cudaStream_t *stream, enum stream_kind kind)
     return error;
 }
 
-ENTRY_POINT(cudaStreamCreate, (cudaStream_t * stream), (stream))
+ENTRY_POINT(cudaStreamCreate, WORKS_ON_DEVICE, (cudaStream_t * stream), (stream))
 {
     return create(stream, STREAM_BLOCKING);
 }
 
-ENTRY_POINT(cudaStreamCreateWithFlags, (cudaStream_t * stream, unsigned int flags), (stream, flags))
+ENTRY_POINT(cudaStreamCreateWithFlags, WORKS_ON_DEVICE, (cudaStream_t * stream, unsigned int flags),
+            (stream, flags))
 {
     if (flags != cudaStreamDefault && flags != cudaStreamNonBlocking) return cudaErrorInvalidValue;
     return create(stream, flags == cudaStreamDefault ? STREAM_BLOCKING : STREAM_NON_BLOCKING);
 }
 
-ENTRY_POINT(cudaStreamDestroy, (cudaStream_t stream), (stream))
+ENTRY_POINT(cudaStreamDestroy, WORKS_ON_DEVICE, (cudaStream_t stream), (stream))
 {
     streams_lock();
     cudaError_t error = stream_destroy(stream);
@@ -33,7 +34,7 @@ ENTRY_POINT(cudaStreamDestroy, (cudaStream_t stream), (stream))
     return error;
 }
 
-ENTRY_POINT(cudaStreamQuery, (cudaStream_t stream), (stream))
+ENTRY_POINT(cudaStreamQuery, WORKS_ON_DEVICE, (cudaStream_t stream), (stream))
 {
     streams_lock();
     cudaError_t error = stream_query(stream);
@@ -41,7 +42,7 @@ ENTRY_POINT(cudaStreamQuery, (cudaStream_t stream), (stream))
     return error;
 }
 
-ENTRY_POINT(cudaStreamSynchronize, (cudaStream_t stream), (stream))
+ENTRY_POINT(cudaStreamSynchronize, WORKS_ON_DEVICE, (cudaStream_t stream), (stream))
 {
     streams_lock();
     cudaError_t error = stream_synchronize(stream);
@@ -49,8 +50,8 @@ ENTRY_POINT(cudaStreamSynchronize, (cudaStream_t stream), (stream))
     return error;
 }
 
-ENTRY_POINT(cudaStreamWaitEvent, (cudaStream_t stream, cudaEvent_t event, unsigned int flags),
-            (stream, event, flags))
+ENTRY_POINT(cudaStreamWaitEvent, WORKS_ON_DEVICE,
+            (cudaStream_t stream, cudaEvent_t event, unsigned int flags), (stream, event, flags))
 {
     // External is for graphs, while a stream is captured into one.
     if (flags == cudaEventWaitExternal) return cudaErrorIllegalState;
@@ -61,7 +62,8 @@ ENTRY_POINT(cudaStreamWaitEvent, (cudaStream_t stream, cudaEvent_t event, unsign
     return error;
 }
 
-ENTRY_POINT(cudaLaunchHostFunc, (cudaStream_t handle, cudaHostFn_t function, void *argument),
+ENTRY_POINT(cudaLaunchHostFunc, WORKS_ON_DEVICE,
+            (cudaStream_t handle, cudaHostFn_t function, void *argument),
             (handle, function, argument))
 {
     if (function == NULL) return cudaErrorInvalidValue;

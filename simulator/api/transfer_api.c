@@ -27,7 +27,7 @@ static cudaError_t submit(cudaStream_t handle, struct operation *operation, enum
     if (error != cudaSuccess) {
         operation_clear(operation);
     } else {
-        if (form == ASYNCHRONOUS) operation->fault = faults_count(SITE_OPERATION);
+        if (form == ASYNCHRONOUS) operation->fault = fault_site_hit(&async_transfers);
         error = waits ? stream_perform(stream, operation) : stream_queue(stream, operation);
     }
     streams_unlock();
@@ -67,14 +67,14 @@ static cudaError_t copy(void *destination, const void *source, size_t count,
     return submit(stream, &operation, form, copy_waits(copy, form, stream));
 }
 
-ENTRY_POINT(cudaMemcpy,
+ENTRY_POINT(cudaMemcpy, WORKS_ON_DEVICE,
             (void *destination, const void *source, size_t count, enum cudaMemcpyKind kind),
             (destination, source, count, kind))
 {
     return copy(destination, source, count, kind, cudaStreamLegacy, SYNCHRONOUS);
 }
 
-ENTRY_POINT(cudaMemcpyAsync,
+ENTRY_POINT(cudaMemcpyAsync, WORKS_ON_DEVICE,
             (void *destination, const void *source, size_t count, enum cudaMemcpyKind kind,
              cudaStream_t stream),
             (destination, source, count, kind, stream))
@@ -87,7 +87,7 @@ static bool device_exists(int device)
     return device >= 0 && device < config_get()->device_count;
 }
 
-ENTRY_POINT(cudaMemcpyPeerAsync,
+ENTRY_POINT(cudaMemcpyPeerAsync, WORKS_ON_DEVICE,
             (void *destination, int destination_device, const void *source, int source_device,
              size_t count, cudaStream_t stream),
             (destination, destination_device, source, source_device, count, stream))
@@ -108,13 +108,14 @@ static cudaError_t fill(void *destination, int value, size_t count, cudaStream_t
     return submit(stream, &operation, form, form == SYNCHRONOUS && operation.fill.on_host);
 }
 
-ENTRY_POINT(cudaMemset, (void *device_pointer, int value, size_t count),
+ENTRY_POINT(cudaMemset, WORKS_ON_DEVICE, (void *device_pointer, int value, size_t count),
             (device_pointer, value, count))
 {
     return fill(device_pointer, value, count, cudaStreamLegacy, SYNCHRONOUS);
 }
 
-ENTRY_POINT(cudaMemsetAsync, (void *device_pointer, int value, size_t count, cudaStream_t stream),
+ENTRY_POINT(cudaMemsetAsync, WORKS_ON_DEVICE,
+            (void *device_pointer, int value, size_t count, cudaStream_t stream),
             (device_pointer, value, count, stream))
 {
     return fill(device_pointer, value, count, stream, ASYNCHRONOUS);

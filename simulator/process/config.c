@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "faults/errors.h"
-#include "faults/faults.h"
+#include "faults/functions.h"
 #include "process/delay.h"
 
 #define DEFAULT_DEVICES "9.0:17179869184"
@@ -104,12 +104,12 @@ static bool scan_error(const char **text, cudaError_t *error)
     return scan_name(text, name) && error_by_name(name, error);
 }
 
-// SITE_COUNT when there is none of that name.
-static int site_by_name(const char *name)
+// NULL when there is none of that name.
+static struct fault_site *fault_site_by_name(const char *name)
 {
-    if (strcmp(name, "operation") == 0) return SITE_OPERATION;
-    enum function function = function_by_name(name);
-    return function == FUNCTION_COUNT ? SITE_COUNT : (int)function;
+    if (strcmp(name, "operation") == 0) return &async_transfers;
+    struct function *function = function_by_name(name);
+    return function == NULL ? NULL : &function->calls;
 }
 
 static bool scan_fault(const char **text)
@@ -122,8 +122,8 @@ static bool scan_fault(const char **text)
         !scan_error(text, &error)) {
         return false;
     }
-    int site = site_by_name(name);
-    return site != SITE_COUNT && nth != 0 && error != cudaSuccess && faults_add(site, nth, error);
+    struct fault_site *site = fault_site_by_name(name);
+    return site != NULL && nth != 0 && error != cudaSuccess && fault_add(site, nth, error);
 }
 
 static bool parse_faults(const char *text)

@@ -1,7 +1,10 @@
-// Must not compile with CUDA's header: size is a size_t there.
-cudaError_t cudaMalloc(void **device_pointer, unsigned int size)
+// Must not compile with CUDA's header: byte_size is a size_t there.
+#include "api/entry_point.h"
+
+ENTRY_POINT(cudaMalloc, WORKS_ON_DEVICE, (void **device_pointer, unsigned int byte_size),
+            (device_pointer, byte_size))
 {
     (void)device_pointer;
-    (void)size;
+    (void)byte_size;
     return cudaSuccess;
 }

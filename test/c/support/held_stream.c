@@ -1,10 +1,10 @@
 #include "held_stream.h"
 
-#include <errno.h>
-#include <stdint.h>
-
 #include "check.h"
-#include "cudart_abi.h"
+#include "cuda/stream.h"
+#include <errno.h>
+
+int cudaLaunchHostFunc(void *stream, void (*function)(void *), void *argument);
 
 static void stand_still(void *argument)
 {
@@ -15,8 +15,7 @@ static void stand_still(void *argument)
 void hold_stream(const struct memory_stream *stream, struct hold *hold)
 {
     CHECK(sem_init(&hold->released, 0, 0) == 0, "sem_init: %d", errno);
-    cudaStream_t handle = (cudaStream_t)(uintptr_t)stream->handle;
-    int error = (int)cudaLaunchHostFunc(handle, stand_still, hold);
+    int error = cudaLaunchHostFunc(cuda_stream_handle(stream), stand_still, hold);
     CHECK(error == 0, "cudaLaunchHostFunc: %d", error);
 }
 
