@@ -2,12 +2,12 @@
 
 #include "process/config.h"
 #include "process/thread_state.h"
-#include "streams/late_error.h"
+#include "streams/async_error.h"
 
 static cudaError_t check_current_device(void)
 {
-    if (thread_state.in_host_function) return cudaErrorNotPermitted;
-    return late_error_of_device(thread_state.current_device);
+    if (thread_state.is_in_host_function) return cudaErrorNotPermitted;
+    return device_sticky_error(thread_state.current_device);
 }
 
 cudaError_t entry_begin(struct function *function)

@@ -6,8 +6,8 @@
 
 static cudaError_t create(cudaEvent_t *event, unsigned int flags)
 {
-    // Waiting never keeps a processor busy here, and no event is shared with another process: of
-    // the flags only the one for timing makes a difference.
+    // Only the flag for timing makes a difference, because waiting never keeps a processor busy here,
+    // and no event can be shared with another process.
     const unsigned int known =
         cudaEventBlockingSync | cudaEventDisableTiming | cudaEventInterprocess;
     bool has_timing = (flags & cudaEventDisableTiming) == 0;

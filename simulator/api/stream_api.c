@@ -2,6 +2,7 @@
 #include "api/entry_point.h"
 #include "process/thread_state.h"
 #include "streams/event.h"
+#include "streams/stream_handle.h"
 #include "streams/stream_queue.h"
 #include "streams/synchronize.h"
 
@@ -53,11 +54,11 @@ ENTRY_POINT(cudaStreamSynchronize, WORKS_ON_DEVICE, (cudaStream_t stream), (stre
 ENTRY_POINT(cudaStreamWaitEvent, WORKS_ON_DEVICE,
             (cudaStream_t stream, cudaEvent_t event, unsigned int flags), (stream, event, flags))
 {
-    // External is for graphs, while a stream is captured into one.
+    // External waits are for a stream that is being captured into a graph, and there are no graphs.
     if (flags == cudaEventWaitExternal) return cudaErrorIllegalState;
     if (flags != cudaEventWaitDefault) return cudaErrorInvalidValue;
     streams_lock();
-    cudaError_t error = event_make_wait(stream, event);
+    cudaError_t error = event_make_stream_wait(stream, event);
     streams_unlock();
     return error;
 }
@@ -67,11 +68,12 @@ ENTRY_POINT(cudaLaunchHostFunc, WORKS_ON_DEVICE,
             (handle, function, argument))
 {
     if (function == NULL) return cudaErrorInvalidValue;
-    struct operation operation = {.kind = OPERATION_CALL, .call = {function, argument}};
+    struct operation operation = {.kind = OPERATION_HOST_FUNCTION,
+                                  .host_function = {function, argument}};
     struct stream *stream;
     streams_lock();
     cudaError_t error = stream_find_for_work(handle, &stream);
-    if (error == cudaSuccess) error = stream_queue(stream, &operation);
+    if (error == cudaSuccess) error = stream_enqueue(stream, &operation);
     streams_unlock();
     return error;
 }

@@ -32,7 +32,7 @@ bool error_is_known(int number)
     return find_number(number) != &unrecognized;
 }
 
-bool error_is_fatal(cudaError_t error)
+bool error_is_sticky(cudaError_t error)
 {
     switch ((int)error) {
     case cudaErrorIllegalAddress:

@@ -1,5 +1,6 @@
 #include "faults/faults.h"
 
+#include <assert.h>
 #include <pthread.h>
 #include <stdlib.h>
 
@@ -15,8 +16,8 @@ struct fault_site async_transfers;
 static pthread_mutex_t faults_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fault *faults;
 static size_t fault_capacity;
-// Changed only under the lock. Read without it too, so that calls take no lock while there are no
-// faults.
+// The count is changed only under the lock. It is also read without the lock, so that calls take no
+// lock while there are no faults.
 static _Atomic size_t fault_count;
 
 // The caller holds the lock.
@@ -48,7 +49,7 @@ cudaError_t fault_site_hit(struct fault_site *site)
     return fault_count == 0 ? cudaSuccess : remove_fault(site, number);
 }
 
-// A new entry at the end, or NULL. The caller holds the lock.
+// A new entry at the end, or NULL when there is no memory. The caller holds the lock.
 static struct fault *append_fault(void)
 {
     if (fault_count == fault_capacity) {
@@ -63,6 +64,7 @@ static struct fault *append_fault(void)
 
 bool fault_add(struct fault_site *site, uint64_t nth, cudaError_t error)
 {
+    assert(nth != 0 && error != cudaSuccess);
     pthread_mutex_lock(&faults_lock);
     uint64_t number = site->hit_count + nth;
     struct fault *fault = find_fault(site, number);

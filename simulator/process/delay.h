@@ -7,26 +7,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-// The most of each: a second.
-#define MAX_DELAY_NS 1e9
-
+// Each number is from 0 to CUDART_SIM_DELAY_NS_MAX.
 struct delay {
     double ns_per_byte;
-    // For each operation, whatever its size.
-    double operation_ns;
+    double operation_ns; // of each operation, whatever its size
 };
 
-// None at first.
+// Both numbers are 0 until they are set.
 struct delay delay_get(void);
 
-// For the operations that are queued from now on. False when a number is not from 0 to
-// MAX_DELAY_NS.
+// Sets the delay of the operations that are queued from now on. False when a number is out of its
+// range.
 bool delay_set(struct delay delay);
 
-// How long an operation on that many bytes takes.
-int64_t delay_of(size_t byte_size);
+// How many nanoseconds an operation on that many bytes takes.
+int64_t delay_of_operation(size_t byte_size);
 
-// Sleeps so long.
-void delay_pass(int64_t ns);
+void delay_sleep(int64_t ns);
 
 #endif
