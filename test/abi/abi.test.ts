@@ -17,7 +17,11 @@ import {
   memoryTypeNumber,
 } from "../../src/native/memory-symbols.ts";
 import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
-import { extraCudartSymbols, simulatorSymbols } from "../../src/native/simulator-symbols.ts";
+import {
+  delayNsMax,
+  extraCudartSymbols,
+  simulatorSymbols,
+} from "../../src/native/simulator-symbols.ts";
 import { tableCheckSource, type TableCheck } from "./table-check.ts";
 import {
   cCompiler,
@@ -125,10 +129,11 @@ const tables: readonly NamedCheck[] = [
     assertions: memoryAssertions,
   },
   {
-    name: "simulatorSymbols",
+    name: "simulatorSymbols and the limit beside it",
     header: "simulator/cudart_sim.h",
     needs: ["C++ compiler"],
     symbols: simulatorSymbols,
+    assertions: equalities({ CUDART_SIM_DELAY_NS_MAX: delayNsMax }),
   },
 ];
 
