@@ -20,7 +20,7 @@ cudaError_t device_sticky_error(int device)
     return (cudaError_t)sticky_errors[device];
 }
 
-// Gives what an error is, and makes it none.
+// Gives the error, and sets it to cudaSuccess.
 static cudaError_t take(cudaError_t *error)
 {
     cudaError_t taken = *error;

@@ -34,7 +34,7 @@ bool stream_order_collect(int device, stream_filter *filter, struct sync_point_l
     return true;
 }
 
-// Adds what the copy has to wait for on the devices of the mask other than its stream's.
+// Adds what a copy has to wait for on the devices of its mask other than `device`, its stream's.
 static bool collect_of_other_devices(int device, uint64_t device_mask,
                                      struct sync_point_list *after)
 {
