@@ -1,5 +1,6 @@
-// The errors of the CUDA runtime that the simulator knows: number, name and text, as
-// cudaGetErrorName and cudaGetErrorString give them. A fault can be injected with any of them.
+// The errors of the CUDA runtime that the simulator knows, each with its number, and its name and
+// text as cudaGetErrorName and cudaGetErrorString give them. A fault can be injected with any of them
+// but cudaSuccess.
 #ifndef CUDART_ERRORS_H
 #define CUDART_ERRORS_H
 

@@ -1,20 +1,21 @@
 // Control of the simulator from a test, beside the CUDA runtime's own functions.
 //
 // Every function here returns the number of a cudaError_t: 0, or why it did nothing. None of them
-// touches the last error that cudaGetLastError reports, and all of them may be called from any
+// changes the last error that cudaGetLastError reports, and all of them may be called from any
 // thread. The simulated machine and its faults belong to the whole process.
 //
 // The environment is read once, at the first call into the library:
 //
 //   CUDART_SIM_DEVICES  "none", or the devices in order, each as compute capability and memory in
-//                       bytes: 8.0:1073741824,9.0:85899345920. Not set or empty: 9.0:17179869184.
+//                       bytes: 8.0:1073741824,9.0:85899345920. Where it is not set or empty, the
+//                       machine has one device, 9.0:17179869184.
 //   CUDART_SIM_FAULTS   calls that fail, each as function, call and error: cudaMalloc:2:2 is the
 //                       process's second cudaMalloc failing with error 2. The error may also be
 //                       a name: cudaMalloc:2:cudaErrorMemoryAllocation. In place of a function,
-//                       "operation" is what cudartSimFailOperation makes fail.
+//                       "operation" stands for what cudartSimFailOperation makes fail.
 //   CUDART_SIM_NS_PER_BYTE, CUDART_SIM_OPERATION_NS
-//                       how long copies and memsets take, as cudartSimSetDelay has it: decimal
-//                       numbers such as 0.05. Not set or empty: 0.
+//                       the arguments of a first cudartSimSetDelay, as decimal numbers such as
+//                       0.05. Where one is not set or empty, it is 0.
 //
 // If one of them is malformed, one line on stderr says why, and every call of both kinds returns
 // cudaErrorInitializationError.
@@ -23,21 +24,21 @@
 // what is in it, one operation after the other: the bytes of a copy are read and written when its
 // turn comes, after its delay, and not when it is queued. The functions return when CUDA's do:
 //
-//   - cudaMemcpyAsync and cudaMemsetAsync at once. But a copy from host memory to host memory,
-//     pinned or not, and one to ordinary host memory return when they are done; and one from
-//     ordinary host memory when its bytes are taken, which is at once while there is room for them
-//     and otherwise when it is done.
-//   - cudaMemcpy when it is done, except from device to device, and cudaMemset at once, except of
-//     pinned memory. Both are work of the legacy default stream.
-//   - A copy on a legacy default stream from one device to another when it is done.
-//   - cudaFree when the device whose memory it frees is idle, cudaFreeHost when all devices are.
-//     Destroying a stream or an event does not wait, and what is queued is still done.
+//   - cudaMemcpyAsync and cudaMemsetAsync return at once, with these exceptions. A copy from host
+//     memory to host memory, pinned or not, and a copy to pageable host memory return when they are
+//     done. A copy from pageable host memory returns when its bytes are in staging memory, which is
+//     at once while there is room for them, and otherwise when it is done.
+//   - cudaMemcpy returns when it is done, except from device to device, and cudaMemset at once,
+//     except on pinned memory. Both are work of the legacy default stream.
+//   - A copy on a legacy default stream from one device to another returns when it is done.
+//   - cudaFree returns when the device whose memory it frees is idle, cudaFreeHost when all devices
+//     are. Destroying a stream or an event does not wait, and what is queued is still done.
 //
 // The legacy default stream of a device, blocking and non-blocking streams, a thread's own default
 // streams and events order work as CUDA documents. cudaErrorNotReady does not become the last
 // error. A host function that calls a function that works on a device gets cudaErrorNotPermitted.
-// A process ends without waiting for what is queued. One that uses the simulator must not fork and
-// go on using it in the child.
+// A process ends without waiting for what is queued. A process that has used the simulator must not
+// fork and go on using it in the child.
 #ifndef CUDART_SIM_H
 #define CUDART_SIM_H
 
@@ -46,6 +47,9 @@
 #ifdef __cplusplus
 extern "C" {
 #endif
+
+// The most nanoseconds that cudartSimSetDelay accepts for a byte, and for an operation: a second.
+#define CUDART_SIM_DELAY_NS_MAX 1000000000
 
 #pragma GCC visibility push(default)
 
@@ -58,10 +62,10 @@ extern "C" {
 int cudartSimFailCall(const char *function, uint64_t nth, int error);
 
 // Makes the nth copy or memset from now fail that a function whose name ends in Async puts on a
-// stream, by whatever thread; nth is 1 for the next. It takes as long as otherwise, and moves no
-// bytes. One of no bytes does not count.
+// stream, by whatever thread; nth is 1 for the next. The operation takes as long as otherwise, and
+// moves no bytes. A copy or memset of no bytes does not count.
 //
-// The call that queued it has returned by then, unless it waits for it. As CUDA documents, the
+// The call that queued it has returned by then, unless the call waits for it. As CUDA documents, the
 // errors cudaErrorIllegalAddress, cudaErrorLaunchTimeout, cudaErrorAssert,
 // cudaErrorHardwareStackError, cudaErrorIllegalInstruction, cudaErrorMisalignedAddress and
 // cudaErrorLaunchFailure end all work on the stream's device: what is queued there has no effect
@@ -84,24 +88,26 @@ int cudartSimClearFaults(void);
 // cudaErrorInvalidValue: the function is unknown or does not return an error, or count is null.
 int cudartSimGetCallCount(const char *function, uint64_t *count);
 
-// Gives number and total size of the blocks that are allocated on a device and not freed, in the
-// sizes asked for. cudaErrorInvalidDevice: no such device. cudaErrorInvalidValue: a null pointer.
+// Gives the number of the blocks that are allocated on a device and not freed, and the sum of the
+// sizes in bytes that were asked for.
+//
+// cudaErrorInvalidDevice: there is no such device. cudaErrorInvalidValue: a null pointer.
 int cudartSimGetLiveDeviceMemory(int device, uint64_t *block_count, uint64_t *byte_size);
 
-// The same of pinned host memory.
+// Gives the same for pinned host memory. cudaErrorInvalidValue: a null pointer.
 int cudartSimGetLiveHostMemory(uint64_t *block_count, uint64_t *byte_size);
 
 // Gives the number of streams and of events that were created and not destroyed.
 //
 // cudaErrorInvalidValue: a null pointer.
-int cudartSimGetLiveHandles(uint64_t *streams, uint64_t *events);
+int cudartSimGetLiveHandles(uint64_t *stream_count, uint64_t *event_count);
 
 // Sets how long a copy or memset takes, beyond what moving the bytes takes: operation_ns
 // nanoseconds, and ns_per_byte for each byte. It holds for what is queued from now on, on all
 // devices. Operations of one stream take their times one after the other, those of several streams
 // at the same time.
 //
-// cudaErrorInvalidValue: a number is not from 0 to 1e9.
+// cudaErrorInvalidValue: a number is not from 0 to CUDART_SIM_DELAY_NS_MAX.
 int cudartSimSetDelay(double ns_per_byte, double operation_ns);
 
 // Gives what cudartSimSetDelay or the environment has set. cudaErrorInvalidValue: a null pointer.

@@ -32,7 +32,7 @@
 
 import type { cudartSymbols } from "./native/cudart-symbols.ts";
 import * as library from "./native/simulator-library.ts";
-import type { extraCudartSymbols } from "./native/simulator-symbols.ts";
+import { delayNsMax, type extraCudartSymbols } from "./native/simulator-symbols.ts";
 
 export { simulatorLibraryPath } from "./native/simulator-library.ts";
 export type { Delay, LiveHandles, LiveMemory } from "./native/simulator-library.ts";
@@ -222,15 +222,12 @@ function requireInteger(name: string, value: unknown, min: number, max: number):
   }
 }
 
-/** A second, in nanoseconds. */
-const maxDelay = 1e9;
-
 function requireDelay(name: string, value: unknown): void {
   if (typeof value !== "number") {
     throw new TypeError(`${name} must be a number, not ${typeof value}`);
   }
-  if (!(value >= 0 && value <= maxDelay)) {
-    throw new RangeError(`${name} must be a number from 0 to ${maxDelay}, not ${value}`);
+  if (!(value >= 0 && value <= delayNsMax)) {
+    throw new RangeError(`${name} must be a number from 0 to ${delayNsMax}, not ${value}`);
   }
 }
 

@@ -7,27 +7,32 @@
 #include "memory/device_memory.h"
 #include "memory/host_memory.h"
 #include "process/config.h"
-#include "streams/delay.h"
+#include "process/delay.h"
+#include "streams/async_error.h"
 #include "streams/event.h"
-#include "streams/late_error.h"
-#include "streams/stream.h"
+#include "streams/stream_handle.h"
+
+static cudaError_t inject(struct fault_site *site, uint64_t nth, int error)
+{
+    if (nth == 0 || error == cudaSuccess || !error_is_known(error)) return cudaErrorInvalidValue;
+    return fault_add(site, nth, (cudaError_t)error) ? cudaSuccess : cudaErrorMemoryAllocation;
+}
 
 int cudartSimFailCall(const char *function_name, uint64_t nth, int error)
 {
     if (config_get() == NULL) return cudaErrorInitializationError;
-    enum function function = function_by_name(function_name);
-    if (function == FUNCTION_COUNT || nth == 0 || error == cudaSuccess || !error_is_known(error)) {
+    struct function *function = function_by_name(function_name);
+    if (function == NULL || nth == 0 || error == cudaSuccess || !error_is_known(error)) {
         return cudaErrorInvalidValue;
     }
-    return faults_add(function, nth, (cudaError_t)error) ? cudaSuccess : cudaErrorMemoryAllocation;
+    return fault_add(&function->calls, nth, (cudaError_t)error) ? cudaSuccess
+                                                                : cudaErrorMemoryAllocation;
 }
 
 int cudartSimFailOperation(uint64_t nth, int error)
 {
     if (config_get() == NULL) return cudaErrorInitializationError;
-    if (nth == 0 || error == cudaSuccess || !error_is_known(error)) return cudaErrorInvalidValue;
-    return faults_add(SITE_OPERATION, nth, (cudaError_t)error) ? cudaSuccess
-                                                               : cudaErrorMemoryAllocation;
+    return inject(&async_transfers, nth, error);
 }
 
 int cudartSimClearFaults(void)
@@ -35,7 +40,7 @@ int cudartSimClearFaults(void)
     if (config_get() == NULL) return cudaErrorInitializationError;
     faults_clear();
     streams_lock();
-    late_errors_clear();
+    async_errors_clear();
     streams_unlock();
     return cudaSuccess;
 }
@@ -43,17 +48,16 @@ int cudartSimClearFaults(void)
 int cudartSimGetCallCount(const char *function_name, uint64_t *count)
 {
     if (config_get() == NULL) return cudaErrorInitializationError;
-    enum function function = function_by_name(function_name);
-    if (function == FUNCTION_COUNT || count == NULL) return cudaErrorInvalidValue;
-    *count = faults_count_of(function);
+    const struct function *function = function_by_name(function_name);
+    if (function == NULL || count == NULL) return cudaErrorInvalidValue;
+    *count = function->calls.hit_count;
     return cudaSuccess;
 }
 
 int cudartSimGetLiveDeviceMemory(int device, uint64_t *block_count, uint64_t *byte_size)
 {
-    const struct config *config = config_get();
-    if (config == NULL) return cudaErrorInitializationError;
-    if (device < 0 || device >= config->device_count) return cudaErrorInvalidDevice;
+    if (config_get() == NULL) return cudaErrorInitializationError;
+    if (!config_has_device(device)) return cudaErrorInvalidDevice;
     if (block_count == NULL || byte_size == NULL) return cudaErrorInvalidValue;
     device_memory_usage(device, block_count, byte_size);
     return cudaSuccess;
@@ -67,13 +71,13 @@ int cudartSimGetLiveHostMemory(uint64_t *block_count, uint64_t *byte_size)
     return cudaSuccess;
 }
 
-int cudartSimGetLiveHandles(uint64_t *stream_handles, uint64_t *event_handles)
+int cudartSimGetLiveHandles(uint64_t *live_stream_count, uint64_t *live_event_count)
 {
     if (config_get() == NULL) return cudaErrorInitializationError;
-    if (stream_handles == NULL || event_handles == NULL) return cudaErrorInvalidValue;
+    if (live_stream_count == NULL || live_event_count == NULL) return cudaErrorInvalidValue;
     streams_lock();
-    *stream_handles = stream_count();
-    *event_handles = event_count();
+    *live_stream_count = stream_count();
+    *live_event_count = event_count();
     streams_unlock();
     return cudaSuccess;
 }
@@ -81,8 +85,8 @@ int cudartSimGetLiveHandles(uint64_t *stream_handles, uint64_t *event_handles)
 int cudartSimSetDelay(double ns_per_byte, double operation_ns)
 {
     if (config_get() == NULL) return cudaErrorInitializationError;
-    bool accepted = delay_set((struct delay){ns_per_byte, operation_ns});
-    return accepted ? cudaSuccess : cudaErrorInvalidValue;
+    bool is_set = delay_set((struct delay){ns_per_byte, operation_ns});
+    return is_set ? cudaSuccess : cudaErrorInvalidValue;
 }
 
 int cudartSimGetDelay(double *ns_per_byte, double *operation_ns)

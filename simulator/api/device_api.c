@@ -1,62 +1,44 @@
-// The CUDA runtime's functions for versions, errors and devices.
+// The CUDA runtime's functions for versions and devices.
 #include <stdatomic.h>
 #include <stdbool.h>
 
 #include "api/entry_point.h"
 #include "process/config.h"
 #include "process/thread_state.h"
-#include "streams/late_error.h"
-#include "streams/stream.h"
+#include "streams/async_error.h"
 #include "streams/synchronize.h"
 
-#define CUDA_VERSION_NUMBER 13000
+#define SIMULATED_CUDA_VERSION 13000
 
 // Whether the first device may access the second.
-static atomic_bool peer_access[MAX_DEVICE_COUNT][MAX_DEVICE_COUNT];
+static atomic_bool peer_access[DEVICE_COUNT_MAX][DEVICE_COUNT_MAX];
 
-static cudaError_t give(int *out, int value)
+static cudaError_t give(int *place, int value)
 {
-    if (out == NULL) return cudaErrorInvalidValue;
-    *out = value;
+    if (place == NULL) return cudaErrorInvalidValue;
+    *place = value;
     return cudaSuccess;
 }
 
-static bool device_exists(int device)
+ENTRY_POINT(cudaRuntimeGetVersion, ANYWHERE, (int *runtime_version), (runtime_version))
 {
-    return device >= 0 && device < config_get()->device_count;
+    return give(runtime_version, SIMULATED_CUDA_VERSION);
 }
 
-ENTRY_POINT(cudaRuntimeGetVersion, (int *runtime_version), (runtime_version))
+ENTRY_POINT(cudaDriverGetVersion, ANYWHERE, (int *driver_version), (driver_version))
 {
-    return give(runtime_version, CUDA_VERSION_NUMBER);
+    return give(driver_version, SIMULATED_CUDA_VERSION);
 }
 
-ENTRY_POINT(cudaDriverGetVersion, (int *driver_version), (driver_version))
-{
-    return give(driver_version, CUDA_VERSION_NUMBER);
-}
-
-ENTRY_POINT(cudaGetLastError, (void), ())
-{
-    cudaError_t error = thread_state.last_error;
-    thread_state.last_error = cudaSuccess;
-    return error;
-}
-
-ENTRY_POINT(cudaPeekAtLastError, (void), ())
-{
-    return thread_state.last_error;
-}
-
-ENTRY_POINT(cudaGetDeviceCount, (int *count), (count))
+ENTRY_POINT(cudaGetDeviceCount, NEEDS_DEVICE, (int *count), (count))
 {
     return give(count, config_get()->device_count);
 }
 
-ENTRY_POINT(cudaDeviceGetAttribute, (int *value, enum cudaDeviceAttr attribute, int device),
-            (value, attribute, device))
+ENTRY_POINT(cudaDeviceGetAttribute, NEEDS_DEVICE,
+            (int *value, enum cudaDeviceAttr attribute, int device), (value, attribute, device))
 {
-    if (!device_exists(device)) return cudaErrorInvalidDevice;
+    if (!config_has_device(device)) return cudaErrorInvalidDevice;
     const struct device_config *config = &config_get()->devices[device];
     switch (attribute) {
     case cudaDevAttrIntegrated:
@@ -78,50 +60,51 @@ ENTRY_POINT(cudaDeviceGetAttribute, (int *value, enum cudaDeviceAttr attribute, 
     }
 }
 
-ENTRY_POINT(cudaGetDevice, (int *device), (device))
+ENTRY_POINT(cudaGetDevice, NEEDS_DEVICE, (int *device), (device))
 {
     return give(device, thread_state.current_device);
 }
 
-ENTRY_POINT(cudaSetDevice, (int device), (device))
+ENTRY_POINT(cudaSetDevice, NEEDS_DEVICE, (int device), (device))
 {
-    if (!device_exists(device)) return cudaErrorInvalidDevice;
+    if (!config_has_device(device)) return cudaErrorInvalidDevice;
     thread_state.current_device = device;
     return cudaSuccess;
 }
 
-ENTRY_POINT(cudaDeviceSynchronize, (void), ())
+ENTRY_POINT(cudaDeviceSynchronize, WORKS_ON_DEVICE, (void), ())
 {
     int device = thread_state.current_device;
     streams_lock();
-    cudaError_t error = device_wait(device);
-    if (error == cudaSuccess) error = late_error_take_all(device);
+    cudaError_t error = device_wait_idle(device);
+    if (error == cudaSuccess) error = async_error_report_all(device);
     streams_unlock();
     return error;
 }
 
-ENTRY_POINT(cudaDeviceCanAccessPeer, (int *can_access, int device, int peer),
+ENTRY_POINT(cudaDeviceCanAccessPeer, NEEDS_DEVICE, (int *can_access, int device, int peer),
             (can_access, device, peer))
 {
-    if (!device_exists(device) || !device_exists(peer)) return cudaErrorInvalidDevice;
+    if (!config_has_device(device) || !config_has_device(peer)) return cudaErrorInvalidDevice;
     return give(can_access, device != peer);
 }
 
-// Copies between devices need no access: enabling it is only noted.
+// Copies between devices need no peer access, so enabling it is only noted.
 
-ENTRY_POINT(cudaDeviceEnablePeerAccess, (int peer, unsigned int flags), (peer, flags))
+ENTRY_POINT(cudaDeviceEnablePeerAccess, WORKS_ON_DEVICE, (int peer, unsigned int flags),
+            (peer, flags))
 {
     int device = thread_state.current_device;
-    if (!device_exists(peer)) return cudaErrorInvalidDevice;
+    if (!config_has_device(peer)) return cudaErrorInvalidDevice;
     if (flags != 0) return cudaErrorInvalidValue;
     if (peer == device) return cudaErrorPeerAccessUnsupported;
     bool was_enabled = atomic_exchange(&peer_access[device][peer], true);
     return was_enabled ? cudaErrorPeerAccessAlreadyEnabled : cudaSuccess;
 }
 
-ENTRY_POINT(cudaDeviceDisablePeerAccess, (int peer), (peer))
+ENTRY_POINT(cudaDeviceDisablePeerAccess, WORKS_ON_DEVICE, (int peer), (peer))
 {
-    if (!device_exists(peer)) return cudaErrorInvalidDevice;
+    if (!config_has_device(peer)) return cudaErrorInvalidDevice;
     bool was_enabled = atomic_exchange(&peer_access[thread_state.current_device][peer], false);
     return was_enabled ? cudaSuccess : cudaErrorPeerAccessNotEnabled;
 }

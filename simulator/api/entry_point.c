@@ -1,25 +1,22 @@
 #include "api/entry_point.h"
 
-#include "faults/faults.h"
 #include "process/config.h"
 #include "process/thread_state.h"
-#include "streams/late_error.h"
-
-_Thread_local struct thread_state thread_state;
+#include "streams/async_error.h"
 
 static cudaError_t check_current_device(void)
 {
-    if (thread_state.in_host_function) return cudaErrorNotPermitted;
-    return late_error_of_device(thread_state.current_device);
+    if (thread_state.is_in_host_function) return cudaErrorNotPermitted;
+    return device_sticky_error(thread_state.current_device);
 }
 
-cudaError_t entry_begin(enum function function)
+cudaError_t entry_begin(struct function *function)
 {
     const struct config *config = config_get();
     if (config == NULL) return cudaErrorInitializationError;
-    cudaError_t error = faults_count(function);
+    cudaError_t error = fault_site_hit(&function->calls);
     if (error != cudaSuccess) return error;
-    switch (function_trait(function)) {
+    switch (function->trait) {
     case WORKS_ON_DEVICE:
         return config->device_count == 0 ? cudaErrorNoDevice : check_current_device();
     case NEEDS_DEVICE:
@@ -31,11 +28,11 @@ cudaError_t entry_begin(enum function function)
     return cudaSuccess;
 }
 
-cudaError_t entry_end(enum function function, cudaError_t error)
+cudaError_t entry_end(const struct function *function, cudaError_t error)
 {
     // CUDA documents cudaErrorNotReady as no error.
     if (error != cudaSuccess && error != cudaErrorNotReady &&
-        function_trait(function) != REPORTS_LAST_ERROR) {
+        function->trait != REPORTS_LAST_ERROR) {
         thread_state.last_error = error;
     }
     return error;

@@ -6,8 +6,8 @@
 
 static cudaError_t create(cudaEvent_t *event, unsigned int flags)
 {
-    // Waiting never keeps a processor busy here, and no event is shared with another process: of
-    // the flags only the one for timing makes a difference.
+    // Only the flag for timing makes a difference, because waiting never keeps a processor busy here,
+    // and no event can be shared with another process.
     const unsigned int known =
         cudaEventBlockingSync | cudaEventDisableTiming | cudaEventInterprocess;
     bool has_timing = (flags & cudaEventDisableTiming) == 0;
@@ -21,17 +21,18 @@ static cudaError_t create(cudaEvent_t *event, unsigned int flags)
     return error;
 }
 
-ENTRY_POINT(cudaEventCreate, (cudaEvent_t * event), (event))
+ENTRY_POINT(cudaEventCreate, WORKS_ON_DEVICE, (cudaEvent_t * event), (event))
 {
     return create(event, cudaEventDefault);
 }
 
-ENTRY_POINT(cudaEventCreateWithFlags, (cudaEvent_t * event, unsigned int flags), (event, flags))
+ENTRY_POINT(cudaEventCreateWithFlags, WORKS_ON_DEVICE, (cudaEvent_t * event, unsigned int flags),
+            (event, flags))
 {
     return create(event, flags);
 }
 
-ENTRY_POINT(cudaEventDestroy, (cudaEvent_t event), (event))
+ENTRY_POINT(cudaEventDestroy, WORKS_ON_DEVICE, (cudaEvent_t event), (event))
 {
     streams_lock();
     cudaError_t error = event_destroy(event);
@@ -39,7 +40,8 @@ ENTRY_POINT(cudaEventDestroy, (cudaEvent_t event), (event))
     return error;
 }
 
-ENTRY_POINT(cudaEventRecord, (cudaEvent_t event, cudaStream_t stream), (event, stream))
+ENTRY_POINT(cudaEventRecord, WORKS_ON_DEVICE, (cudaEvent_t event, cudaStream_t stream),
+            (event, stream))
 {
     streams_lock();
     cudaError_t error = event_record_on(event, stream);
@@ -47,7 +49,7 @@ ENTRY_POINT(cudaEventRecord, (cudaEvent_t event, cudaStream_t stream), (event, s
     return error;
 }
 
-ENTRY_POINT(cudaEventQuery, (cudaEvent_t event), (event))
+ENTRY_POINT(cudaEventQuery, WORKS_ON_DEVICE, (cudaEvent_t event), (event))
 {
     streams_lock();
     cudaError_t error = event_query(event);
@@ -55,7 +57,7 @@ ENTRY_POINT(cudaEventQuery, (cudaEvent_t event), (event))
     return error;
 }
 
-ENTRY_POINT(cudaEventSynchronize, (cudaEvent_t event), (event))
+ENTRY_POINT(cudaEventSynchronize, WORKS_ON_DEVICE, (cudaEvent_t event), (event))
 {
     streams_lock();
     cudaError_t error = event_synchronize(event);
@@ -63,7 +65,8 @@ ENTRY_POINT(cudaEventSynchronize, (cudaEvent_t event), (event))
     return error;
 }
 
-ENTRY_POINT(cudaEventElapsedTime, (float *ms, cudaEvent_t start, cudaEvent_t end), (ms, start, end))
+ENTRY_POINT(cudaEventElapsedTime, WORKS_ON_DEVICE, (float *ms, cudaEvent_t start, cudaEvent_t end),
+            (ms, start, end))
 {
     if (ms == NULL) return cudaErrorInvalidValue;
     streams_lock();

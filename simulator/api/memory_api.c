@@ -7,26 +7,27 @@
 #include "streams/stream.h"
 #include "streams/synchronize.h"
 
-ENTRY_POINT(cudaMalloc, (void **device_pointer, size_t size), (device_pointer, size))
+ENTRY_POINT(cudaMalloc, WORKS_ON_DEVICE, (void **device_pointer, size_t byte_size),
+            (device_pointer, byte_size))
 {
     if (device_pointer == NULL) return cudaErrorInvalidValue;
-    return device_memory_allocate(thread_state.current_device, size, device_pointer);
+    return device_memory_allocate(thread_state.current_device, byte_size, device_pointer);
 }
 
-// Memory is freed when the devices that reach it, those from `first` to before `end`, are idle.
-// That reports no late errors, except those that have ended all work on a device.
+// Waits until the devices are idle that reach memory which is to be freed, those from `first` to
+// before `end`. Of asynchronous errors, this reports only those that have ended all work on a device.
 static cudaError_t wait_for_devices(int first, int end)
 {
     cudaError_t error = cudaSuccess;
     streams_lock();
     for (int device = first; device < end && error == cudaSuccess; device++) {
-        error = device_wait(device);
+        error = device_wait_idle(device);
     }
     streams_unlock();
     return error;
 }
 
-ENTRY_POINT(cudaFree, (void *device_pointer), (device_pointer))
+ENTRY_POINT(cudaFree, WORKS_ON_DEVICE, (void *device_pointer), (device_pointer))
 {
     int device;
     cudaError_t error = cudaSuccess;
@@ -34,32 +35,34 @@ ENTRY_POINT(cudaFree, (void *device_pointer), (device_pointer))
     return error == cudaSuccess ? device_memory_free(device_pointer) : error;
 }
 
-ENTRY_POINT(cudaMemGetInfo, (size_t *free_bytes, size_t *total_bytes), (free_bytes, total_bytes))
+ENTRY_POINT(cudaMemGetInfo, WORKS_ON_DEVICE, (size_t *free_byte_size, size_t *total_byte_size),
+            (free_byte_size, total_byte_size))
 {
     int device = thread_state.current_device;
-    uint64_t block_count, used_bytes;
-    device_memory_usage(device, &block_count, &used_bytes);
-    uint64_t total = config_get()->devices[device].memory_bytes;
-    // Measured: nobody has to want either.
-    if (total_bytes != NULL) *total_bytes = total;
-    if (free_bytes != NULL) *free_bytes = total - used_bytes;
+    uint64_t block_count, used_byte_size;
+    device_memory_usage(device, &block_count, &used_byte_size);
+    size_t total = config_get()->devices[device].memory_byte_size;
+    // Measured with CUDA 13.0: either pointer may be null.
+    if (total_byte_size != NULL) *total_byte_size = total;
+    if (free_byte_size != NULL) *free_byte_size = total - used_byte_size;
     return cudaSuccess;
 }
 
-ENTRY_POINT(cudaHostAlloc, (void **host_pointer, size_t size, unsigned int flags),
-            (host_pointer, size, flags))
+ENTRY_POINT(cudaHostAlloc, WORKS_ON_DEVICE,
+            (void **host_pointer, size_t byte_size, unsigned int flags),
+            (host_pointer, byte_size, flags))
 {
-    // All pinned memory is portable and mapped here, and none is write-combined: the flags change
-    // how real memory is reached, not what a program may do with it.
+    // The flags change how real memory is reached and not what a program may do with it. Here all
+    // pinned memory is portable and mapped, and none is write-combined.
     const unsigned int known =
         cudaHostAllocPortable | cudaHostAllocMapped | cudaHostAllocWriteCombined;
     if (host_pointer == NULL || (flags & ~known) != 0) return cudaErrorInvalidValue;
-    return host_memory_allocate(thread_state.current_device, size, host_pointer);
+    return host_memory_allocate(thread_state.current_device, byte_size, host_pointer);
 }
 
-ENTRY_POINT(cudaFreeHost, (void *host_pointer), (host_pointer))
+ENTRY_POINT(cudaFreeHost, WORKS_ON_DEVICE, (void *host_pointer), (host_pointer))
 {
-    // Every device reaches it.
+    // Every device reaches pinned memory.
     int device;
     cudaError_t error = cudaSuccess;
     if (host_memory_find(host_pointer, 1, &device)) {
@@ -68,7 +71,7 @@ ENTRY_POINT(cudaFreeHost, (void *host_pointer), (host_pointer))
     return error == cudaSuccess ? host_memory_free(host_pointer) : error;
 }
 
-ENTRY_POINT(cudaPointerGetAttributes,
+ENTRY_POINT(cudaPointerGetAttributes, NEEDS_DEVICE,
             (struct cudaPointerAttributes * attributes, const void *pointer), (attributes, pointer))
 {
     if (attributes == NULL) return cudaErrorInvalidValue;

@@ -2,6 +2,7 @@
 #include "api/entry_point.h"
 #include "process/thread_state.h"
 #include "streams/event.h"
+#include "streams/stream_handle.h"
 #include "streams/stream_queue.h"
 #include "streams/synchronize.h"
 
@@ -14,18 +15,19 @@ static cudaError_t create(cudaStream_t *stream, enum stream_kind kind)
     return error;
 }
 
-ENTRY_POINT(cudaStreamCreate, (cudaStream_t * stream), (stream))
+ENTRY_POINT(cudaStreamCreate, WORKS_ON_DEVICE, (cudaStream_t * stream), (stream))
 {
     return create(stream, STREAM_BLOCKING);
 }
 
-ENTRY_POINT(cudaStreamCreateWithFlags, (cudaStream_t * stream, unsigned int flags), (stream, flags))
+ENTRY_POINT(cudaStreamCreateWithFlags, WORKS_ON_DEVICE, (cudaStream_t * stream, unsigned int flags),
+            (stream, flags))
 {
     if (flags != cudaStreamDefault && flags != cudaStreamNonBlocking) return cudaErrorInvalidValue;
     return create(stream, flags == cudaStreamDefault ? STREAM_BLOCKING : STREAM_NON_BLOCKING);
 }
 
-ENTRY_POINT(cudaStreamDestroy, (cudaStream_t stream), (stream))
+ENTRY_POINT(cudaStreamDestroy, WORKS_ON_DEVICE, (cudaStream_t stream), (stream))
 {
     streams_lock();
     cudaError_t error = stream_destroy(stream);
@@ -33,7 +35,7 @@ ENTRY_POINT(cudaStreamDestroy, (cudaStream_t stream), (stream))
     return error;
 }
 
-ENTRY_POINT(cudaStreamQuery, (cudaStream_t stream), (stream))
+ENTRY_POINT(cudaStreamQuery, WORKS_ON_DEVICE, (cudaStream_t stream), (stream))
 {
     streams_lock();
     cudaError_t error = stream_query(stream);
@@ -41,7 +43,7 @@ ENTRY_POINT(cudaStreamQuery, (cudaStream_t stream), (stream))
     return error;
 }
 
-ENTRY_POINT(cudaStreamSynchronize, (cudaStream_t stream), (stream))
+ENTRY_POINT(cudaStreamSynchronize, WORKS_ON_DEVICE, (cudaStream_t stream), (stream))
 {
     streams_lock();
     cudaError_t error = stream_synchronize(stream);
@@ -49,27 +51,29 @@ ENTRY_POINT(cudaStreamSynchronize, (cudaStream_t stream), (stream))
     return error;
 }
 
-ENTRY_POINT(cudaStreamWaitEvent, (cudaStream_t stream, cudaEvent_t event, unsigned int flags),
-            (stream, event, flags))
+ENTRY_POINT(cudaStreamWaitEvent, WORKS_ON_DEVICE,
+            (cudaStream_t stream, cudaEvent_t event, unsigned int flags), (stream, event, flags))
 {
-    // External is for graphs, while a stream is captured into one.
+    // External waits are for a stream that is being captured into a graph, and there are no graphs.
     if (flags == cudaEventWaitExternal) return cudaErrorIllegalState;
     if (flags != cudaEventWaitDefault) return cudaErrorInvalidValue;
     streams_lock();
-    cudaError_t error = event_make_wait(stream, event);
+    cudaError_t error = event_make_stream_wait(stream, event);
     streams_unlock();
     return error;
 }
 
-ENTRY_POINT(cudaLaunchHostFunc, (cudaStream_t handle, cudaHostFn_t function, void *argument),
+ENTRY_POINT(cudaLaunchHostFunc, WORKS_ON_DEVICE,
+            (cudaStream_t handle, cudaHostFn_t function, void *argument),
             (handle, function, argument))
 {
     if (function == NULL) return cudaErrorInvalidValue;
-    struct operation operation = {.kind = OPERATION_CALL, .call = {function, argument}};
+    struct operation operation = {.kind = OPERATION_HOST_FUNCTION,
+                                  .host_function = {function, argument}};
     struct stream *stream;
     streams_lock();
     cudaError_t error = stream_find_for_work(handle, &stream);
-    if (error == cudaSuccess) error = stream_queue(stream, &operation);
+    if (error == cudaSuccess) error = stream_enqueue(stream, &operation);
     streams_unlock();
     return error;
 }

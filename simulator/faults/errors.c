@@ -32,7 +32,7 @@ bool error_is_known(int number)
     return find_number(number) != &unrecognized;
 }
 
-bool error_is_fatal(cudaError_t error)
+bool error_is_sticky(cudaError_t error)
 {
     switch ((int)error) {
     case cudaErrorIllegalAddress:
@@ -59,12 +59,12 @@ bool error_by_name(const char *name, cudaError_t *error)
     return false;
 }
 
-const char *cudaGetErrorName(cudaError_t error)
+const char *error_name(cudaError_t error)
 {
     return find_number((int)error)->name;
 }
 
-const char *cudaGetErrorString(cudaError_t error)
+const char *error_text(cudaError_t error)
 {
     return find_number((int)error)->text;
 }

@@ -1,4 +1,4 @@
-// Look-up in the list of errors.
+// The errors of cudart_errors.h, found by number and by name.
 #ifndef ERRORS_H
 #define ERRORS_H
 
@@ -8,11 +8,15 @@
 
 bool error_is_known(int number);
 
-// Whether CUDA documents of the error that the process is in an inconsistent state afterwards, or
-// that the device cannot be used again.
-bool error_is_fatal(cudaError_t error);
+// The name and the text of an error, or what CUDA says of an error that it does not know.
+const char *error_name(cudaError_t error);
+const char *error_text(cudaError_t error);
 
-// False when there is no error of that name, or name is null.
+// Whether the error is sticky, as CUDA's users call it: CUDA documents that it leaves the process in
+// an inconsistent state, so that all later work on the device fails with it.
+bool error_is_sticky(cudaError_t error);
+
+// False when no error has that name, or the name is null.
 bool error_by_name(const char *name, cudaError_t *error);
 
 #endif

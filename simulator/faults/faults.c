@@ -1,27 +1,27 @@
 #include "faults/faults.h"
 
+#include <assert.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 
 struct fault {
-    int site;
+    const struct fault_site *site;
     // Counted from 1 since the process started.
     uint64_t number;
     cudaError_t error;
 };
 
-static _Atomic uint64_t counts[SITE_COUNT];
+struct fault_site async_transfers;
 
 static pthread_mutex_t faults_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct fault *faults;
 static size_t fault_capacity;
-// Changed only under the lock. Read without it too, so that calls take no lock while there are no
-// faults.
+// The count is changed only under the lock. It is also read without the lock, so that calls take no
+// lock while there are no faults.
 static _Atomic size_t fault_count;
 
 // The caller holds the lock.
-static struct fault *find_fault(int site, uint64_t number)
+static struct fault *find_fault(const struct fault_site *site, uint64_t number)
 {
     for (size_t i = 0; i < fault_count; i++) {
         if (faults[i].site == site && faults[i].number == number) return &faults[i];
@@ -29,7 +29,7 @@ static struct fault *find_fault(int site, uint64_t number)
     return NULL;
 }
 
-static cudaError_t take_fault(int site, uint64_t number)
+static cudaError_t remove_fault(const struct fault_site *site, uint64_t number)
 {
     cudaError_t error = cudaSuccess;
     pthread_mutex_lock(&faults_lock);
@@ -43,18 +43,13 @@ static cudaError_t take_fault(int site, uint64_t number)
     return error;
 }
 
-cudaError_t faults_count(int site)
+cudaError_t fault_site_hit(struct fault_site *site)
 {
-    uint64_t number = atomic_fetch_add(&counts[site], 1) + 1;
-    return fault_count == 0 ? cudaSuccess : take_fault(site, number);
+    uint64_t number = ++site->hit_count;
+    return fault_count == 0 ? cudaSuccess : remove_fault(site, number);
 }
 
-uint64_t faults_count_of(int site)
-{
-    return counts[site];
-}
-
-// A new entry at the end, or NULL. The caller holds the lock.
+// A new entry at the end, or NULL when there is no memory. The caller holds the lock.
 static struct fault *append_fault(void)
 {
     if (fault_count == fault_capacity) {
@@ -67,10 +62,11 @@ static struct fault *append_fault(void)
     return &faults[fault_count++];
 }
 
-bool faults_add(int site, uint64_t nth, cudaError_t error)
+bool fault_add(struct fault_site *site, uint64_t nth, cudaError_t error)
 {
+    assert(nth != 0 && error != cudaSuccess);
     pthread_mutex_lock(&faults_lock);
-    uint64_t number = counts[site] + nth;
+    uint64_t number = site->hit_count + nth;
     struct fault *fault = find_fault(site, number);
     if (fault == NULL) fault = append_fault();
     if (fault != NULL) *fault = (struct fault){site, number, error};

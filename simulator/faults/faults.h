@@ -1,4 +1,5 @@
-// Counts of calls and operations, and those that are to fail.
+// Faults: calls and operations that are to fail, each by its number. Every function here may be
+// called from any thread.
 #ifndef FAULTS_H
 #define FAULTS_H
 
@@ -6,23 +7,25 @@
 #include <stdint.h>
 
 #include "cudart_abi.h"
-#include "faults/functions.h"
 
-// A site is where something can be made to fail: a function, when it is called, or this one.
-enum {
-    // A copy or memset that one of the functions that end in Async queues. It fails when it runs.
-    SITE_OPERATION = FUNCTION_COUNT,
-    SITE_COUNT,
+// What can be made to fail: the calls of a function, or the operations that async_transfers stands
+// for. It counts them; all zero is one that has counted nothing.
+struct fault_site {
+    _Atomic uint64_t hit_count;
 };
 
-// Counts a call, or an operation, and gives the error that it is to fail with, or cudaSuccess.
-cudaError_t faults_count(int site);
+// The copies and memsets that are queued by the functions whose names end in Async. They fail when
+// they run.
+extern struct fault_site async_transfers;
 
-uint64_t faults_count_of(int site);
+// Counts a call or an operation, and gives the error that it is to fail with, or cudaSuccess.
+cudaError_t fault_site_hit(struct fault_site *site);
 
-// Makes the nth of the site from now fail; nth is 1 for the next. False when there is no memory.
-bool faults_add(int site, uint64_t nth, cudaError_t error);
+// Makes the nth call or operation from now fail with the error; nth is 1 for the next. A second
+// fault for the same one replaces the first. False when there is no memory to note it.
+bool fault_add(struct fault_site *site, uint64_t nth, cudaError_t error);
 
+// Forgets all faults that have not happened yet.
 void faults_clear(void);
 
 #endif

@@ -1,25 +1,20 @@
 #include "faults/functions.h"
 
+#include <stddef.h>
 #include <string.h>
 
-static const struct {
-    const char *name;
-    enum function_trait trait;
-} functions[FUNCTION_COUNT] = {
-#define ROW(name, trait) [FUNCTION_##name] = {#name, trait},
-    CUDART_FUNCTIONS(ROW)
-#undef ROW
-};
+static struct function *functions;
 
-enum function function_by_name(const char *name)
+void function_register(struct function *function)
 {
-    for (int function = 0; name != NULL && function < FUNCTION_COUNT; function++) {
-        if (strcmp(name, functions[function].name) == 0) return function;
-    }
-    return FUNCTION_COUNT;
+    function->next = functions;
+    functions = function;
 }
 
-enum function_trait function_trait(enum function function)
+struct function *function_by_name(const char *name)
 {
-    return functions[function].trait;
+    if (name == NULL) return NULL;
+    struct function *function = functions;
+    while (function != NULL && strcmp(function->name, name) != 0) function = function->next;
+    return function;
 }

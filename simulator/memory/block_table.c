@@ -1,5 +1,6 @@
 #include "memory/block_table.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -21,7 +22,15 @@ const struct block *block_table_find(const struct block_table *table, uintptr_t 
     size_t position = count_up_to(table, address);
     if (position == 0) return NULL;
     const struct block *block = &table->blocks[position - 1];
-    return address - block->start < block->size ? block : NULL;
+    return address - block->start < block->byte_size ? block : NULL;
+}
+
+const struct block *block_table_find_range(const struct block_table *table, uintptr_t address,
+                                           size_t byte_size)
+{
+    const struct block *block = block_table_find(table, address);
+    bool is_within = block != NULL && byte_size <= block->byte_size - (address - block->start);
+    return is_within ? block : NULL;
 }
 
 static bool make_room(struct block_table *table)
@@ -37,13 +46,16 @@ static bool make_room(struct block_table *table)
 
 bool block_table_insert(struct block_table *table, struct block block)
 {
+    assert(block.byte_size != 0);
     if (!make_room(table)) return false;
     size_t position = count_up_to(table, block.start);
     struct block *place = &table->blocks[position];
+    assert(position == 0 || place[-1].start + place[-1].byte_size <= block.start);
+    assert(position == table->count || block.start + block.byte_size <= place->start);
     memmove(place + 1, place, (table->count - position) * sizeof *place);
     *place = block;
     table->count++;
-    table->byte_size += block.size;
+    table->byte_size += block.byte_size;
     return true;
 }
 
@@ -57,6 +69,6 @@ bool block_table_remove(struct block_table *table, uintptr_t start, struct block
     struct block *place = &table->blocks[*position];
     memmove(place, place + 1, (table->count - *position - 1) * sizeof *place);
     table->count--;
-    table->byte_size -= removed->size;
+    table->byte_size -= removed->byte_size;
     return true;
 }

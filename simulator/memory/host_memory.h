@@ -8,19 +8,19 @@
 
 #include "cudart_abi.h"
 
-// `device` is the thread's current device. Refuses what would bring the sum above the machine's
-// memory, because pages that are really pinned cannot be swapped out. An empty block is a null
-// pointer.
-cudaError_t host_memory_allocate(int device, size_t size, void **pointer);
+// Allocates for a thread whose current device this is. A request that would bring the sum of all
+// blocks above the machine's memory is refused, because pages that are really pinned cannot be
+// swapped out. A block of 0 bytes is a null pointer.
+cudaError_t host_memory_allocate(int device, size_t byte_size, void **pointer);
 
 // Accepts a null pointer and the start of a live block.
 cudaError_t host_memory_free(void *pointer);
 
-// Number and sum of the sizes of the live blocks.
+// Gives the number of the live blocks, and the sum of their sizes.
 void host_memory_usage(uint64_t *block_count, uint64_t *byte_size);
 
-// Gives the device that was current when the live block was allocated that holds the whole range.
-// False when there is none.
-bool host_memory_find(const void *pointer, size_t size, int *device);
+// Finds the live block that contains the whole range, and gives the device that was current when
+// the block was allocated. False when there is no such block.
+bool host_memory_find(const void *pointer, size_t byte_size, int *device);
 
 #endif

@@ -5,32 +5,33 @@
 #include <stdlib.h>
 #include <string.h>
 
-// An H100 with CUDA 13.0 stages 64 KiB, and makes the caller of a copy of 4 MiB wait for its turn.
-#define MAX_STAGED_BYTES ((size_t)2 << 20)
+// Measured on an H100 with CUDA 13.0: a copy of 64 KiB is staged, and the caller of a copy of 4 MiB
+// waits for it.
+#define STAGED_BYTE_SIZE_MAX ((size_t)2 << 20)
 
-static _Atomic size_t staged_bytes;
+static _Atomic size_t staged_byte_size;
 
-static bool reserve(size_t size)
+static bool reserve(size_t byte_size)
 {
-    size_t before = staged_bytes;
+    size_t before = staged_byte_size;
     do {
-        if (size > MAX_STAGED_BYTES - before) return false;
-    } while (!atomic_compare_exchange_weak(&staged_bytes, &before, before + size));
+        if (byte_size > STAGED_BYTE_SIZE_MAX - before) return false;
+    } while (!atomic_compare_exchange_weak(&staged_byte_size, &before, before + byte_size));
     return true;
 }
 
-void *staging_take(const void *bytes, size_t size)
+void *staging_copy(const void *bytes, size_t byte_size)
 {
-    if (!reserve(size)) return NULL;
-    void *staged = malloc(size);
-    if (staged == NULL) staged_bytes -= size;
-    else memcpy(staged, bytes, size);
+    if (!reserve(byte_size)) return NULL;
+    void *staged = malloc(byte_size);
+    if (staged == NULL) staged_byte_size -= byte_size;
+    else memcpy(staged, bytes, byte_size);
     return staged;
 }
 
-void staging_release(void *staged, size_t size)
+void staging_free(void *staged, size_t byte_size)
 {
     if (staged == NULL) return;
     free(staged);
-    staged_bytes -= size;
+    staged_byte_size -= byte_size;
 }

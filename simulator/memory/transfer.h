@@ -1,5 +1,5 @@
-// Copies and fills, in two steps: checking the arguments, which can fail, and moving the bytes,
-// which takes its time, holds no lock and cannot fail.
+// Copies and fills (CUDA's memcpy and memset), in two steps: checking the arguments, which can fail,
+// and moving the bytes, which takes its time, holds no lock and cannot fail.
 #ifndef TRANSFER_H
 #define TRANSFER_H
 
@@ -9,11 +9,10 @@
 
 #include "cudart_abi.h"
 
-// From where to where. Pageable is host memory that is not pinned.
+// The kinds of memory between which a copy goes. Pageable is host memory that is not pinned.
 enum copy_path {
     COPY_DEVICE_TO_DEVICE,
-    // In either direction.
-    COPY_DEVICE_AND_PINNED,
+    COPY_DEVICE_AND_PINNED, // in either direction
     COPY_PAGEABLE_TO_DEVICE,
     COPY_DEVICE_TO_PAGEABLE,
     COPY_HOST_TO_HOST,
@@ -23,27 +22,34 @@ enum copy_path {
 struct copy {
     char *destination;
     const char *source;
-    size_t size;
+    size_t byte_size;
     enum copy_path path;
-    // Of the devices whose memory is read or written, the bits.
-    uint64_t devices;
-    // What the source is replaced by: see staging.h. NULL when it is not.
+    // Has a device's bit when the device's memory is read or written.
+    uint64_t device_mask;
+    // A copy of the source's bytes, which is read in its place; see staging.h. NULL when there is
+    // none.
     void *staged;
 };
 
-cudaError_t copy_prepare(void *destination, const void *source, size_t size,
+cudaError_t copy_prepare(void *destination, const void *source, size_t byte_size,
                          enum cudaMemcpyKind kind, struct copy *copy);
 void copy_run(const struct copy *copy);
+
+// Whether a copy with these devices reads the memory of one and writes that of another.
+static inline bool is_between_devices(uint64_t device_mask)
+{
+    return (device_mask & (device_mask - 1)) != 0;
+}
 
 struct fill {
     char *destination;
     int value;
-    size_t size;
-    // Of pinned memory, not of a device's.
-    bool on_host;
+    size_t byte_size;
+    // It fills pinned memory, and not a device's.
+    bool is_on_host;
 };
 
-cudaError_t fill_prepare(void *destination, int value, size_t size, struct fill *fill);
+cudaError_t fill_prepare(void *destination, int value, size_t byte_size, struct fill *fill);
 void fill_run(const struct fill *fill);
 
 #endif

@@ -2,23 +2,27 @@
 #ifndef CONFIG_H
 #define CONFIG_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
-#define MAX_DEVICE_COUNT 64
+#define DEVICE_COUNT_MAX 64
 
 struct device_config {
     int compute_capability_major;
     int compute_capability_minor;
-    size_t memory_bytes;
+    size_t memory_byte_size;
 };
 
 struct config {
     int device_count;
-    struct device_config devices[MAX_DEVICE_COUNT];
+    struct device_config devices[DEVICE_COUNT_MAX];
 };
 
-// Reads the environment at the first call, and has the faults and the delay noted that it asks for.
-// NULL when a variable is malformed, after saying so on stderr once.
+// Reads the environment at the first call, and sets the faults and the delay that it asks for. NULL
+// when a variable is malformed, which the first call says on stderr.
 const struct config *config_get(void);
+
+// Whether the machine has a device of that number. The environment must not be malformed.
+bool config_has_device(int device);
 
 #endif

@@ -1,9 +1,9 @@
-// The library itself, in the process.
+// Keeping the library itself in the process.
 #ifndef LIBRARY_PIN_H
 #define LIBRARY_PIN_H
 
-// Keeps the library loaded whatever is closed: its threads, and what runs when a thread ends, are in
-// it.
+// Keeps the library loaded even when it is closed with dlclose, because its code runs on threads of
+// its own, and when a thread of the program ends.
 void library_pin(void);
 
 #endif

@@ -9,8 +9,8 @@
 struct thread_state {
     int current_device;
     cudaError_t last_error;
-    // It is a worker in a function of the program, which may not call CUDA.
-    bool in_host_function;
+    // The thread is a stream's worker and runs a host function, which may not call CUDA.
+    bool is_in_host_function;
 };
 
 extern _Thread_local struct thread_state thread_state;

@@ -2,15 +2,15 @@
 
 #include <stdlib.h>
 
+#include "streams/async_error.h"
 #include "streams/event_record.h"
 #include "streams/handle_table.h"
-#include "streams/late_error.h"
 #include "streams/stream_queue.h"
 
 struct event {
     int device;
     bool has_timing;
-    // NULL before the first.
+    // The latest record, or NULL before the first.
     struct event_record *record;
 };
 
@@ -45,13 +45,14 @@ cudaError_t event_destroy(cudaEvent_t handle)
     return cudaSuccess;
 }
 
-// Queues the operation that stamps the record. The operation and the caller have a reference each.
-static cudaError_t queue_stamp(struct stream *stream, struct event_record *record)
+// Queues the operation that performs the record. It and the caller have a reference to the record
+// each.
+static cudaError_t enqueue_record(struct stream *stream, struct event_record *record)
 {
-    struct operation operation = {.kind = OPERATION_STAMP, .record = record};
+    struct operation operation = {.kind = OPERATION_EVENT_RECORD, .record = record};
     event_record_keep(record);
-    cudaError_t error = stream_queue(stream, &operation);
-    if (error == cudaSuccess) record->point = point_of(stream);
+    cudaError_t error = stream_enqueue(stream, &operation);
+    if (error == cudaSuccess) record->point = sync_point_of(stream);
     return error;
 }
 
@@ -64,25 +65,26 @@ cudaError_t event_record_on(cudaEvent_t handle, cudaStream_t stream_handle)
     if (event == NULL || event->device != stream->device) return cudaErrorInvalidResourceHandle;
     struct event_record *record = event_record_new();
     if (record == NULL) return cudaErrorMemoryAllocation;
-    error = queue_stamp(stream, record);
+    error = enqueue_record(stream, record);
     if (error == cudaSuccess) replace_record(event, record);
     else event_record_release(record);
     return error;
 }
 
-// The late error of what the record captured. It has been reached.
-static cudaError_t error_of(const struct event_record *record)
+// Reports the asynchronous error of what the record captured, which is done.
+static cudaError_t report_error(const struct event_record *record)
 {
-    return late_error_take(record->point.stream, record->point.sequence);
+    return async_error_report(record->point.stream, record->point.sequence);
 }
 
 cudaError_t event_query(cudaEvent_t handle)
 {
     const struct event *event = handle_table_find(&handles, handle);
     if (event == NULL) return cudaErrorInvalidResourceHandle;
-    cudaError_t error = late_error_of_device(event->device);
+    cudaError_t error = device_sticky_error(event->device);
     if (error != cudaSuccess || event->record == NULL) return error;
-    return point_reached(&event->record->point) ? error_of(event->record) : cudaErrorNotReady;
+    return sync_point_is_reached(&event->record->point) ? report_error(event->record)
+                                                        : cudaErrorNotReady;
 }
 
 cudaError_t event_synchronize(cudaEvent_t handle)
@@ -90,36 +92,37 @@ cudaError_t event_synchronize(cudaEvent_t handle)
     const struct event *event = handle_table_find(&handles, handle);
     if (event == NULL) return cudaErrorInvalidResourceHandle;
     struct event_record *record = event->record;
-    if (record == NULL) return late_error_of_device(event->device);
+    if (record == NULL) return device_sticky_error(event->device);
     event_record_keep(record);
-    point_wait(&record->point);
-    cudaError_t error = error_of(record);
+    sync_point_wait(&record->point);
+    cudaError_t error = report_error(record);
     event_record_release(record);
     return error;
 }
 
-cudaError_t event_make_wait(cudaStream_t stream_handle, cudaEvent_t handle)
+cudaError_t event_make_stream_wait(cudaStream_t stream_handle, cudaEvent_t handle)
 {
     struct stream *stream;
     cudaError_t error = stream_find_for_work(stream_handle, &stream);
     if (error != cudaSuccess) return error;
     const struct event *event = handle_table_find(&handles, handle);
     if (event == NULL) return cudaErrorInvalidResourceHandle;
-    if (event->record == NULL || point_reached(&event->record->point)) return cudaSuccess;
-    struct operation operation = {.kind = OPERATION_WAIT};
-    if (!point_list_reserve(&operation.after, 1)) return cudaErrorMemoryAllocation;
-    struct point point = event->record->point;
+    if (event->record == NULL || sync_point_is_reached(&event->record->point)) return cudaSuccess;
+    struct operation operation = {.kind = OPERATION_EVENT_WAIT};
+    if (!sync_point_list_reserve(&operation.after, 1)) return cudaErrorMemoryAllocation;
+    struct sync_point point = event->record->point;
     stream_keep(point.stream);
-    point_list_add(&operation.after, point);
-    return stream_queue(stream, &operation);
+    sync_point_list_add(&operation.after, point);
+    return stream_enqueue(stream, &operation);
 }
 
+// Whether the time of what the event captured can be told: cudaErrorNotReady until it is done.
 static cudaError_t check_timed(const struct event *event)
 {
     if (event == NULL || !event->has_timing || event->record == NULL) {
         return cudaErrorInvalidResourceHandle;
     }
-    return point_reached(&event->record->point) ? cudaSuccess : cudaErrorNotReady;
+    return sync_point_is_reached(&event->record->point) ? cudaSuccess : cudaErrorNotReady;
 }
 
 cudaError_t event_elapsed_ms(cudaEvent_t start_handle, cudaEvent_t end_handle, float *ms)

@@ -10,19 +10,20 @@
 
 cudaError_t event_create(int device, bool has_timing, cudaEvent_t *handle);
 
-// What was recorded goes on.
+// Ends the handle; the work that the event has captured goes on.
 cudaError_t event_destroy(cudaEvent_t handle);
 
 // Captures what is queued on the stream, in place of what the event captured before.
 cudaError_t event_record_on(cudaEvent_t handle, cudaStream_t stream);
 
-// Whether what the event captured is done: cudaErrorNotReady when it is not.
+// cudaErrorNotReady until what the event captured is done.
 cudaError_t event_query(cudaEvent_t handle);
 
+// Waits until what the event captured is done.
 cudaError_t event_synchronize(cudaEvent_t handle);
 
 // Makes what is queued on the stream later wait for what the event has captured now.
-cudaError_t event_make_wait(cudaStream_t stream, cudaEvent_t handle);
+cudaError_t event_make_stream_wait(cudaStream_t stream, cudaEvent_t handle);
 
 cudaError_t event_elapsed_ms(cudaEvent_t start, cudaEvent_t end, float *ms);
 

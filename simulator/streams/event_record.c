@@ -17,11 +17,11 @@ void event_record_keep(struct event_record *record)
 void event_record_release(struct event_record *record)
 {
     if (--record->reference_count != 0) return;
-    if (record->point.stream != NULL) point_release(&record->point);
+    if (record->point.stream != NULL) sync_point_release(&record->point);
     free(record);
 }
 
-void event_record_stamp(struct event_record *record)
+void event_record_perform(struct event_record *record)
 {
     clock_gettime(CLOCK_MONOTONIC, &record->time);
 }

@@ -1,19 +1,23 @@
 #include "streams/handle_table.h"
 
+#include <assert.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-// As far apart as what malloc gives.
-#define HANDLE_STEP 16
-#define MAX_HANDLE_COUNT ((size_t)1 << 30)
+// Handles are as far apart as the addresses that malloc gives.
+#define HANDLE_BYTE_DISTANCE 16
+#define HANDLE_COUNT_MAX ((size_t)1 << 30)
 
-// No memory stands behind the range, so that code that looks behind a handle fails.
+_Static_assert(HANDLE_COUNT_MAX <= SIZE_MAX / HANDLE_BYTE_DISTANCE,
+               "the range of the handles has a size");
+
+// No memory stands behind the range, so that code that reads what a handle points to crashes.
 static bool ensure_range(struct handle_table *table)
 {
     if (table->start != 0) return true;
-    void *start = mmap(NULL, MAX_HANDLE_COUNT * HANDLE_STEP, PROT_NONE,
+    void *start = mmap(NULL, HANDLE_COUNT_MAX * HANDLE_BYTE_DISTANCE, PROT_NONE,
                        MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (start == MAP_FAILED) return false;
     table->start = (uintptr_t)start;
@@ -33,10 +37,11 @@ static bool make_room(struct handle_table *table)
 
 void *handle_table_add(struct handle_table *table, void *object)
 {
-    if (table->given_out == MAX_HANDLE_COUNT || !ensure_range(table) || !make_room(table)) {
+    if (table->issued_count == HANDLE_COUNT_MAX || !ensure_range(table) || !make_room(table)) {
         return NULL;
     }
-    uintptr_t handle = table->start + HANDLE_STEP * table->given_out++;
+    uintptr_t handle = table->start + HANDLE_BYTE_DISTANCE * table->issued_count++;
+    assert(table->count == 0 || table->entries[table->count - 1].handle < handle);
     table->entries[table->count++] = (struct handle_entry){handle, object};
     return (void *)handle;
 }

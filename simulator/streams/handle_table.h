@@ -1,6 +1,6 @@
 // Opaque handles of objects. A handle is an address that nothing else has, and that is not used
-// again: one that was never given out, or whose object is gone, is told from the others without
-// looking behind it. The table's owner locks.
+// again. So a handle that was never given out, or whose object is gone, is told from the others
+// without reading what it points to. The table's owner locks.
 #ifndef HANDLE_TABLE_H
 #define HANDLE_TABLE_H
 
@@ -14,9 +14,9 @@ struct handle_entry {
 
 // Entries are in ascending order. All zero is an empty table.
 struct handle_table {
-    // Of the address range that the handles are from. 0 until the first is given out.
+    // The address range that the handles are taken from starts here. 0 until the first is taken.
     uintptr_t start;
-    size_t given_out;
+    size_t issued_count;
     struct handle_entry *entries;
     size_t count;
     size_t capacity;

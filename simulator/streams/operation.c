@@ -1,20 +1,19 @@
 #include "streams/operation.h"
 
 #include "memory/staging.h"
+#include "process/delay.h"
 #include "process/thread_state.h"
-#include "streams/delay.h"
-#include "streams/event_record.h"
 
-static void run_call(const struct operation *operation)
+static void call_host_function(const struct operation *operation)
 {
-    thread_state.in_host_function = true;
-    operation->call.function(operation->call.argument);
-    thread_state.in_host_function = false;
+    thread_state.is_in_host_function = true;
+    operation->host_function.function(operation->host_function.argument);
+    thread_state.is_in_host_function = false;
 }
 
 cudaError_t operation_run(struct operation *operation)
 {
-    delay_pass(operation->delay_ns);
+    delay_sleep(operation->delay_ns);
     if (operation->fault != cudaSuccess) return operation->fault;
     switch (operation->kind) {
     case OPERATION_COPY:
@@ -23,13 +22,13 @@ cudaError_t operation_run(struct operation *operation)
     case OPERATION_FILL:
         fill_run(&operation->fill);
         break;
-    case OPERATION_STAMP:
-        event_record_stamp(operation->record);
+    case OPERATION_EVENT_RECORD:
+        event_record_perform(operation->record);
         break;
-    case OPERATION_CALL:
-        run_call(operation);
+    case OPERATION_EVENT_WAIT:
         break;
-    case OPERATION_WAIT:
+    case OPERATION_HOST_FUNCTION:
+        call_host_function(operation);
         break;
     }
     return cudaSuccess;
@@ -37,8 +36,17 @@ cudaError_t operation_run(struct operation *operation)
 
 void operation_clear(struct operation *operation)
 {
-    point_list_release(&operation->after);
-    if (operation->kind == OPERATION_COPY) {
-        staging_release(operation->copy.staged, operation->copy.size);
-    } else if (operation->kind == OPERATION_STAMP) event_record_release(operation->record);
+    sync_point_list_release(&operation->after);
+    switch (operation->kind) {
+    case OPERATION_COPY:
+        staging_free(operation->copy.staged, operation->copy.byte_size);
+        break;
+    case OPERATION_EVENT_RECORD:
+        event_record_release(operation->record);
+        break;
+    case OPERATION_FILL:
+    case OPERATION_EVENT_WAIT:
+    case OPERATION_HOST_FUNCTION:
+        break;
+    }
 }

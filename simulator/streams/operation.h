@@ -1,4 +1,4 @@
-// What streams perform.
+// What is queued on streams and performed by them.
 #ifndef OPERATION_H
 #define OPERATION_H
 
@@ -6,30 +6,29 @@
 
 #include "cudart_abi.h"
 #include "memory/transfer.h"
-#include "streams/point.h"
-
-struct event_record;
+#include "streams/event_record.h"
+#include "streams/sync_point.h"
 
 enum operation_kind {
     OPERATION_COPY,
     OPERATION_FILL,
-    // Notes the time for an event.
-    OPERATION_STAMP,
-    // Calls a host function.
-    OPERATION_CALL,
-    // Does nothing but wait for its turn.
-    OPERATION_WAIT,
+    OPERATION_EVENT_RECORD,
+    // Does nothing but wait for its turn, which comes after an event.
+    OPERATION_EVENT_WAIT,
+    OPERATION_HOST_FUNCTION,
 };
 
 struct operation {
     struct operation *next;
+    // The operation's number on its stream: see struct stream.
     uint64_t sequence;
     enum operation_kind kind;
-    // A copy or fill takes so long, and then fails with this error if it is one, and does nothing.
+    // How long a copy or fill takes.
     int64_t delay_ns;
+    // The error with which a copy or fill fails after its delay without moving bytes, or cudaSuccess.
     cudaError_t fault;
-    // What has to be done before, beside the stream's earlier operations.
-    struct point_list after;
+    // What has to be done before the operation, besides the earlier operations of its stream.
+    struct sync_point_list after;
     union {
         struct copy copy;
         struct fill fill;
@@ -37,14 +36,14 @@ struct operation {
         struct {
             cudaHostFn_t function;
             void *argument;
-        } call;
+        } host_function;
     };
 };
 
-// Takes as long as the operation does. Called without the lock.
+// Performs the operation, and takes as long as it does. Called without the lock of stream.h.
 cudaError_t operation_run(struct operation *operation);
 
-// Releases what the operation holds, performed or not. The caller holds the lock.
+// Releases what the operation holds, performed or not. The caller holds the lock of stream.h.
 void operation_clear(struct operation *operation);
 
 #endif

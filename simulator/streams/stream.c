@@ -1,27 +1,14 @@
 #include "streams/stream.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
 #include "process/config.h"
-#include "process/library_pin.h"
-#include "process/thread_state.h"
-#include "streams/handle_table.h"
-#include "streams/late_error.h"
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct handle_table handles;
-static struct stream *device_streams[MAX_DEVICE_COUNT];
 
-// Made when they are first used, and never destroyed.
-static struct stream *legacy_streams[MAX_DEVICE_COUNT];
-
-// A thread's own default streams, by device: NULL until it uses them.
-struct thread_streams {
-    struct stream *streams[MAX_DEVICE_COUNT];
-};
-static pthread_once_t thread_key_once = PTHREAD_ONCE_INIT;
-static pthread_key_t thread_key;
-static bool has_thread_key;
+static struct stream *device_streams[DEVICE_COUNT_MAX];
+static cudaError_t inherited_errors[DEVICE_COUNT_MAX];
 
 void streams_lock(void)
 {
@@ -53,9 +40,9 @@ static void unlink_from_device(struct stream *stream)
     if (stream->next != NULL) stream->next->previous = stream->previous;
 }
 
-// NULL when there is no memory.
-static struct stream *new_stream(int device, enum stream_kind kind)
+struct stream *stream_new(int device, enum stream_kind kind)
 {
+    assert(config_has_device(device));
     struct stream *stream = calloc(1, sizeof *stream);
     if (stream == NULL) return NULL;
     stream->device = device;
@@ -66,115 +53,35 @@ static struct stream *new_stream(int device, enum stream_kind kind)
     return stream;
 }
 
+void stream_close(struct stream *stream)
+{
+    assert(!stream->is_closed);
+    stream->is_closed = true;
+    // The worker releases the stream when it ends.
+    if (stream->has_worker) pthread_cond_signal(&stream->changed);
+    else stream_release(stream);
+}
+
 void stream_keep(struct stream *stream)
 {
     stream->reference_count++;
 }
 
+static void bequeath_error(const struct stream *stream)
+{
+    cudaError_t *inherited = device_inherited_error(stream->device);
+    if (*inherited == cudaSuccess) *inherited = stream->async_error;
+}
+
 void stream_release(struct stream *stream)
 {
+    assert(stream->reference_count != 0);
     if (--stream->reference_count != 0) return;
-    late_error_hand_over(stream);
+    assert(stream->first == NULL && stream->waiters == NULL && stream_is_idle(stream));
+    bequeath_error(stream);
     unlink_from_device(stream);
     pthread_cond_destroy(&stream->changed);
     free(stream);
-}
-
-// A worker releases the stream when it ends; without one, that is done here.
-static void close_stream(struct stream *stream)
-{
-    stream->closed = true;
-    if (stream->has_worker) pthread_cond_signal(&stream->changed);
-    else stream_release(stream);
-}
-
-cudaError_t stream_create(int device, enum stream_kind kind, cudaStream_t *handle)
-{
-    struct stream *stream = new_stream(device, kind);
-    if (stream == NULL) return cudaErrorMemoryAllocation;
-    void *added = handle_table_add(&handles, stream);
-    if (added == NULL) {
-        stream_release(stream);
-        return cudaErrorMemoryAllocation;
-    }
-    *handle = added;
-    return cudaSuccess;
-}
-
-cudaError_t stream_destroy(cudaStream_t handle)
-{
-    struct stream *stream = handle_table_remove(&handles, handle);
-    if (stream == NULL) return cudaErrorInvalidResourceHandle;
-    close_stream(stream);
-    return cudaSuccess;
-}
-
-// At the end of a thread that used default streams of its own.
-static void close_thread_streams(void *value)
-{
-    struct thread_streams *own = value;
-    streams_lock();
-    for (int device = 0; device < MAX_DEVICE_COUNT; device++) {
-        if (own->streams[device] != NULL) close_stream(own->streams[device]);
-    }
-    streams_unlock();
-    free(own);
-}
-
-static void create_thread_key(void)
-{
-    library_pin();
-    has_thread_key = pthread_key_create(&thread_key, close_thread_streams) == 0;
-}
-
-// Where the calling thread's default streams are, or NULL when there is no memory.
-static struct thread_streams *thread_streams(void)
-{
-    pthread_once(&thread_key_once, create_thread_key);
-    if (!has_thread_key) return NULL;
-    struct thread_streams *own = pthread_getspecific(thread_key);
-    if (own == NULL) {
-        own = calloc(1, sizeof *own);
-        if (own != NULL && pthread_setspecific(thread_key, own) != 0) {
-            free(own);
-            return NULL;
-        }
-    }
-    return own;
-}
-
-// Where the thread finds the default stream with that handle, or NULL when there is no memory.
-static struct stream **default_stream(cudaStream_t handle, int device)
-{
-    if (handle != cudaStreamPerThread) return &legacy_streams[device];
-    struct thread_streams *own = thread_streams();
-    return own == NULL ? NULL : &own->streams[device];
-}
-
-bool stream_is_legacy(cudaStream_t handle)
-{
-    return handle == NULL || handle == cudaStreamLegacy;
-}
-
-static cudaError_t find_default_stream(cudaStream_t handle, struct stream **stream)
-{
-    int device = thread_state.current_device;
-    struct stream **place = default_stream(handle, device);
-    if (place != NULL && *place == NULL) {
-        *place = new_stream(device, stream_is_legacy(handle) ? STREAM_LEGACY : STREAM_BLOCKING);
-    }
-    if (place == NULL || *place == NULL) return cudaErrorMemoryAllocation;
-    *stream = *place;
-    return cudaSuccess;
-}
-
-cudaError_t stream_find(cudaStream_t handle, struct stream **stream)
-{
-    if (stream_is_legacy(handle) || handle == cudaStreamPerThread) {
-        return find_default_stream(handle, stream);
-    }
-    *stream = handle_table_find(&handles, handle);
-    return *stream == NULL ? cudaErrorInvalidResourceHandle : cudaSuccess;
 }
 
 bool stream_is_idle(const struct stream *stream)
@@ -187,7 +94,7 @@ struct stream *streams_of_device(int device)
     return device_streams[device];
 }
 
-size_t stream_count(void)
+cudaError_t *device_inherited_error(int device)
 {
-    return handles.count;
+    return &inherited_errors[device];
 }

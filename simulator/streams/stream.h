@@ -1,8 +1,8 @@
-// Streams: queues of operations, performed one after the other.
+// Streams: queues of operations that are performed one after the other.
 //
 // One lock guards all streams and events, and nobody holds it while bytes move, while a delay
-// passes or while a host function runs. Except where a comment says otherwise, the caller of a
-// function here holds it.
+// passes or while a host function runs. The caller of a function here holds it, unless the
+// function's comment says otherwise.
 #ifndef STREAM_H
 #define STREAM_H
 
@@ -16,9 +16,9 @@
 struct operation;
 struct waiter;
 
+// CUDA's three kinds, which differ in how they are ordered with other streams: see stream_order.h.
 enum stream_kind {
-    // The default stream of a device: see stream_order.h.
-    STREAM_LEGACY,
+    STREAM_LEGACY, // the default stream of a device
     STREAM_BLOCKING,
     STREAM_NON_BLOCKING,
 };
@@ -26,32 +26,35 @@ enum stream_kind {
 struct stream {
     int device;
     enum stream_kind kind;
-    // The handle and the worker hold one together, and so does each point.
+    // The handle and the worker hold one reference together, and each synchronization point holds
+    // one.
     size_t reference_count;
-    // Its handle is gone: nothing is queued any more, and the worker ends after what is.
-    bool closed;
+    // The stream's handle is gone: nothing more is queued, and the worker ends when the queue is
+    // empty.
+    bool is_closed;
     bool has_worker;
 
-    // Operations ever queued, and of these the ones done. They are numbered from 1: an operation's
-    // sequence is queued_count after it was queued.
+    // The number of operations that were ever queued, and of those that are done. Operations are
+    // numbered from 1: the sequence of an operation is what queued_count is after it was queued.
     uint64_t queued_count;
     uint64_t done_count;
-    // Of the operations that the worker has yet to perform.
+    // The queue: the operations that the worker has yet to perform.
     struct operation *first;
     struct operation *last;
-    // Up to here the device's legacy stream waits for it already.
+    // The device's legacy stream waits already for the operations up to this sequence.
     uint64_t awaited_by_legacy;
 
-    // An operation failed when it ran, and no call has reported that yet; see late_error.h.
-    cudaError_t late_error;
-    uint64_t late_error_sequence;
+    // The error of the operation with that sequence, which no call has reported yet, or cudaSuccess:
+    // see async_error.h.
+    cudaError_t async_error;
+    uint64_t async_error_sequence;
 
     // Signalled for the worker, when it has something to do.
     pthread_cond_t changed;
-    // Those who wait for points of the stream; see point.h.
+    // The threads that wait for points of the stream: see sync_point.c.
     struct waiter *waiters;
 
-    // The device's other streams.
+    // The neighbours in the list of the device's streams.
     struct stream *previous;
     struct stream *next;
 };
@@ -63,29 +66,25 @@ void streams_unlock(void);
 // Gives up the lock while it waits for the condition.
 void streams_wait(pthread_cond_t *condition);
 
-// Makes a stream of a handle.
-cudaError_t stream_create(int device, enum stream_kind kind, cudaStream_t *handle);
+// Makes a stream with one reference. NULL when there is no memory.
+struct stream *stream_new(int device, enum stream_kind kind);
 
-// Ends the handle; the work that is queued goes on. The default streams cannot be destroyed.
-cudaError_t stream_destroy(cudaStream_t handle);
-
-// The stream of a handle, or a default stream of the thread's current device.
-cudaError_t stream_find(cudaStream_t handle, struct stream **stream);
+// Ends the stream for those who queue work; what is queued goes on. Gives up the reference that
+// stream_new made, as soon as the stream's worker has ended.
+void stream_close(struct stream *stream);
 
 void stream_keep(struct stream *stream);
 
-// The last reference frees it.
+// Frees the stream with its last reference.
 void stream_release(struct stream *stream);
 
 bool stream_is_idle(const struct stream *stream);
 
-// Whether the handle is one of the legacy default stream's.
-bool stream_is_legacy(cudaStream_t handle);
-
-// The first of a device's streams, those included that are destroyed but not forgotten.
+// The first of the list of a device's streams, which has those too that are closed and not freed.
 struct stream *streams_of_device(int device);
 
-// Number of the streams that were created and not destroyed.
-size_t stream_count(void);
+// The asynchronous error that a freed stream of the device had and that no call has reported, or
+// cudaSuccess. Of several streams the first one's error is kept.
+cudaError_t *device_inherited_error(int device);
 
 #endif

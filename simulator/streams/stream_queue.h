@@ -1,5 +1,7 @@
-// Queueing operations on streams, and performing them. The caller of a function here holds the lock
-// of stream.h; those that wait give it up meanwhile.
+// Queueing operations on streams, and performing them. Each stream on which anything was ever queued
+// has a worker, a thread that performs what is queued.
+//
+// The caller of a function here holds the lock of stream.h; those that wait give it up meanwhile.
 #ifndef STREAM_QUEUE_H
 #define STREAM_QUEUE_H
 
@@ -8,17 +10,15 @@
 #include "streams/stream.h"
 
 // Finds the stream that is to perform an operation, and waits until there is room in its queue. An
-// error when there is no such stream, or when an error has ended all work on its device.
+// error when there is no such stream, or when a sticky error has ended all work on its device.
 cudaError_t stream_find_for_work(cudaStream_t handle, struct stream **stream);
 
-// Leaves the operation to the stream's worker. Takes over what it holds, whatever the result.
-cudaError_t stream_queue(struct stream *stream, struct operation *operation);
+// Leaves the operation to the stream's worker. Takes over what the operation holds, whatever the
+// result.
+cudaError_t stream_enqueue(struct stream *stream, struct operation *operation);
 
-// Performs the operation in the calling thread when its turn has come, and gives the stream's late
-// error. Takes over what it holds, whatever the result.
+// Performs the operation in the calling thread when its turn has come, and reports the stream's
+// asynchronous error. Takes over what the operation holds, whatever the result.
 cudaError_t stream_perform(struct stream *stream, struct operation *operation);
-
-// Performs what is queued, until the stream is closed and its queue is empty. A worker's life.
-void stream_perform_all(struct stream *stream);
 
 #endif

@@ -1,24 +1,24 @@
 #include "streams/synchronize.h"
 
-#include "streams/late_error.h"
-#include "streams/stream.h"
+#include "streams/async_error.h"
+#include "streams/stream_handle.h"
 #include "streams/stream_order.h"
 
-// Waits for those of the device's streams that the filter accepts.
+// Waits for the work of those of the device's streams that the filter accepts.
 static cudaError_t wait_for_streams(int device, stream_filter *filter)
 {
-    struct point_list points = {0};
+    struct sync_point_list points = {0};
     if (!stream_order_collect(device, filter, &points)) return cudaErrorMemoryAllocation;
-    point_list_wait(&points);
-    point_list_release(&points);
+    sync_point_list_wait(&points);
+    sync_point_list_release(&points);
     return cudaSuccess;
 }
 
 static void wait_for_stream(struct stream *stream)
 {
-    struct point point = point_of(stream);
-    point_wait(&point);
-    point_release(&point);
+    struct sync_point point = sync_point_of(stream);
+    sync_point_wait(&point);
+    sync_point_release(&point);
 }
 
 cudaError_t stream_synchronize(cudaStream_t handle)
@@ -30,7 +30,7 @@ cudaError_t stream_synchronize(cudaStream_t handle)
     uint64_t sequence = stream->queued_count;
     if (stream->kind == STREAM_LEGACY) error = wait_for_streams(stream->device, stream_is_ordered);
     else wait_for_stream(stream);
-    if (error == cudaSuccess) error = late_error_take(stream, sequence);
+    if (error == cudaSuccess) error = async_error_report(stream, sequence);
     stream_release(stream);
     return error;
 }
@@ -54,19 +54,19 @@ cudaError_t stream_query(cudaStream_t handle)
     struct stream *stream;
     cudaError_t error = stream_find(handle, &stream);
     if (error != cudaSuccess) return error;
-    error = late_error_of_device(stream->device);
+    error = device_sticky_error(stream->device);
     if (error == cudaSuccess && has_work(stream)) return cudaErrorNotReady;
-    return late_error_take(stream, stream->queued_count);
+    return async_error_report(stream, stream->queued_count);
 }
 
-static bool any_stream(const struct stream *stream)
+static bool is_any(const struct stream *stream)
 {
     (void)stream;
     return true;
 }
 
-cudaError_t device_wait(int device)
+cudaError_t device_wait_idle(int device)
 {
-    cudaError_t error = wait_for_streams(device, any_stream);
-    return error == cudaSuccess ? late_error_of_device(device) : error;
+    cudaError_t error = wait_for_streams(device, is_any);
+    return error == cudaSuccess ? device_sticky_error(device) : error;
 }

@@ -5,15 +5,16 @@
 
 #include "cudart_abi.h"
 
-// Waits for what the stream has to do, and gives its late error. The legacy default stream has to
-// do what the streams have to do that are ordered with it.
+// Waits until the stream is done, and reports its asynchronous error. The legacy default stream is
+// done when all streams are that are ordered with it.
 cudaError_t stream_synchronize(cudaStream_t handle);
 
-// The same without waiting: cudaErrorNotReady when it is not done.
+// The same without waiting: cudaErrorNotReady when the stream is not done.
 cudaError_t stream_query(cudaStream_t handle);
 
-// Waits for all streams of the device. An error only when it cannot, or when an error has ended all
-// work on the device: other late errors are left.
-cudaError_t device_wait(int device);
+// Waits until all streams of the device are idle. The result is an error only when there is no
+// memory, or when a sticky error has ended all work on the device: no other asynchronous error is
+// reported.
+cudaError_t device_wait_idle(int device);
 
 #endif

@@ -17,6 +17,9 @@ export const simulatorSymbols = {
   cudartSimGetErrorNumber: { args: ["ptr", "ptr"], returns: "i32" },
 } as const satisfies Record<string, FFIFunction>;
 
+/** `CUDART_SIM_DELAY_NS_MAX`: the most nanoseconds of a delay for a byte and for an operation. */
+export const delayNsMax = 1e9;
+
 /**
  * The functions of the CUDA runtime that the simulator has beyond `cudartSymbols`: the package
  * does not call them, its users' tests may.

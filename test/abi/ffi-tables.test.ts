@@ -9,7 +9,11 @@ import {
   cudartSymbols,
 } from "../../src/native/cudart-symbols.ts";
 import { memorySymbols } from "../../src/native/memory-symbols.ts";
-import { extraCudartSymbols, simulatorSymbols } from "../../src/native/simulator-symbols.ts";
+import {
+  delayNsMax,
+  extraCudartSymbols,
+  simulatorSymbols,
+} from "../../src/native/simulator-symbols.ts";
 import { checkCxx } from "../support/toolkit.ts";
 import { type Need, testWith } from "./needs.ts";
 import { equalities, tableCheckSource, type TableCheck } from "./table-check.ts";
@@ -53,10 +57,11 @@ const tables: readonly NamedCheck[] = [
     symbols: memorySymbols,
   },
   {
-    name: "simulatorSymbols",
+    name: "simulatorSymbols and the limit beside it",
     header: "simulator/cudart_sim.h",
     needs: ["C++ compiler"],
     symbols: simulatorSymbols,
+    assertions: equalities({ CUDART_SIM_DELAY_NS_MAX: delayNsMax }),
   },
 ];
 

@@ -10,15 +10,19 @@ import { tableCheckSource } from "./table-check.ts";
 
 describe("the simulator has the ABI of CUDA", () => {
   /** Takes CUDA's header in place of the simulator's own declarations. */
-  const withCudaHeader = ["-DCUDART_ABI_H", "-include", "cuda_runtime_api.h"];
+  const withCudaHeader = [
+    "-DCUDART_ABI_H",
+    "-include",
+    "cuda_runtime_api.h",
+    "-Wmissing-prototypes",
+  ];
   const needs = ["C compiler", "CUDA 13 header"] as const;
 
   const folder = join(import.meta.dir, "../../simulator");
   for (const file of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
     if (file.endsWith(".c")) {
       testWith(needs, `${file} compiles with cuda_runtime_api.h`, () => {
-        const options = [...withCudaHeader, "-Wmissing-prototypes"];
-        const result = checkC(join("simulator", file), options);
+        const result = checkC(join("simulator", file), withCudaHeader);
         expect(result).toMatchObject({ success: true, messages: "" });
       });
     }
@@ -28,6 +32,12 @@ describe("the simulator has the ABI of CUDA", () => {
     const result = checkC("test/abi/wrong_prototype.c", withCudaHeader);
     expect(result.success).toBeFalse();
     expect(result.messages).toContain("conflicting types for 'cudaMalloc'");
+  });
+
+  testWith(needs, "a function that CUDA does not have does not compile", () => {
+    const result = checkC("test/abi/unknown_function.c", withCudaHeader);
+    expect(result.success).toBeFalse();
+    expect(result.messages).toContain("no previous prototype for 'cudaNoSuchFunction'");
   });
 
   testWith([...needs, "C++ compiler"], "every enumerator of cudart_abi.h is CUDA's", () => {

@@ -11,6 +11,9 @@ export interface Machine {
   readonly operationNs?: string;
 }
 
+/** A machine with two devices. */
+export const twoDevices = "8.0:1073741824,9.0:1073741824";
+
 interface Exports {
   cuda: Cuda;
   CudartSimulator: typeof CudartSimulator;
@@ -32,7 +35,11 @@ export function spawnOn(
   });
 }
 
-/** Runs the body in a process of its own with that machine, and gives what it returns. */
+/**
+ * Runs the body in a process of its own with that machine, and gives what it returns. The tests
+ * compare the times that a body measures with wide margins, because they are taken on machines that
+ * do other things meanwhile.
+ */
 export function runOn<Result>(machine: Machine, body: Body<Result>): Result {
   return resultOf(spawnOn(machine, body));
 }

@@ -1,10 +1,12 @@
 #include "held_stream.h"
 
 #include <errno.h>
-#include <stdint.h>
 
 #include "check.h"
-#include "cudart_abi.h"
+#include "cuda/stream.h"
+
+// The simulator is linked with the tests, and the library does not call this function.
+int cudaLaunchHostFunc(void *stream, void (*function)(void *), void *argument);
 
 static void stand_still(void *argument)
 {
@@ -15,8 +17,7 @@ static void stand_still(void *argument)
 void hold_stream(const struct cuda_stream *stream, struct hold *hold)
 {
     CHECK(sem_init(&hold->released, 0, 0) == 0, "sem_init: %d", errno);
-    cudaStream_t handle = (cudaStream_t)(uintptr_t)stream->handle;
-    int error = (int)cudaLaunchHostFunc(handle, stand_still, hold);
+    int error = cudaLaunchHostFunc(stream_handle(stream), stand_still, hold);
     CHECK(error == 0, "cudaLaunchHostFunc: %d", error);
 }
 

@@ -7,13 +7,13 @@
 #include "bun_cuda_memory.h"
 #include "check.h"
 #include "cuda/cudart.h"
-#include "cudart_abi.h"
 #include "cudart_sim.h"
 
 // A pointer to a function has no conversion to one to an object in C, but POSIX has both alike.
 #define BIND(result, function, parameters)                                                         \
     {                                                                                              \
-        __typeof__(&function) address_of_function = function;                                      \
+        result function parameters;                                                                \
+        result(*address_of_function) parameters = function;                                        \
         void *address;                                                                             \
         memcpy(&address, &address_of_function, sizeof address);                                    \
         cudart_bind(#function, address);                                                           \

@@ -1,26 +1,26 @@
-#include "streams/point.h"
+#include "streams/sync_point.h"
 
+#include <assert.h>
 #include <stdlib.h>
 
-#include "streams/stream.h"
-
-struct point point_of(struct stream *stream)
+struct sync_point sync_point_of(struct stream *stream)
 {
     stream_keep(stream);
-    return (struct point){stream, stream->queued_count};
+    return (struct sync_point){stream, stream->queued_count};
 }
 
-void point_release(const struct point *point)
+void sync_point_release(const struct sync_point *point)
 {
     stream_release(point->stream);
 }
 
-bool point_reached(const struct point *point)
+bool sync_point_is_reached(const struct sync_point *point)
 {
     return point->stream->done_count >= point->sequence;
 }
 
-// A thread that waits. Each is woken by itself: hundreds of streams may wait for one.
+// A thread that waits. Each has a condition of its own, so that only those are woken whose point is
+// reached: hundreds of streams may wait for one.
 struct waiter {
     uint64_t sequence;
     pthread_cond_t woken;
@@ -42,47 +42,48 @@ static void unlink_waiter(struct stream *stream, const struct waiter *waiter)
     if (waiter->next != NULL) waiter->next->previous = waiter->previous;
 }
 
-void point_wait(const struct point *point)
+void sync_point_wait(const struct sync_point *point)
 {
-    if (point_reached(point)) return;
+    if (sync_point_is_reached(point)) return;
     struct waiter waiter = {.sequence = point->sequence, .woken = PTHREAD_COND_INITIALIZER};
     link_waiter(point->stream, &waiter);
-    while (!point_reached(point)) streams_wait(&waiter.woken);
+    while (!sync_point_is_reached(point)) streams_wait(&waiter.woken);
     unlink_waiter(point->stream, &waiter);
     pthread_cond_destroy(&waiter.woken);
 }
 
-void point_wake(const struct stream *stream)
+void sync_points_signal(const struct stream *stream)
 {
     for (struct waiter *waiter = stream->waiters; waiter != NULL; waiter = waiter->next) {
         if (waiter->sequence <= stream->done_count) pthread_cond_signal(&waiter->woken);
     }
 }
 
-bool point_list_reserve(struct point_list *list, size_t count)
+bool sync_point_list_reserve(struct sync_point_list *list, size_t count)
 {
     if (list->capacity - list->count >= count) return true;
     size_t capacity = list->count + count;
-    struct point *grown = realloc(list->points, capacity * sizeof *grown);
+    struct sync_point *grown = realloc(list->points, capacity * sizeof *grown);
     if (grown == NULL) return false;
     list->points = grown;
     list->capacity = capacity;
     return true;
 }
 
-void point_list_add(struct point_list *list, struct point point)
+void sync_point_list_add(struct sync_point_list *list, struct sync_point point)
 {
+    assert(list->count < list->capacity);
     list->points[list->count++] = point;
 }
 
-void point_list_wait(const struct point_list *list)
+void sync_point_list_wait(const struct sync_point_list *list)
 {
-    for (size_t i = 0; i < list->count; i++) point_wait(&list->points[i]);
+    for (size_t i = 0; i < list->count; i++) sync_point_wait(&list->points[i]);
 }
 
-void point_list_release(struct point_list *list)
+void sync_point_list_release(struct sync_point_list *list)
 {
-    for (size_t i = 0; i < list->count; i++) point_release(&list->points[i]);
+    for (size_t i = 0; i < list->count; i++) sync_point_release(&list->points[i]);
     free(list->points);
-    *list = (struct point_list){0};
+    *list = (struct sync_point_list){0};
 }

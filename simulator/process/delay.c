@@ -1,13 +1,16 @@
-#include "streams/delay.h"
+#include "process/delay.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <pthread.h>
 #include <time.h>
 
+#include "cudart_sim.h"
+
 #define NS_PER_S 1000000000
 
-// More than a process lives, and less than a clock overflows.
-#define LONGEST_NS 1e17
+// Three years: longer than a process lives, and shorter than what overflows a clock.
+#define OPERATION_NS_MAX 1e17
 
 static pthread_mutex_t delay_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct delay current;
@@ -20,30 +23,31 @@ struct delay delay_get(void)
     return delay;
 }
 
-// False of what is no number, too.
-static bool in_range(double ns)
+// False for NaN too.
+static bool is_in_range(double ns)
 {
-    return ns >= 0 && ns <= MAX_DELAY_NS;
+    return ns >= 0 && ns <= CUDART_SIM_DELAY_NS_MAX;
 }
 
 bool delay_set(struct delay delay)
 {
-    if (!in_range(delay.ns_per_byte) || !in_range(delay.operation_ns)) return false;
+    if (!is_in_range(delay.ns_per_byte) || !is_in_range(delay.operation_ns)) return false;
     pthread_mutex_lock(&delay_lock);
     current = delay;
     pthread_mutex_unlock(&delay_lock);
     return true;
 }
 
-int64_t delay_of(size_t byte_size)
+int64_t delay_of_operation(size_t byte_size)
 {
     struct delay delay = delay_get();
     double ns = delay.operation_ns + delay.ns_per_byte * (double)byte_size;
-    return (int64_t)(ns < LONGEST_NS ? ns : LONGEST_NS);
+    return (int64_t)(ns < OPERATION_NS_MAX ? ns : OPERATION_NS_MAX);
 }
 
-void delay_pass(int64_t ns)
+void delay_sleep(int64_t ns)
 {
+    assert(ns >= 0);
     if (ns == 0) return;
     struct timespec end;
     clock_gettime(CLOCK_MONOTONIC, &end);

@@ -1,0 +1,3 @@
+#include "process/thread_state.h"
+
+_Thread_local struct thread_state thread_state;
