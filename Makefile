@@ -9,7 +9,7 @@
 #   make gpu-check   everything that needs a real GPU, without network; one report of all of it
 #   make gpu-check-rehearsal
 #                    the same on the simulator, where nothing is installed and no network is
-#   make check       formatters, type check, linter, and stricter warnings for the C code
+#   make check       formatters, type check, linter, layers, and stricter warnings for the C code
 #   make check-c     the C code's own tests under AddressSanitizer, UndefinedBehaviorSanitizer and
 #                    ThreadSanitizer, with gcc or clang
 #   make fuzz        random calls of the pool, steered by coverage (needs clang), for a minute;
@@ -152,6 +152,7 @@ test-package: all node_modules/.installed tools/node_modules/.installed
 check: node_modules/.installed
 	$(BUN) fmt --check
 	scripts/format-c.sh --check
+	$(BUN) scripts/check-c-layers.ts
 	$(BUN) check
 	$(BUN) x --bun oxlint --deny-warnings
 	$(CC) $(CFLAGS) $(STRICT_WARNINGS) -fsyntax-only -iquote c $(POOL_SOURCES)
