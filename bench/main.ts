@@ -3,20 +3,20 @@ import { relative } from "node:path";
 import { fileURLToPath } from "node:url";
 import { RmmLogError } from "../examples/replay/rmm-log.ts";
 import { describeMachine } from "../harness/machine.ts";
-import { simulatorLibraryPath } from "../harness/native-paths.ts";
+import { simulatorLibraryPath } from "../harness/native/library-paths.ts";
 import { type BenchOptions, parseBenchOptions, UsageError } from "./options.ts";
-import { Progress } from "../harness/progress.ts";
+import { Progress } from "../harness/text/progress.ts";
 import { type BenchReport, limitsTable, machineLines, writeReport } from "./report.ts";
 import type { Section } from "./section.ts";
-import { bandwidth } from "./sections/bandwidth/bandwidth.ts";
-import { latency } from "./sections/latency.ts";
-import { metadata } from "./sections/metadata.ts";
-import { packing } from "./sections/packing/packing.ts";
-import { service } from "./sections/service/service.ts";
-import { speed } from "./sections/speed/speed.ts";
-import { views } from "./sections/views.ts";
-import { waiting } from "./sections/waiting.ts";
-import { workers } from "./sections/workers/workers.ts";
+import { bandwidth } from "./steps/bandwidth/bandwidth.ts";
+import { latency } from "./steps/latency.ts";
+import { metadata } from "./steps/metadata.ts";
+import { packing } from "./steps/packing/packing.ts";
+import { service } from "./steps/service/service.ts";
+import { speed } from "./steps/speed/speed.ts";
+import { views } from "./steps/views.ts";
+import { waiting } from "./steps/waiting.ts";
+import { workers } from "./steps/workers/workers.ts";
 
 // `make bench`, or `bun bench/main.ts [OPTION]...`: how fast the pools are, and how tightly they
 // pack, beside others. `--help` is not needed: any unknown option prints the usage.

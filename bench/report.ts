@@ -1,7 +1,7 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { type Column, tableHead, tableLine } from "../harness/text.ts";
-import { formatNumber } from "../harness/format.ts";
+import { type Column, tableHead, tableLine } from "../harness/text/table.ts";
+import { formatNumber } from "../harness/text/format.ts";
 import type { Machine } from "../harness/machine.ts";
 import type { Limit } from "./section.ts";
 

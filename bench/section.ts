@@ -1,4 +1,4 @@
-import type { Progress } from "../harness/progress.ts";
+import type { Progress } from "../harness/text/progress.ts";
 
 /** How much work to do. */
 export interface Effort {

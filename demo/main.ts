@@ -8,7 +8,7 @@ import { Notes } from "./notes.ts";
 import { demonstrateReplay } from "./replay-demo.ts";
 import { demonstrateService } from "./service-demo.ts";
 import { readRmmLog, RmmLogError } from "../examples/replay/rmm-log.ts";
-import { servingWorkload } from "../harness/serving-workload.ts";
+import { servingWorkload } from "../harness/workloads/serving.ts";
 
 // `make demo`, or `bun demo/main.ts [--trace FILE]`: sends real files through the tensor
 // service, then replays a workload (by default that of a server that runs inference; otherwise an

@@ -2,7 +2,8 @@ import { type AllocationEvents, peakLiveByteSize } from "../examples/replay/allo
 import { findFittingPoolByteSize, replay, type ReplayReport } from "../examples/replay/replay.ts";
 import { DemoFailure } from "./demo-failure.ts";
 import type { Notes } from "./notes.ts";
-import { type Column, formatByteSize, formatCount, tableHead, tableLine } from "../harness/text.ts";
+import { formatByteSize, formatCount } from "../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../harness/text/table.ts";
 
 // How large a CUDA memory pool a workload needs, and what becomes of it with the default one.
 

@@ -2,7 +2,7 @@
 // must not take the report with it.
 
 import { appendFileSync } from "node:fs";
-import { linesOf } from "../harness/lines.ts";
+import { linesOf } from "../harness/child/lines.ts";
 import { type Finding, parseFinding } from "./findings.ts";
 import { rootFolder } from "./paths.ts";
 import type { Ending, Program } from "./step.ts";

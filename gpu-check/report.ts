@@ -1,11 +1,11 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
-import { type Column, tableHead, tableLine } from "../harness/text.ts";
-import { formatFigures, formatNote, formatNumber } from "../harness/format.ts";
+import { type Column, tableHead, tableLine } from "../harness/text/table.ts";
+import { formatFigures, formatNote, formatNumber } from "../harness/text/format.ts";
 import type { Machine } from "../harness/machine.ts";
 import type { BenchReport } from "../bench/report.ts";
 import type { Limit } from "../bench/section.ts";
-import { median } from "../harness/statistics.ts";
+import { median } from "../harness/timing/statistics.ts";
 import type { Check, Figure, Skipped } from "./findings.ts";
 import type { GpuMachine } from "./steps/machine/probe.ts";
 

@@ -1,7 +1,7 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { describeMachine } from "../harness/machine.ts";
-import { simulatorLibraryPath } from "../harness/native-paths.ts";
+import { simulatorLibraryPath } from "../harness/native/library-paths.ts";
 import { runProgram } from "./child.ts";
 import type { Finding } from "./findings.ts";
 import type { GpuCheckOptions } from "./options.ts";

@@ -1,7 +1,7 @@
 import { cpus, release } from "node:os";
 import { fileURLToPath } from "node:url";
-import { compilerVersion } from "./compile.ts";
-import { simulatorLibraryPath } from "./native-paths.ts";
+import { compilerVersion } from "./native/compile.ts";
+import { simulatorLibraryPath } from "./native/library-paths.ts";
 
 /** Where and with what a benchmark ran. */
 export interface Machine {

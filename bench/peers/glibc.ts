@@ -1,7 +1,7 @@
 import { dlopen } from "bun:ffi";
-import { compileLibrary } from "../../harness/compile.ts";
-import type { BlockSource } from "../sections/speed/pairs.ts";
-import { allocSymbol, freeSymbol } from "./symbols.ts";
+import { compileLibrary } from "../../harness/native/compile.ts";
+import type { BlockSource } from "../../harness/workloads/blocks.ts";
+import { allocSymbol, freeSymbol } from "../../harness/timing/block-symbols.ts";
 
 const { glibc_open, glibc_alloc, glibc_free } = dlopen(
   compileLibrary("glibc", ["bench/peers/glibc.c"]),

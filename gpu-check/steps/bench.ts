@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import { formatByteSize } from "../../harness/text.ts";
-import { replacementPoolByteSize } from "../../harness/replacement.ts";
+import { formatByteSize } from "../../harness/text/format.ts";
+import { replacementPoolByteSize } from "../../harness/workloads/replacement.ts";
 import type { BenchReport } from "../../bench/report.ts";
 import { workFolder } from "../paths.ts";
 import { broken, kept, skipped, type Step, type StepContext } from "../step.ts";

@@ -1,6 +1,6 @@
 import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
-import { poolLibraryPath, simulatorLibraryPath } from "../../harness/native-paths.ts";
+import { poolLibraryPath, simulatorLibraryPath } from "../../harness/native/library-paths.ts";
 import { broken, kept, skipped, type Step } from "../step.ts";
 
 const libraryPaths = [poolLibraryPath, simulatorLibraryPath];

@@ -3,16 +3,16 @@
 import { describe, expect, test } from "bun:test";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { formatFigures, formatNote, formatNumber } from "../../harness/format.ts";
+import { formatFigures, formatNote, formatNumber } from "../../harness/text/format.ts";
 import { parseBenchOptions } from "../../bench/options.ts";
-import { readLogs } from "../../bench/sections/packing/logs.ts";
-import { simulationServes } from "../../bench/sections/packing/packers.ts";
-import { randomNumbers } from "../../harness/random.ts";
+import { readLogs } from "../../bench/steps/packing/logs.ts";
+import { simulationServes } from "../../bench/steps/packing/packers.ts";
+import { randomNumbers } from "../../harness/workloads/random.ts";
 import type { BenchReport } from "../../bench/report.ts";
-import { orderOfRound, runRounds } from "../../harness/rounds.ts";
-import { Load } from "../../bench/sections/service/load.ts";
+import { orderOfRound, runRounds } from "../../harness/timing/rounds.ts";
+import { Load } from "../../bench/steps/service/load.ts";
 import { limitOf } from "../../bench/section.ts";
-import { mean, median, percentile, ratios, summarize } from "../../harness/statistics.ts";
+import { mean, median, percentile, ratios, summarize } from "../../harness/timing/statistics.ts";
 import {
   type AllocationEvents,
   AllocationEventsBuilder,

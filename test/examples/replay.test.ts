@@ -8,7 +8,7 @@ import {
   peakLiveByteSize,
 } from "../../examples/replay/allocation-events.ts";
 import { findFittingPoolByteSize, replay } from "../../examples/replay/replay.ts";
-import { servingWorkload } from "../../harness/serving-workload.ts";
+import { servingWorkload } from "../../harness/workloads/serving.ts";
 import { expectMemoryError, logged, resetAfterEach } from "../support/memory.ts";
 
 resetAfterEach();

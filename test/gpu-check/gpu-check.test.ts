@@ -88,7 +88,7 @@ test("a check that was not called properly says how", () => {
 /** What a process found in which `body` was checked. */
 function checked(body: string): { exitCode: number; check: Check } {
   const program = `
-    import { check } from ${JSON.stringify(join(folder, "steps/guarantees/harness.ts"))};
+    import { check } from ${JSON.stringify(join(folder, "steps/guarantees/check.ts"))};
     import * as cuda from ${JSON.stringify(join(folder, "cuda.ts"))};
     await check("something", () => { ${body}; return "seen"; });
   `;

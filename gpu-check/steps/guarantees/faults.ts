@@ -12,7 +12,7 @@ import {
   PinnedMemoryManager,
 } from "../../../test/support/package.ts";
 import * as cuda from "../../cuda.ts";
-import { check, createUseReset, mebibyte, poolByteSize, skip } from "./harness.ts";
+import { check, createUseReset, mebibyte, poolByteSize, skip } from "./check.ts";
 
 const gpus = getSupportedGpus();
 const [gpu = 0, otherGpu] = gpus;

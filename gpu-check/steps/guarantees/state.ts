@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { AllocatedMemory, CudaMemoryManager, getSupportedGpus } from "../../../src/index.ts";
 import * as cuda from "../../cuda.ts";
-import { check, createUseReset, poolByteSize, skip } from "./harness.ts";
+import { check, createUseReset, poolByteSize, skip } from "./check.ts";
 
 const gpus = getSupportedGpus();
 const [gpu = 0] = gpus;

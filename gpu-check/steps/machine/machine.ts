@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
 import { realpathSync } from "node:fs";
-import { formatByteSize } from "../../../harness/text.ts";
-import { poolLibraryPath } from "../../../harness/native-paths.ts";
+import { formatByteSize } from "../../../harness/text/format.ts";
+import { poolLibraryPath } from "../../../harness/native/library-paths.ts";
 import { broken, kept, type Step, type StepContext } from "../../step.ts";
 import type { GpuMachine } from "./probe.ts";
 

@@ -1,7 +1,7 @@
 import { dlopen, type CString } from "bun:ffi";
-import { compileLibrary } from "../../../harness/compile.ts";
-import { allocSymbol, freeSymbol } from "../../../bench/peers/symbols.ts";
-import type { BlockSource } from "../../../bench/sections/speed/pairs.ts";
+import { compileLibrary } from "../../../harness/native/compile.ts";
+import { allocSymbol, freeSymbol } from "../../../harness/timing/block-symbols.ts";
+import type { BlockSource } from "../../../harness/workloads/blocks.ts";
 
 const {
   cuda_open,

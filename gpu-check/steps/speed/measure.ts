@@ -3,11 +3,11 @@
 //   bun measure.ts ROW EFFORT, both as JSON
 
 import type { Pointer } from "bun:ffi";
-import { fill } from "../../../harness/replacement.ts";
-import { runRounds } from "../../../harness/rounds.ts";
-import { calibrated } from "../../../bench/sections/speed/calibrated.ts";
-import { ownPairs } from "../../../bench/sections/speed/own-pairs.ts";
-import type { BlockSource } from "../../../bench/sections/speed/pairs.ts";
+import { fill } from "../../../harness/workloads/replacement.ts";
+import { runRounds } from "../../../harness/timing/rounds.ts";
+import { calibrated } from "../../../harness/timing/calibrated.ts";
+import { ownPairs } from "../../../harness/timing/own-pairs.ts";
+import type { BlockSource } from "../../../harness/workloads/blocks.ts";
 import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../../src/index.ts";
 import { cudartPath } from "../../cuda.ts";
 import { report } from "../../findings.ts";

@@ -1,18 +1,20 @@
 // What is measured: the same requests for whoever serves them.
 
-import { replacementPoolByteSize, replacementSequence } from "../../../harness/replacement.ts";
-import type { ReplacementSequence } from "../../../bench/sections/speed/pairs.ts";
-import type { Workload } from "../../../bench/sections/speed/workloads.ts";
+import {
+  replacementPoolByteSize,
+  replacementSequence,
+} from "../../../harness/workloads/replacement.ts";
+import type { BlockWorkload, ReplacementSequence } from "../../../harness/workloads/blocks.ts";
 
 export interface Row {
   name: string;
   memoryType: "GPU" | "CPU_PINNED";
-  workload: Workload;
+  workload: BlockWorkload;
 }
 
 const liveBlockCount = 1000;
 
-const workloads: readonly [name: string, workload: Workload][] = [
+const workloads: readonly [name: string, workload: BlockWorkload][] = [
   ["one 4 KiB block", { kind: "one block", byteSize: 4096 }],
   ["one 1 MiB block", { kind: "one block", byteSize: 1024 ** 2 }],
   ["1,000 live blocks", { kind: "replacement", liveBlockCount }],

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { median } from "../../../harness/statistics.ts";
+import { median } from "../../../harness/timing/statistics.ts";
 import { broken, kept, skipped, type Step, type StepContext } from "../../step.ts";
 import { effortOf, type Row, rows } from "./rows.ts";
 

@@ -1,5 +1,5 @@
 import { fileURLToPath } from "node:url";
-import { orderOfRound } from "../../../harness/rounds.ts";
+import { orderOfRound } from "../../../harness/timing/rounds.ts";
 import type { Step } from "../../step.ts";
 
 const programs = ["whole.ts", "apart.ts"].map((name) =>

@@ -1,0 +1,161 @@
+import { createMemoryManagers, MemoryError } from "bun-cuda-memory";
+import { cudart } from "../../../src/native/cudart.ts";
+import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
+import { formatNote, formatNumber } from "../../../harness/text/format.ts";
+import { isSimulated } from "../../../harness/machine.ts";
+import { orderOfRound, type RoundFigures } from "../../../harness/timing/rounds.ts";
+import { type Limit, limitOf, type Section, type SectionContext } from "../../section.ts";
+import { median, ratios } from "../../../harness/timing/statistics.ts";
+import { type Direction, type Way, type WayName, Ways, ways } from "./ways.ts";
+
+// Bytes to and from a GPU, in every way that the package has, beside cudaMemcpy of the same bytes.
+
+const directions = ["write", "read"] as const;
+
+const kibibyte = 1024;
+const mebibyte = 1024 ** 2;
+
+/** From here on a way must be as fast as cudaMemcpy. */
+const judgedFrom = 16 * mebibyte;
+
+/** Small sizes are moved so often that this many bytes are, or the clock says nothing. */
+const bytesOfRound = 32 * mebibyte;
+const repetitionCountMax = 2000;
+
+function sizesOf(isQuick: boolean): number[] {
+  const all = [4 * kibibyte, 64 * kibibyte, mebibyte, 4 * mebibyte, 16 * mebibyte];
+  if (isQuick) return all.slice(0, 3);
+  // A simulated GPU is as fast as memcpy, and larger sizes show nothing more.
+  return isSimulated() ? all : [...all, 64 * mebibyte, 256 * mebibyte, 1024 * mebibyte];
+}
+
+function sizeName(byteSize: number): string {
+  if (byteSize < mebibyte) return `${byteSize / kibibyte} KiB`;
+  return byteSize < 1024 * mebibyte ? `${byteSize / mebibyte} MiB` : `${byteSize / 1024 ** 3} GiB`;
+}
+
+function figureName(direction: Direction, byteSize: number, way: WayName): string {
+  return `${direction} ${sizeName(byteSize)} ${way}`;
+}
+
+/** GB/s. */
+async function measureOnce(way: Way, byteSize: number, repetitionCount: number): Promise<number> {
+  const start = Bun.nanoseconds();
+  for (let i = 0; i < repetitionCount; i++) {
+    const moved = way();
+    if (moved !== undefined) await moved;
+  }
+  return (byteSize * repetitionCount) / (Bun.nanoseconds() - start);
+}
+
+async function measureSize(
+  byteSize: number,
+  roundCount: number,
+  isQuick: boolean,
+  rounds: RoundFigures,
+): Promise<void> {
+  using all = new Ways(cudart()!, byteSize);
+  const repetitionCount = isQuick
+    ? 1
+    : Math.min(repetitionCountMax, Math.max(1, Math.round(bytesOfRound / byteSize)));
+  for (const direction of directions) {
+    const named = Object.entries(all.of(direction)) as [WayName, Way][];
+    for (const [, way] of named) await way(); // the first time costs more, and says nothing
+    for (let round = 0; round < roundCount; round++) {
+      for (const [name, way] of orderOfRound(named, round)) {
+        const figure = await measureOnce(way, byteSize, repetitionCount);
+        (rounds[figureName(direction, byteSize, name)] ??= []).push(figure);
+      }
+    }
+  }
+}
+
+async function measure({ roundCount = 9, isQuick, progress }: SectionContext) {
+  const sizes = sizesOf(isQuick);
+  const largest = sizes.at(-1)!;
+  using _managers = createMemoryManagers({
+    cudaMemoryPoolByteSize: { 0: largest },
+    pinnedMemoryPoolByteSize: largest + 64 * mebibyte, // and room for staging
+  });
+  if (cudart() === null) throw new MemoryError("UNAVAILABLE", "there is no CUDA runtime");
+  const rounds: RoundFigures = {};
+  for (const [index, byteSize] of sizes.entries()) {
+    progress.showShare("bandwidth: size", index, sizes.length);
+    await measureSize(byteSize, roundCount, isQuick, rounds);
+  }
+  return { sizes, rounds };
+}
+
+/** The raw copy's GB/s over the way's, at the size where that is worst. */
+function worstRatio(rounds: RoundFigures, sizes: number[], raw: WayName, way: WayName): number {
+  const all = sizes.flatMap((byteSize) =>
+    directions.map((direction) => {
+      const of = (name: WayName) => rounds[figureName(direction, byteSize, name)] ?? [];
+      return median(ratios(of(raw), of(way)));
+    }),
+  );
+  return Math.max(...all);
+}
+
+function limitsOf(rounds: RoundFigures, sizes: number[]): Limit[] {
+  const judged = isSimulated() ? [] : sizes.filter((byteSize) => byteSize >= judgedFrom);
+  if (judged.length === 0) return [];
+  const limit = 1 / 0.95;
+  return [
+    limitOf(
+      "raw pageable GB/s / staged, from 16 MiB",
+      worstRatio(rounds, judged, "rawPageable", "staged"),
+      limit,
+    ),
+    limitOf(
+      "raw pinned GB/s / copyBuffer, from 16 MiB",
+      worstRatio(rounds, judged, "rawPinned", "pinned"),
+      limit,
+    ),
+    limitOf(
+      "raw pinned GB/s / on a stream, from 16 MiB",
+      worstRatio(rounds, judged, "rawPinned", "pinnedOnStream"),
+      1.25, // a timer's millisecond may be lost
+    ),
+  ];
+}
+
+const columns: readonly Column[] = [
+  { title: "GB/s", width: 14, align: "left" },
+  ...Object.values(ways).map((title): Column => ({ title, width: 12, align: "right" })),
+];
+
+function table(rounds: RoundFigures, sizes: readonly number[]): string {
+  const lines = directions.flatMap((direction) =>
+    sizes.map((byteSize) => {
+      const cells = (Object.keys(ways) as WayName[]).map((way) =>
+        formatNumber(median(rounds[figureName(direction, byteSize, way)]!)),
+      );
+      return tableLine(columns, [`${direction} ${sizeName(byteSize)}`, ...cells]);
+    }),
+  );
+  return [tableHead(columns), ...lines].join("\n");
+}
+
+const explanation =
+  "Medians. Raw: cudaMemcpy and cudaStreamSynchronize through bun:ffi. Pageable is an ordinary " +
+  "ArrayBuffer, as for the two columns after it: write and read block the thread, writeAsync and " +
+  "readAsync stage the bytes through pinned memory and are awaited. On the right from and to pinned " +
+  "memory of the pool, without a stream and on one, whose end is awaited.";
+
+const simulatedNote =
+  "\n\n  The GPU is simulated: these figures are this processor's, and nothing is judged.";
+
+export const bandwidth: Section = {
+  name: "bandwidth",
+  title: "Bytes to and from a GPU",
+  async run(context) {
+    const { sizes, rounds } = await measure(context);
+    const note = formatNote(explanation) + (isSimulated() ? simulatedNote : "");
+    return {
+      text: `${table(rounds, sizes)}\n\n${note}`,
+      limits: limitsOf(rounds, sizes),
+      data: { unit: "GB/s", isSimulated: isSimulated(), byteSizes: sizes, rounds },
+    };
+  },
+};

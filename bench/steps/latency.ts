@@ -1,0 +1,121 @@
+import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
+import { compileProgram } from "../../harness/native/compile.ts";
+import { formatNote, formatNumber } from "../../harness/text/format.ts";
+import { linesOf } from "../../harness/child/lines.ts";
+import { poolLibraryPath, simulatorLibraryPath } from "../../harness/native/library-paths.ts";
+import { limitOf, type Limit, type Section, type SectionContext } from "../section.ts";
+import { median } from "../../harness/timing/statistics.ts";
+
+// How long single calls take at worst, timed in C: a clock that TypeScript can read is too coarse.
+
+const liveBlockCount = 50_000;
+const percentiles = ["p50", "p90", "p99", "p99.9", "max"] as const;
+const p999 = percentiles.indexOf("p99.9");
+
+const timed = {
+  alloc: "alloc",
+  free: "free",
+  lock: "empty lock + unlock",
+  timer: "nothing: the timer",
+} as const;
+
+type TimedName = keyof typeof timed;
+
+/** Nanoseconds at each percentile. */
+type Percentiles = number[];
+
+type Round = Record<TimedName, Percentiles>;
+
+interface Ending {
+  clock: string;
+  /** Calls of malloc, free, mmap, mprotect and their like. */
+  heapCalls: { filling: number; steady: number };
+}
+
+interface Measured extends Ending {
+  rounds: Round[];
+}
+
+const programSources = [
+  "bench/steps/latency.c",
+  "bench/native/heap_calls.c",
+  "bench/native/pool_library.c",
+  "bench/native/heap_calls.h",
+  "bench/native/pool_library.h",
+  "bench/native/random.h",
+  "c/cuda/cudart.h",
+];
+
+async function measure({ roundCount = 15, isQuick, progress }: SectionContext): Promise<Measured> {
+  progress.show("latency: compiling");
+  const numbers = isQuick ? [1000, roundCount, 2000] : [liveBlockCount, roundCount, 100_000];
+  const program = compileProgram("latency", programSources);
+  const child = Bun.spawn(
+    [program, poolLibraryPath, simulatorLibraryPath, ...numbers.map(String)],
+    { stdout: "pipe", stderr: "inherit" },
+  );
+  const rounds: Round[] = [];
+  let ending: Ending | undefined;
+  progress.show("latency: warming up");
+  for await (const line of linesOf(child.stdout)) {
+    const message = JSON.parse(line) as { round: Round } | Ending;
+    if ("round" in message) rounds.push(message.round);
+    else ending = message;
+    progress.showShare("latency: round", rounds.length, roundCount);
+  }
+  if ((await child.exited) !== 0 || ending === undefined) throw new Error("bench/latency failed");
+  return { ...ending, rounds };
+}
+
+/** Of each percentile the median of the rounds, but the largest of the largest. */
+function overRounds(rounds: readonly Round[], name: TimedName): Percentiles {
+  return percentiles.map((percentile, index) => {
+    const values = rounds.map((round) => round[name][index]!);
+    return percentile === "max" ? Math.max(...values) : median(values);
+  });
+}
+
+function limitsOf({ rounds, heapCalls }: Measured): Limit[] {
+  const live = `${liveBlockCount.toLocaleString("en")} live`;
+  return [
+    limitOf(`p99.9 of alloc at ${live}`, overRounds(rounds, "alloc")[p999]!, 1000, "ns"),
+    limitOf(`p99.9 of free at ${live}`, overRounds(rounds, "free")[p999]!, 1000, "ns"),
+    limitOf("requests to the system heap in steady state", heapCalls.steady, 0, "calls"),
+  ];
+}
+
+const columns: readonly Column[] = [
+  { title: "ns", width: 21, align: "left" },
+  ...percentiles.map((title): Column => ({ title, width: 11, align: "right" })),
+];
+
+function table(rounds: readonly Round[]): string {
+  const lines = Object.entries(timed).map(([name, title]) => {
+    const cells = overRounds(rounds, name as TimedName).map(formatNumber);
+    return tableLine(columns, [title, ...cells]);
+  });
+  return [tableHead(columns), ...lines].join("\n");
+}
+
+function explanation({ clock, heapCalls }: Measured): string {
+  return (
+    "Single calls, timed in C, as random blocks are replaced; the timer's own time, in the last " +
+    `line, is part of every figure (${clock}). Percentiles of each round, of which the medians ` +
+    "are shown, and the largest of all. What an empty lock takes at worst is the machine's doing. " +
+    `Requests to the system heap (malloc, free, mmap, mprotect and so on): ${heapCalls.filling} ` +
+    `while the pool was filled, ${heapCalls.steady} afterwards.`
+  );
+}
+
+export const latency: Section = {
+  name: "latency",
+  title: `Single calls at ${liveBlockCount.toLocaleString("en")} live blocks`,
+  async run(context) {
+    const measured = await measure(context);
+    return {
+      text: `${table(measured.rounds)}\n\n${formatNote(explanation(measured))}`,
+      limits: limitsOf(measured),
+      data: { unit: "ns", percentiles, ...measured },
+    };
+  },
+};

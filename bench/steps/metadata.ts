@@ -1,0 +1,93 @@
+import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
+import { compileProgram } from "../../harness/native/compile.ts";
+import { formatByteSize, formatNote, formatNumber } from "../../harness/text/format.ts";
+import { poolLibraryPath, simulatorLibraryPath } from "../../harness/native/library-paths.ts";
+import { type Limit, limitOf, type Section } from "../section.ts";
+
+// What the pool's own tables cost, counted in pages that are really in RAM.
+
+const byteSizePerBlockMax = 48;
+const shareOfCapacityMax = 0.001;
+const idleByteSizeMax = 2 * 1024 ** 2;
+
+/** What bench/native/metadata.c prints, in bytes. */
+interface Measured {
+  idle: number;
+  capacity: number;
+  filled: number;
+  replaced: number;
+}
+
+const programSources = [
+  "bench/steps/metadata.c",
+  "bench/native/pool_library.c",
+  "bench/native/pool_library.h",
+  "bench/native/random.h",
+  "c/cuda/cudart.h",
+];
+
+async function measure(liveBlockCount: number): Promise<Measured> {
+  const program = compileProgram("metadata", programSources);
+  const child = Bun.spawn(
+    [program, poolLibraryPath, simulatorLibraryPath, String(liveBlockCount)],
+    { stdout: "pipe", stderr: "inherit" },
+  );
+  const text = await child.stdout.text();
+  if ((await child.exited) !== 0) throw new Error("bench/metadata failed");
+  return JSON.parse(text) as Measured;
+}
+
+const columns: readonly Column[] = [
+  { title: "pool", width: 46, align: "left" },
+  { title: "capacity", width: 10, align: "right" },
+  { title: "metadata", width: 10, align: "right" },
+  { title: "B per block", width: 11, align: "right" },
+];
+
+function table({ idle, capacity, filled, replaced }: Measured, liveBlockCount: number): string {
+  const live = `${liveBlockCount.toLocaleString("en")} live blocks`;
+  const line = (title: string, poolByteSize: number, byteSize: number, perBlock: string) =>
+    tableLine(columns, [title, formatByteSize(poolByteSize), formatByteSize(byteSize), perBlock]);
+  return [
+    tableHead(columns),
+    line("idle", 80 * 1024 ** 3, idle, ""),
+    line(`${live}, as filled`, capacity, filled, formatNumber(filled / liveBlockCount)),
+    line(
+      `${live}, each replaced 4 times`,
+      capacity,
+      replaced,
+      formatNumber(replaced / liveBlockCount),
+    ),
+  ].join("\n");
+}
+
+const explanation =
+  "Resident memory of a C process without TypeScript, as the kernel counts it, free blocks' " +
+  "included.";
+
+function limitsOf(measured: Measured, liveBlockCount: number): Limit[] {
+  const { idle, capacity, filled, replaced } = measured;
+  const allowed = byteSizePerBlockMax * liveBlockCount + shareOfCapacityMax * capacity;
+  const mebibytes = (name: string, byteSize: number, max: number) =>
+    limitOf(name, byteSize / 1024 ** 2, max / 1024 ** 2, "MiB");
+  const name = `metadata, at most ${byteSizePerBlockMax} B per live block + 0.1% of the capacity`;
+  return [
+    mebibytes(name, Math.max(filled, replaced), allowed),
+    mebibytes("metadata of an idle pool of 80 GiB", idle, idleByteSizeMax),
+  ];
+}
+
+export const metadata: Section = {
+  name: "metadata",
+  title: "Metadata",
+  async run({ isQuick, progress }) {
+    const liveBlockCount = isQuick ? 20_000 : 1_000_000;
+    progress.show("metadata: filling a pool");
+    const measured = await measure(liveBlockCount);
+    return {
+      text: `${table(measured, liveBlockCount)}\n\n${formatNote(explanation)}`,
+      limits: limitsOf(measured, liveBlockCount),
+      data: { unit: "bytes", liveBlockCount, ...measured },
+    };
+  },
+};

@@ -1,0 +1,115 @@
+import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
+import { formatFigures, formatNote } from "../../../harness/text/format.ts";
+import { orderOfRound, type RoundFigures } from "../../../harness/timing/rounds.ts";
+import { type Limit, limitOf, type Section, type SectionContext } from "../../section.ts";
+import { median, ratios } from "../../../harness/timing/statistics.ts";
+import type { BlockWorkload } from "../../../harness/workloads/blocks.ts";
+import { WorkloadClient } from "./workload-client.ts";
+import {
+  type ContestantName,
+  contestants,
+  figureName,
+  rows,
+  type WorkloadOrder,
+} from "./workloads.ts";
+
+// Nanoseconds that a pair of an allocation and a free takes, called from TypeScript.
+
+const liveBlockCounts = [1000, 10_000, 50_000, 1_000_000];
+
+function workloadsOf(isQuick: boolean): BlockWorkload[] {
+  const counts = isQuick ? liveBlockCounts.slice(0, 2) : liveBlockCounts;
+  return [
+    { kind: "one block", byteSize: 4096 },
+    ...counts.map((liveBlockCount): BlockWorkload => ({ kind: "replacement", liveBlockCount })),
+  ];
+}
+
+interface Measured {
+  rounds: RoundFigures;
+  notes: string[];
+}
+
+/** A round runs each workload once, each in its process, where the contestants take turns. */
+async function measure(
+  workloads: readonly BlockWorkload[],
+  { roundCount = 15, isQuick, progress }: SectionContext,
+): Promise<Measured> {
+  const measured: Measured = { rounds: {}, notes: [] };
+  using stack = new DisposableStack();
+  const clients: WorkloadClient[] = [];
+  for (const [index, workload] of workloads.entries()) {
+    progress.showShare("speed: preparing workload", index, workloads.length);
+    const client = stack.use(new WorkloadClient());
+    const order: WorkloadOrder = { workload, sliceNanoseconds: isQuick ? 0.2e6 : 25e6 };
+    measured.notes.push(...(await client.prepare(order)));
+    clients.push(client);
+  }
+  for (let round = 0; round < roundCount; round++) {
+    progress.showShare("speed: round", round, roundCount);
+    for (const client of orderOfRound(clients, round)) {
+      for (const [name, figure] of Object.entries(await client.measureRound())) {
+        (measured.rounds[name] ??= []).push(figure);
+      }
+    }
+  }
+  measured.notes = [...new Set(measured.notes)]; // a peer that is absent is so everywhere
+  return measured;
+}
+
+function limitsOf(rounds: RoundFigures): Limit[] {
+  const ratio = (over: string, under: string) =>
+    median(ratios(rounds[over] ?? [], rounds[under] ?? []));
+  const toGlibc = (row: string) => ratio(figureName(row, "pool"), figureName(row, "glibc"));
+  const toRow = (row: string, other: string) =>
+    ratio(figureName(row, "pool"), figureName(other, "pool"));
+  const { oneBlock, scoped, replacement } = rows;
+  return [
+    limitOf("one 4 KiB block / glibc", toGlibc(oneBlock), 1),
+    limitOf("10,000 live / glibc", toGlibc(replacement(10_000)), 0.14),
+    limitOf("50,000 live / glibc", toGlibc(replacement(50_000)), 0.1),
+    limitOf("50,000 live / 1,000 live", toRow(replacement(50_000), replacement(1000)), 2.5),
+    limitOf("using AllocatedMemory / one 4 KiB block", toRow(scoped, oneBlock), 2.75),
+  ];
+}
+
+const columns: readonly Column[] = [
+  { title: "ns per pair", width: 21, align: "left" },
+  ...Object.values(contestants).map((title): Column => ({ title, width: 12, align: "right" })),
+];
+
+function table(rounds: RoundFigures, workloads: readonly BlockWorkload[]): string {
+  const names = Object.keys(contestants) as ContestantName[];
+  const titles = workloads.flatMap((workload) =>
+    workload.kind === "one block"
+      ? [rows.oneBlock, rows.scoped]
+      : rows.replacement(workload.liveBlockCount),
+  );
+  const lines = titles.map((title) => {
+    const cells = names.map((name) => formatFigures(rounds[figureName(title, name)]));
+    return tableLine(columns, [title, ...cells]);
+  });
+  return [tableHead(columns), ...lines].join("\n");
+}
+
+const explanation =
+  "Medians of the rounds, ± half the distance from p10 to p90. Live: as many blocks, log-uniform " +
+  "512 B-256 KiB, one drawn at random replaced by another, in a pool 1.5 times their bytes. " +
+  "This pool is called through CudaMemoryManager, which checks its arguments; everything else " +
+  "through a bare bun:ffi function that takes and returns doubles, the cheapest types there are. " +
+  "Empty does nothing there; + lock takes and releases a lock in each call.";
+
+export const speed: Section = {
+  name: "speed",
+  title: "Speed, from TypeScript",
+  async run(context) {
+    const workloads = workloadsOf(context.isQuick);
+    const { rounds, notes } = await measure(workloads, context);
+    const notesText = [explanation, ...notes].map((note) => formatNote(note));
+    return {
+      text: [table(rounds, workloads), ...notesText].join("\n\n"),
+      limits: limitsOf(rounds),
+      data: { unit: "ns per pair", rounds, notes },
+    };
+  },
+};

@@ -1,0 +1,40 @@
+// What is measured, and who takes part.
+
+import type { BlockWorkload } from "../../../harness/workloads/blocks.ts";
+
+/** Contestants, in the order of the table's columns. */
+export const contestants = {
+  pool: "this pool",
+  glibc: "glibc",
+  boost: "Boost",
+  locked: "empty + lock",
+  empty: "empty",
+} as const;
+
+export type ContestantName = keyof typeof contestants;
+
+/** The rows of the table. */
+export const rows = {
+  oneBlock: "one 4 KiB block",
+  scoped: "using AllocatedMemory",
+  replacement: (liveBlockCount: number) => `${liveBlockCount.toLocaleString("en")} live`,
+} as const;
+
+/** Names the figures of a contestant in a row. */
+export function figureName(row: string, contestant: ContestantName): string {
+  return `${row} / ${contestant}`;
+}
+
+/** What the process of a workload is asked to do. */
+export interface WorkloadOrder {
+  workload: BlockWorkload;
+  /** How long a contestant is measured in a round. */
+  sliceNanoseconds: number;
+}
+
+/** What the process answers. */
+export type WorkloadAnswer =
+  | { kind: "ready"; notes: string[] }
+  /** Nanoseconds per pair in this round, by {@link figureName}. */
+  | { kind: "round"; figures: Record<string, number> }
+  | { kind: "failed"; message: string };

@@ -1,0 +1,77 @@
+import { existsSync, mkdirSync, renameSync, statSync } from "node:fs";
+import { basename, join } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const sourceFolder = fileURLToPath(new URL("../..", import.meta.url));
+const targetFolder = fileURLToPath(new URL("../../build/bench", import.meta.url));
+
+/** A compiler that is not there, or refuses a source. */
+export class CompileError extends Error {
+  override readonly name = "CompileError";
+}
+
+const languages = {
+  c: { variable: "CC", compiler: "cc", flags: ["-std=c11", "-D_GNU_SOURCE"] },
+  cpp: { variable: "CXX", compiler: "c++", flags: ["-std=c++17"] },
+} as const;
+
+const libraryFolder = fileURLToPath(new URL("../../c", import.meta.url));
+const commonFlags = [`-I${libraryFolder}`, "-O2", "-g", "-pthread", "-Wall", "-Wextra", "-Werror"];
+
+type Language = keyof typeof languages;
+
+export function compilerOf(language: Language): string {
+  return process.env[languages[language].variable] || languages[language].compiler;
+}
+
+/** The compiler's name and version, as it says them. */
+export function compilerVersion(language: Language): string {
+  const path = Bun.which(compilerOf(language));
+  if (path === null) return "none";
+  return Bun.spawnSync([path, "--version"]).stdout.toString().split("\n")[0]!;
+}
+
+function isNewer(target: string, sources: readonly string[]): boolean {
+  if (!existsSync(target)) return false;
+  const builtAt = statSync(target).mtimeMs;
+  return sources.every((source) => statSync(source).mtimeMs < builtAt);
+}
+
+/**
+ * @param target In build/bench.
+ * @param sources From the repository's root, all of one language, and the headers that they include.
+ */
+function compile(target: string, sources: readonly string[], kindFlags: string[]): string {
+  const targetPath = join(targetFolder, target);
+  const paths = sources.map((source) => join(sourceFolder, source));
+  if (isNewer(targetPath, [...paths, import.meta.path])) return targetPath;
+  const language = sources[0]!.endsWith(".cpp") ? "cpp" : "c";
+  const compiler = compilerOf(language);
+  if (Bun.which(compiler) === null) throw new CompileError(`there is no compiler ${compiler}`);
+  mkdirSync(targetFolder, { recursive: true });
+  // Moved into place when whole: another benchmark may be starting.
+  const partPath = `${targetPath}.${process.pid}`;
+  const { exitCode, stderr } = Bun.spawnSync([
+    compiler,
+    ...languages[language].flags,
+    ...commonFlags,
+    ...kindFlags,
+    ...paths.filter((path) => !path.endsWith(".h")),
+    "-o",
+    partPath,
+    "-ldl",
+  ]);
+  if (exitCode !== 0) throw new CompileError(`${basename(compiler)} failed:\n${stderr}`);
+  renameSync(partPath, targetPath);
+  return targetPath;
+}
+
+/** Builds build/bench/NAME.so where its sources are newer. Returns its path. */
+export function compileLibrary(name: string, sources: readonly string[]): string {
+  return compile(`${name}.so`, sources, ["-shared", "-fPIC"]);
+}
+
+/** Builds build/bench/NAME, whose functions the libraries that it loads find before libc's. */
+export function compileProgram(name: string, sources: readonly string[]): string {
+  return compile(name, sources, ["-rdynamic"]);
+}
