@@ -2,7 +2,8 @@
 //
 // Times single calls at so many live blocks, one drawn at random replaced by another at each step.
 // Each step also times a free lock and nothing at all, so that all four meet the same machine.
-// Prints a line of JSON for each round, and one with what was asked of the system heap.
+// Says each round in a message (see harness/child/messages.ts), and at last what was asked of the
+// system heap.
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -145,7 +146,7 @@ static void print_percentiles(const struct bench *bench, int timed)
 
 static void print_round(const struct bench *bench)
 {
-    printf("{\"round\":{");
+    printf("{\"kind\":\"round\",\"round\":{");
     for (int timed = 0; timed < TIMED_COUNT; timed++) print_percentiles(bench, timed);
     printf("}}\n");
     fflush(stdout);
@@ -185,7 +186,7 @@ int main(int argument_count, char **arguments)
         steady_heap_calls += run_round(&bench);
         print_round(&bench);
     }
-    printf("{\"clock\":\"%s\",\"heapCalls\":{\"filling\":%llu,\"steady\":%llu}}\n", CLOCK_NAME,
-           (unsigned long long)fill_heap_calls, (unsigned long long)steady_heap_calls);
+    printf("{\"kind\":\"end\",\"clock\":\"%s\",\"heapCalls\":{\"filling\":%llu,\"steady\":%llu}}\n",
+           CLOCK_NAME, (unsigned long long)fill_heap_calls, (unsigned long long)steady_heap_calls);
     return 0;
 }

@@ -1,9 +1,10 @@
 import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
 import { compileProgram } from "../../harness/native/compile.ts";
 import { formatNote, formatNumber } from "../../harness/text/format.ts";
-import { linesOf } from "../../harness/child/lines.ts";
-import { poolLibraryPath, simulatorLibraryPath } from "../../harness/native/library-paths.ts";
-import { limitOf, type Limit, type Section, type SectionContext } from "../section.ts";
+import { messagesOf } from "../../harness/child/run-program.ts";
+import { poolLibraryPath, simulatorLibraryPath } from "../../harness/paths.ts";
+import type { BenchContext, BenchStep } from "../context.ts";
+import { limitOf, type LimitCheck } from "../../harness/run/findings.ts";
 import { median } from "../../harness/timing/statistics.ts";
 
 // How long single calls take at worst, timed in C: a clock that TypeScript can read is too coarse.
@@ -26,14 +27,20 @@ type Percentiles = number[];
 
 type Round = Record<TimedName, Percentiles>;
 
-interface Ending {
-  clock: string;
-  /** Calls of malloc, free, mmap, mprotect and their like. */
-  heapCalls: { filling: number; steady: number };
+/** What latency.c says: each round, and in the end what was asked of the system heap. */
+type LatencyMessage =
+  { kind: "round"; round: Round } | { kind: "end"; clock: string; heapCalls: HeapCalls };
+
+/** Calls of malloc, free, mmap, mprotect and their like. */
+interface HeapCalls {
+  filling: number;
+  steady: number;
 }
 
-interface Measured extends Ending {
+interface Measured {
   rounds: Round[];
+  clock: string;
+  heapCalls: HeapCalls;
 }
 
 const programSources = [
@@ -46,25 +53,26 @@ const programSources = [
   "c/cuda/cudart.h",
 ];
 
-async function measure({ roundCount = 15, isQuick, progress }: SectionContext): Promise<Measured> {
+async function measure({
+  options: { roundCount = 15, isQuick },
+  progress,
+}: BenchContext): Promise<Measured> {
   progress.show("latency: compiling");
   const numbers = isQuick ? [1000, roundCount, 2000] : [liveBlockCount, roundCount, 100_000];
   const program = compileProgram("latency", programSources);
-  const child = Bun.spawn(
-    [program, poolLibraryPath, simulatorLibraryPath, ...numbers.map(String)],
-    { stdout: "pipe", stderr: "inherit" },
-  );
   const rounds: Round[] = [];
-  let ending: Ending | undefined;
   progress.show("latency: warming up");
-  for await (const line of linesOf(child.stdout)) {
-    const message = JSON.parse(line) as { round: Round } | Ending;
-    if ("round" in message) rounds.push(message.round);
-    else ending = message;
-    progress.showShare("latency: round", rounds.length, roundCount);
-  }
-  if ((await child.exited) !== 0 || ending === undefined) throw new Error("bench/latency failed");
-  return { ...ending, rounds };
+  const messages = await messagesOf<LatencyMessage>(
+    { argv: [program, poolLibraryPath, simulatorLibraryPath, ...numbers.map(String)] },
+    (message) => {
+      if (message.kind !== "round") return;
+      rounds.push(message.round);
+      progress.showShare("latency: round", rounds.length, roundCount);
+    },
+  );
+  const end = messages.at(-1);
+  if (end?.kind !== "end") throw new Error("latency.c did not say its last message");
+  return { rounds, clock: end.clock, heapCalls: end.heapCalls };
 }
 
 /** Of each percentile the median of the rounds, but the largest of the largest. */
@@ -75,7 +83,7 @@ function overRounds(rounds: readonly Round[], name: TimedName): Percentiles {
   });
 }
 
-function limitsOf({ rounds, heapCalls }: Measured): Limit[] {
+function limitsOf({ rounds, heapCalls }: Measured): LimitCheck[] {
   const live = `${liveBlockCount.toLocaleString("en")} live`;
   return [
     limitOf(`p99.9 of alloc at ${live}`, overRounds(rounds, "alloc")[p999]!, 1000, "ns"),
@@ -107,15 +115,13 @@ function explanation({ clock, heapCalls }: Measured): string {
   );
 }
 
-export const latency: Section = {
+export const latency: BenchStep = {
   name: "latency",
   title: `Single calls at ${liveBlockCount.toLocaleString("en")} live blocks`,
   async run(context) {
     const measured = await measure(context);
-    return {
-      text: `${table(measured.rounds)}\n\n${formatNote(explanation(measured))}`,
-      limits: limitsOf(measured),
-      data: { unit: "ns", percentiles, ...measured },
-    };
+    context.print(`${table(measured.rounds)}\n\n${formatNote(explanation(measured))}`);
+    context.add(...limitsOf(measured));
+    return { unit: "ns", percentiles, ...measured };
   },
 };

@@ -1,7 +1,8 @@
 // metadata POOL-LIBRARY CUDART LIVE-BLOCKS
 //
-// Prints, as JSON, the resident bytes that an idle pool of 80 GiB costs, and those of a pool with
-// so many live blocks: when it was filled, and when each block was replaced some times.
+// Says in a message (see harness/child/messages.ts) the resident bytes that an idle pool of 80 GiB
+// costs, and those of a pool with this many live blocks: when it was filled, and when each block was
+// replaced some times.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -63,7 +64,8 @@ int main(int argument_count, char **arguments)
         *address = pool_library_alloc(&library, random_byte_size(&random_state));
     }
     double replaced = resident_byte_size() - before;
-    printf("{\"idle\":%.0f,\"capacity\":%.0f,\"filled\":%.0f,\"replaced\":%.0f}\n", idle, capacity,
-           filled, replaced);
+    printf(
+        "{\"kind\":\"metadata\",\"idle\":%.0f,\"capacity\":%.0f,\"filled\":%.0f,\"replaced\":%.0f}\n",
+        idle, capacity, filled, replaced);
     return 0;
 }

@@ -1,8 +1,10 @@
 import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
+import { messagesOf } from "../../harness/child/run-program.ts";
 import { compileProgram } from "../../harness/native/compile.ts";
 import { formatByteSize, formatNote, formatNumber } from "../../harness/text/format.ts";
-import { poolLibraryPath, simulatorLibraryPath } from "../../harness/native/library-paths.ts";
-import { type Limit, limitOf, type Section } from "../section.ts";
+import { poolLibraryPath, simulatorLibraryPath } from "../../harness/paths.ts";
+import type { BenchStep } from "../context.ts";
+import { limitOf, type LimitCheck } from "../../harness/run/findings.ts";
 
 // What the pool's own tables cost, counted in pages that are really in RAM.
 
@@ -10,7 +12,7 @@ const byteSizePerBlockMax = 48;
 const shareOfCapacityMax = 0.001;
 const idleByteSizeMax = 2 * 1024 ** 2;
 
-/** What bench/native/metadata.c prints, in bytes. */
+/** What metadata.c says, in bytes. */
 interface Measured {
   idle: number;
   capacity: number;
@@ -28,13 +30,12 @@ const programSources = [
 
 async function measure(liveBlockCount: number): Promise<Measured> {
   const program = compileProgram("metadata", programSources);
-  const child = Bun.spawn(
-    [program, poolLibraryPath, simulatorLibraryPath, String(liveBlockCount)],
-    { stdout: "pipe", stderr: "inherit" },
-  );
-  const text = await child.stdout.text();
-  if ((await child.exited) !== 0) throw new Error("bench/metadata failed");
-  return JSON.parse(text) as Measured;
+  const [message] = await messagesOf<Measured & { kind: "metadata" }>({
+    argv: [program, poolLibraryPath, simulatorLibraryPath, String(liveBlockCount)],
+  });
+  if (message === undefined) throw new Error("metadata.c said nothing");
+  const { idle, capacity, filled, replaced } = message;
+  return { idle, capacity, filled, replaced };
 }
 
 const columns: readonly Column[] = [
@@ -65,7 +66,7 @@ const explanation =
   "Resident memory of a C process without TypeScript, as the kernel counts it, free blocks' " +
   "included.";
 
-function limitsOf(measured: Measured, liveBlockCount: number): Limit[] {
+function limitsOf(measured: Measured, liveBlockCount: number): LimitCheck[] {
   const { idle, capacity, filled, replaced } = measured;
   const allowed = byteSizePerBlockMax * liveBlockCount + shareOfCapacityMax * capacity;
   const mebibytes = (name: string, byteSize: number, max: number) =>
@@ -77,17 +78,15 @@ function limitsOf(measured: Measured, liveBlockCount: number): Limit[] {
   ];
 }
 
-export const metadata: Section = {
+export const metadata: BenchStep = {
   name: "metadata",
   title: "Metadata",
-  async run({ isQuick, progress }) {
-    const liveBlockCount = isQuick ? 20_000 : 1_000_000;
-    progress.show("metadata: filling a pool");
+  async run(context) {
+    const liveBlockCount = context.options.isQuick ? 20_000 : 1_000_000;
+    context.progress.show("metadata: filling a pool");
     const measured = await measure(liveBlockCount);
-    return {
-      text: `${table(measured, liveBlockCount)}\n\n${formatNote(explanation)}`,
-      limits: limitsOf(measured, liveBlockCount),
-      data: { unit: "bytes", liveBlockCount, ...measured },
-    };
+    context.print(`${table(measured, liveBlockCount)}\n\n${formatNote(explanation)}`);
+    context.add(...limitsOf(measured, liveBlockCount));
+    return { unit: "bytes", liveBlockCount, ...measured };
   },
 };

@@ -2,7 +2,7 @@ import { AllocatedMemory, PinnedMemoryManager } from "bun-cuda-memory";
 import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
 import { formatFigures, formatNote } from "../../harness/text/format.ts";
 import { type RoundFigures, runRounds } from "../../harness/timing/rounds.ts";
-import type { Section, SectionContext } from "../section.ts";
+import type { BenchContext, BenchStep } from "../context.ts";
 
 // What it costs to look at host memory through `bytes`: the view is made once for each memory, and
 // the garbage collector takes it for memory of its own.
@@ -47,7 +47,7 @@ function contestantsOf(kept: AllocatedMemory, isQuick: boolean) {
   }));
 }
 
-async function measure({ roundCount = 9, isQuick, progress }: SectionContext) {
+async function measure({ options: { roundCount = 9, isQuick }, progress }: BenchContext) {
   PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 64 * 1024 * kibibyte });
   using stack = new DisposableStack();
   stack.defer(() => PinnedMemoryManager.reset());
@@ -79,15 +79,12 @@ const explanation =
   "of the memory, and freeing the memory detaches it. Its length counts as garbage for the " +
   "collector, which runs the more often for it; only one that could not be detached would not.";
 
-export const views: Section = {
+export const views: BenchStep = {
   name: "views",
   title: "Looking at pinned memory",
   async run(context) {
     const rounds = await measure(context);
-    return {
-      text: `${table(rounds)}\n\n${formatNote(explanation)}`,
-      limits: [],
-      data: { unit: "ns", byteSizes, rounds },
-    };
+    context.print(`${table(rounds)}\n\n${formatNote(explanation)}`);
+    return { unit: "ns", byteSizes, rounds };
   },
 };

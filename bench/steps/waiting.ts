@@ -8,8 +8,9 @@ import {
 import { CudartSimulator } from "bun-cuda-memory/simulator";
 import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
 import { formatNote, formatNumber } from "../../harness/text/format.ts";
-import { isSimulated } from "../../harness/machine.ts";
-import { limitOf, type Section, type SectionContext } from "../section.ts";
+import { isSimulated } from "../../harness/cuda-runtime.ts";
+import type { BenchContext, BenchStep } from "../context.ts";
+import { limitOf } from "../../harness/run/findings.ts";
 import { median, percentile } from "../../harness/timing/statistics.ts";
 
 // What it costs to wait for a GPU without blocking the event loop: how much later than by blocking a
@@ -147,7 +148,7 @@ async function measureTimers(byteSize: number, count: number): Promise<Sample["t
   };
 }
 
-async function measure({ isQuick, progress }: SectionContext): Promise<Sample> {
+async function measure({ options: { isQuick }, progress }: BenchContext): Promise<Sample> {
   const byteSize = (isQuick || isSimulated() ? 64 : 512) * mebibyte;
   const idleByteSize = isSimulated() ? mebibyte : longCopyByteSize;
   using _managers = createMemoryManagers({
@@ -192,32 +193,25 @@ function text({ shortCopies, idle, timers }: Sample): string {
   return `${lines.join("\n")}\n\n${formatNote(note)}`;
 }
 
-export const waiting: Section = {
+export const waiting: BenchStep = {
   name: "waiting",
   title: "Waiting for a GPU",
   async run(context) {
     const sample = await measure(context);
     const { shortCopies, idle, timers } = sample;
     const late = idle.waitedMilliseconds / idle.blockedMilliseconds;
-    return {
-      text: text(sample),
-      limits: [
-        limitOf("4 KiB by writeAsync, p50", median(shortCopies.awaited), 500, "us"),
-        limitOf(
-          "processor time of an idle wait, of 1",
-          idle.cpuMilliseconds / idle.waitedMilliseconds,
-          0.1,
-        ),
-        limitOf("an awaited wait / a blocking one", late, 1.15),
-        limitOf(
-          "a timer's delay during writeAsync, p99",
-          percentile(timers.writing, 0.99),
-          5,
-          "ms",
-        ),
-        limitOf("a timer's delay during readAsync, p99", percentile(timers.reading, 0.99), 5, "ms"),
-      ],
-      data: { isSimulated: isSimulated(), ...sample },
-    };
+    context.print(text(sample));
+    context.add(
+      limitOf("4 KiB by writeAsync, p50", median(shortCopies.awaited), 500, "us"),
+      limitOf(
+        "processor time of an idle wait, of 1",
+        idle.cpuMilliseconds / idle.waitedMilliseconds,
+        0.1,
+      ),
+      limitOf("an awaited wait / a blocking one", late, 1.15),
+      limitOf("a timer's delay during writeAsync, p99", percentile(timers.writing, 0.99), 5, "ms"),
+      limitOf("a timer's delay during readAsync, p99", percentile(timers.reading, 0.99), 5, "ms"),
+    );
+    return { isSimulated: isSimulated(), ...sample };
   },
 };

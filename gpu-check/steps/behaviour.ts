@@ -1,7 +1,8 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { workFolder } from "../paths.ts";
-import { broken, kept, skipped, type Step } from "../step.ts";
+import type { GpuCheckStep } from "../context.ts";
+import { broken, checkOf, kept, skipped } from "../../harness/run/findings.ts";
 
 /** Of one test, as a JUnit report has it. */
 interface TestCase {
@@ -41,7 +42,7 @@ export function parseJunit(xml: string): TestCase[] {
   });
 }
 
-export const behaviour: Step = {
+export const behaviour: GpuCheckStep = {
   name: "behaviour",
   title: "Run the behavioural tests",
   async run(context) {
@@ -73,8 +74,9 @@ export const behaviour: Step = {
     }
     const isAccounted = failure === "" && tests.length > 0;
     context.add(
-      (isAccounted ? kept : broken)(
+      checkOf(
         "the run of the tests ended well",
+        isAccounted,
         isAccounted ? `${tests.length} tests` : `${failure || "no test ran"}\n${output}`,
       ),
     );

@@ -1,5 +1,6 @@
 import { probe } from "./machine/machine.ts";
-import { broken, kept, type Step } from "../step.ts";
+import type { GpuCheckStep } from "../context.ts";
+import { checkOf } from "../../harness/run/findings.ts";
 
 /**
  * A process that ends takes its memory with it, so what can be left over is a process: the context
@@ -7,7 +8,7 @@ import { broken, kept, type Step } from "../step.ts";
  */
 const toleranceByteSize = 64 * 1024 ** 2;
 
-export const leftovers: Step = {
+export const leftovers: GpuCheckStep = {
   name: "leftovers",
   title: "Look for what was left behind",
   isAlwaysRun: true,
@@ -18,7 +19,7 @@ export const leftovers: Step = {
       const change = freeByteSize - before.gpus[deviceId]!.freeByteSize;
       const isUnchanged = Math.abs(change) <= toleranceByteSize;
       const detail = `it changed by ${change} bytes since the beginning`;
-      context.add((isUnchanged ? kept : broken)(`GPU ${deviceId} is as free as before`, detail));
+      context.add(checkOf(`GPU ${deviceId} is as free as before`, isUnchanged, detail));
     }
   },
 };

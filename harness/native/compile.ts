@@ -1,9 +1,8 @@
 import { existsSync, mkdirSync, renameSync, statSync } from "node:fs";
 import { basename, join } from "node:path";
-import { fileURLToPath } from "node:url";
+import { rootFolder } from "../paths.ts";
 
-const sourceFolder = fileURLToPath(new URL("../..", import.meta.url));
-const targetFolder = fileURLToPath(new URL("../../build/bench", import.meta.url));
+const targetFolder = join(rootFolder, "build/bench");
 
 /** A compiler that is not there, or refuses a source. */
 export class CompileError extends Error {
@@ -15,8 +14,16 @@ const languages = {
   cpp: { variable: "CXX", compiler: "c++", flags: ["-std=c++17"] },
 } as const;
 
-const libraryFolder = fileURLToPath(new URL("../../c", import.meta.url));
-const commonFlags = [`-I${libraryFolder}`, "-O2", "-g", "-pthread", "-Wall", "-Wextra", "-Werror"];
+const includeFolders = [join(rootFolder, "c"), rootFolder];
+const commonFlags = [
+  ...includeFolders.map((folder) => `-I${folder}`),
+  "-O2",
+  "-g",
+  "-pthread",
+  "-Wall",
+  "-Wextra",
+  "-Werror",
+];
 
 type Language = keyof typeof languages;
 
@@ -43,7 +50,7 @@ function isNewer(target: string, sources: readonly string[]): boolean {
  */
 function compile(target: string, sources: readonly string[], kindFlags: string[]): string {
   const targetPath = join(targetFolder, target);
-  const paths = sources.map((source) => join(sourceFolder, source));
+  const paths = sources.map((source) => join(rootFolder, source));
   if (isNewer(targetPath, [...paths, import.meta.path])) return targetPath;
   const language = sources[0]!.endsWith(".cpp") ? "cpp" : "c";
   const compiler = compilerOf(language);

@@ -2,9 +2,10 @@ import { createMemoryManagers, MemoryError } from "bun-cuda-memory";
 import { cudart } from "../../../src/native/cudart.ts";
 import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
 import { formatNote, formatNumber } from "../../../harness/text/format.ts";
-import { isSimulated } from "../../../harness/machine.ts";
+import { isSimulated } from "../../../harness/cuda-runtime.ts";
 import { orderOfRound, type RoundFigures } from "../../../harness/timing/rounds.ts";
-import { type Limit, limitOf, type Section, type SectionContext } from "../../section.ts";
+import type { BenchContext, BenchStep } from "../../context.ts";
+import { limitOf, type LimitCheck } from "../../../harness/run/findings.ts";
 import { median, ratios } from "../../../harness/timing/statistics.ts";
 import { type Direction, type Way, type WayName, Ways, ways } from "./ways.ts";
 
@@ -70,7 +71,7 @@ async function measureSize(
   }
 }
 
-async function measure({ roundCount = 9, isQuick, progress }: SectionContext) {
+async function measure({ options: { roundCount = 9, isQuick }, progress }: BenchContext) {
   const sizes = sizesOf(isQuick);
   const largest = sizes.at(-1)!;
   using _managers = createMemoryManagers({
@@ -97,7 +98,7 @@ function worstRatio(rounds: RoundFigures, sizes: number[], raw: WayName, way: Wa
   return Math.max(...all);
 }
 
-function limitsOf(rounds: RoundFigures, sizes: number[]): Limit[] {
+function limitsOf(rounds: RoundFigures, sizes: number[]): LimitCheck[] {
   const judged = isSimulated() ? [] : sizes.filter((byteSize) => byteSize >= judgedFrom);
   if (judged.length === 0) return [];
   const limit = 1 / 0.95;
@@ -146,16 +147,14 @@ const explanation =
 const simulatedNote =
   "\n\n  The GPU is simulated: these figures are this processor's, and nothing is judged.";
 
-export const bandwidth: Section = {
+export const bandwidth: BenchStep = {
   name: "bandwidth",
   title: "Bytes to and from a GPU",
   async run(context) {
     const { sizes, rounds } = await measure(context);
     const note = formatNote(explanation) + (isSimulated() ? simulatedNote : "");
-    return {
-      text: `${table(rounds, sizes)}\n\n${note}`,
-      limits: limitsOf(rounds, sizes),
-      data: { unit: "GB/s", isSimulated: isSimulated(), byteSizes: sizes, rounds },
-    };
+    context.print(`${table(rounds, sizes)}\n\n${note}`);
+    context.add(...limitsOf(rounds, sizes));
+    return { unit: "GB/s", isSimulated: isSimulated(), byteSizes: sizes, rounds };
   },
 };

@@ -1,7 +1,10 @@
+import { RmmLogError } from "../../../examples/replay/rmm-log.ts";
+import { UsageError } from "../../../harness/run/errors.ts";
 import { peakLiveByteSize } from "../../../examples/replay/allocation-events.ts";
 import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
 import { formatByteSize, formatNote } from "../../../harness/text/format.ts";
-import { type Limit, limitOf, type Section, type SectionContext } from "../../section.ts";
+import type { BenchContext, BenchStep } from "../../context.ts";
+import { limitOf, type LimitCheck } from "../../../harness/run/findings.ts";
 import { mean } from "../../../harness/timing/statistics.ts";
 import { type PackedLog, readLogs, smallPeakByteSize } from "./logs.ts";
 import { type PackerName, packers, packingRatio } from "./packers.ts";
@@ -93,7 +96,7 @@ function explanation(seedCount: number, hasLogs: boolean): string {
   return workloads + logs;
 }
 
-function limitsOf(logs: readonly Packed[], workloads: readonly Packed[]): Limit[] {
+function limitsOf(logs: readonly Packed[], workloads: readonly Packed[]): LimitCheck[] {
   const toBestFit = [...logs, ...workloads].map(
     (packed) => meanRatio([packed], "pool") / meanRatio([packed], "bestFit"),
   );
@@ -106,11 +109,20 @@ function limitsOf(logs: readonly Packed[], workloads: readonly Packed[]): Limit[
   ];
 }
 
+/** @throws {UsageError} for a folder whose logs cannot be read. */
+async function logsOf(folder: string): Promise<PackedLog[]> {
+  try {
+    return await readLogs(folder);
+  } catch (error) {
+    throw error instanceof RmmLogError ? new UsageError(error.message) : error;
+  }
+}
+
 /** Packs one after the other, with the progress drawn. */
 async function packEach<Trace extends { name: string }>(
   traces: readonly Trace[],
   pack: (trace: Trace) => Packed,
-  progress: SectionContext["progress"],
+  progress: BenchContext["progress"],
 ): Promise<Packed[]> {
   const packed: Packed[] = [];
   for (const [index, trace] of traces.entries()) {
@@ -121,12 +133,14 @@ async function packEach<Trace extends { name: string }>(
   return packed;
 }
 
-export const packing: Section = {
+export const packing: BenchStep = {
   name: "packing",
   title: "Packing",
-  async run({ isQuick, tracesFolder, progress }) {
+  async run(context) {
+    const { progress } = context;
+    const { isQuick, tracesFolder } = context.options;
     const seeds = isQuick ? [1] : [1, 2, 3, 4, 5];
-    const logs = tracesFolder === undefined ? [] : await readLogs(tracesFolder);
+    const logs = tracesFolder === undefined ? [] : await logsOf(tracesFolder);
     const packedLogs = await packEach(logs, packLog, progress);
     const packedWorkloads = await packEach(
       syntheticWorkloads(isQuick),
@@ -137,14 +151,12 @@ export const packing: Section = {
       { name: "logs", packed: packedLogs },
       { name: "workloads", packed: packedWorkloads },
     ].filter(({ packed }) => packed.length > 0);
+    context.print(`${table(groups)}\n\n${formatNote(explanation(seeds.length, logs.length > 0))}`);
+    context.add(...limitsOf(packedLogs, packedWorkloads));
     return {
-      text: `${table(groups)}\n\n${formatNote(explanation(seeds.length, logs.length > 0))}`,
-      limits: limitsOf(packedLogs, packedWorkloads),
-      data: {
-        unit: "smallest pool / peak of live bytes",
-        logs: packedLogs,
-        workloads: packedWorkloads,
-      },
+      unit: "smallest pool / peak of live bytes",
+      logs: packedLogs,
+      workloads: packedWorkloads,
     };
   },
 };

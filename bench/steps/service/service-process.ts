@@ -1,6 +1,7 @@
 import { createMemoryManagers, setLogger } from "bun-cuda-memory";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { startTensorService } from "../../../examples/tensor-service/tensor-service.ts";
+import { requests, tell } from "../../../harness/child/messages.ts";
 
 // The process of the service, which tells whoever started it how long its event loop is kept from
 // looking at requests. It ends when that process does.
@@ -11,6 +12,9 @@ export interface EventLoopDelay {
   p99Milliseconds: number;
   maxMilliseconds: number;
 }
+
+/** What the process is asked for. */
+export type ServiceRequest = "delay";
 
 /** What the process says: first where the service listens, then a delay each time it is asked. */
 export type ServiceAnswer =
@@ -24,25 +28,21 @@ const memoryOptions = {
   pinnedMemoryPoolByteSize: 16 * MiB,
 };
 
-function answer(message: ServiceAnswer): void {
-  process.send!(message);
-}
-
-// Falling back is what is to happen here.
+// Tensors are meant to fall back here: only errors are worth a line.
 setLogger({ info() {}, warn() {}, error: console.error });
 createMemoryManagers(memoryOptions);
 const service = startTensorService();
 const histogram = monitorEventLoopDelay({ resolution: 1 });
 histogram.enable();
 
-process.on("message", () => {
+tell<ServiceAnswer>({ kind: "ready", url: service.url });
+for await (const _request of requests<ServiceRequest>()) {
   const delay = {
     p50Milliseconds: histogram.percentile(50) / 1e6,
     p99Milliseconds: histogram.percentile(99) / 1e6,
     maxMilliseconds: histogram.max / 1e6,
   };
   histogram.reset();
-  answer({ kind: "delay", delay });
-});
-process.on("disconnect", () => process.exit());
-answer({ kind: "ready", url: service.url });
+  tell<ServiceAnswer>({ kind: "delay", delay });
+}
+process.exit();

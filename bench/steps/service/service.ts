@@ -1,7 +1,8 @@
 import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
 import type { ServiceStats } from "../../../examples/tensor-service/tensor-service.ts";
 import { formatFigures, formatNote } from "../../../harness/text/format.ts";
-import { limitOf, type Section, type SectionContext } from "../../section.ts";
+import type { BenchContext, BenchStep } from "../../context.ts";
+import { limitOf } from "../../../harness/run/findings.ts";
 import { median, percentile } from "../../../harness/timing/statistics.ts";
 import { type Answered, Load, type Method, methods, type Outcome } from "./load.ts";
 import { ServiceClient } from "./service-client.ts";
@@ -84,7 +85,7 @@ interface Measured {
 
 async function measure(
   clientCount: number,
-  { roundCount = 7, isQuick, progress }: SectionContext,
+  { options: { roundCount = 7, isQuick }, progress }: BenchContext,
 ): Promise<Measured> {
   using service = new ServiceClient();
   const url = await service.url();
@@ -150,39 +151,35 @@ function explanation(clientCount: number, { outcome, fullStats }: Measured): str
   );
 }
 
-export const service: Section = {
+export const service: BenchStep = {
   name: "service",
   title: "The tensor service under load",
   async run(context) {
-    const clientCount = context.isQuick ? 8 : 32;
+    const clientCount = context.options.isQuick ? 8 : 32;
     const measured = await measure(clientCount, context);
     const { rounds, outcome, emptyStats } = measured;
     const delays = rounds.map(({ eventLoopDelay }) => eventLoopDelay);
     const p50 = median(delays.map(({ p50Milliseconds }) => p50Milliseconds));
     const p99 = median(delays.map(({ p99Milliseconds }) => p99Milliseconds));
     const text = `${table(rounds)}\n\n${eventLoopLine(rounds)}`;
+    context.print(
+      `${text}${failureLines(outcome)}\n\n${formatNote(explanation(clientCount, measured))}`,
+    );
+    context.add(
+      limitOf("requests not answered, or wrongly", outcome.sentCount - outcome.answered.length, 0),
+      limitOf("bytes that came back wrong", outcome.wrongByteCount, 0),
+      limitOf("tensors left, all deleted", emptyStats.tensors.count, 0),
+      limitOf("blocks left in the pools, all deleted", blockCount(emptyStats), 0),
+      limitOf("event loop of the service late, p50", p50, eventLoopMillisecondsMax.p50, "ms"),
+      limitOf("event loop of the service late, p99", p99, eventLoopMillisecondsMax.p99, "ms"),
+    );
     return {
-      text: `${text}${failureLines(outcome)}\n\n${formatNote(explanation(clientCount, measured))}`,
-      limits: [
-        limitOf(
-          "requests not answered, or wrongly",
-          outcome.sentCount - outcome.answered.length,
-          0,
-        ),
-        limitOf("bytes that came back wrong", outcome.wrongByteCount, 0),
-        limitOf("tensors left, all deleted", emptyStats.tensors.count, 0),
-        limitOf("blocks left in the pools, all deleted", blockCount(emptyStats), 0),
-        limitOf("event loop of the service late, p50", p50, eventLoopMillisecondsMax.p50, "ms"),
-        limitOf("event loop of the service late, p99", p99, eventLoopMillisecondsMax.p99, "ms"),
-      ],
-      data: {
-        rounds,
-        sentCount: outcome.sentCount,
-        answeredCount: outcome.answered.length,
-        failures: outcome.failures,
-        wrongByteCount: outcome.wrongByteCount,
-        tensors: measured.fullStats.tensors,
-      },
+      rounds,
+      sentCount: outcome.sentCount,
+      answeredCount: outcome.answered.length,
+      failures: outcome.failures,
+      wrongByteCount: outcome.wrongByteCount,
+      tensors: measured.fullStats.tensors,
     };
   },
 };

@@ -1,19 +1,24 @@
+import { fileURLToPath } from "node:url";
+import { AskedChild } from "../../../harness/child/asked-child.ts";
 import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
 import { formatFigures, formatNote } from "../../../harness/text/format.ts";
 import { orderOfRound, type RoundFigures } from "../../../harness/timing/rounds.ts";
-import { type Limit, limitOf, type Section, type SectionContext } from "../../section.ts";
+import type { BenchContext, BenchStep } from "../../context.ts";
+import { limitOf, type LimitCheck } from "../../../harness/run/findings.ts";
 import { median, ratios } from "../../../harness/timing/statistics.ts";
 import type { BlockWorkload } from "../../../harness/workloads/blocks.ts";
-import { WorkloadClient } from "./workload-client.ts";
 import {
   type ContestantName,
   contestants,
   figureName,
   rows,
+  type WorkloadAnswer,
   type WorkloadOrder,
 } from "./workloads.ts";
 
 // Nanoseconds that a pair of an allocation and a free takes, called from TypeScript.
+
+const programPath = fileURLToPath(new URL("workload-process.ts", import.meta.url));
 
 const liveBlockCounts = [1000, 10_000, 50_000, 1_000_000];
 
@@ -30,25 +35,33 @@ interface Measured {
   notes: string[];
 }
 
+type WorkloadChild = AskedChild<"round", WorkloadAnswer>;
+
+function startWorkload(order: WorkloadOrder): WorkloadChild {
+  return new AskedChild("the process of a workload", {
+    argv: [process.execPath, programPath, JSON.stringify(order)],
+  });
+}
+
 /** A round runs each workload once, each in its process, where the contestants take turns. */
 async function measure(
   workloads: readonly BlockWorkload[],
-  { roundCount = 15, isQuick, progress }: SectionContext,
+  { options: { roundCount = 15, isQuick }, progress }: BenchContext,
 ): Promise<Measured> {
   const measured: Measured = { rounds: {}, notes: [] };
   using stack = new DisposableStack();
-  const clients: WorkloadClient[] = [];
+  const children: WorkloadChild[] = [];
   for (const [index, workload] of workloads.entries()) {
     progress.showShare("speed: preparing workload", index, workloads.length);
-    const client = stack.use(new WorkloadClient());
-    const order: WorkloadOrder = { workload, sliceNanoseconds: isQuick ? 0.2e6 : 25e6 };
-    measured.notes.push(...(await client.prepare(order)));
-    clients.push(client);
+    const child = stack.use(startWorkload({ workload, sliceNanoseconds: isQuick ? 0.2e6 : 25e6 }));
+    measured.notes.push(...(await child.next("ready")).notes);
+    children.push(child);
   }
   for (let round = 0; round < roundCount; round++) {
     progress.showShare("speed: round", round, roundCount);
-    for (const client of orderOfRound(clients, round)) {
-      for (const [name, figure] of Object.entries(await client.measureRound())) {
+    for (const child of orderOfRound(children, round)) {
+      const { figures } = await child.ask("round", "round");
+      for (const [name, figure] of Object.entries(figures)) {
         (measured.rounds[name] ??= []).push(figure);
       }
     }
@@ -57,7 +70,7 @@ async function measure(
   return measured;
 }
 
-function limitsOf(rounds: RoundFigures): Limit[] {
+function limitsOf(rounds: RoundFigures): LimitCheck[] {
   const ratio = (over: string, under: string) =>
     median(ratios(rounds[over] ?? [], rounds[under] ?? []));
   const toGlibc = (row: string) => ratio(figureName(row, "pool"), figureName(row, "glibc"));
@@ -99,17 +112,15 @@ const explanation =
   "through a bare bun:ffi function that takes and returns doubles, the cheapest types there are. " +
   "Empty does nothing there; + lock takes and releases a lock in each call.";
 
-export const speed: Section = {
+export const speed: BenchStep = {
   name: "speed",
   title: "Speed, from TypeScript",
   async run(context) {
-    const workloads = workloadsOf(context.isQuick);
+    const workloads = workloadsOf(context.options.isQuick);
     const { rounds, notes } = await measure(workloads, context);
     const notesText = [explanation, ...notes].map((note) => formatNote(note));
-    return {
-      text: [table(rounds, workloads), ...notesText].join("\n\n"),
-      limits: limitsOf(rounds),
-      data: { unit: "ns per pair", rounds, notes },
-    };
+    context.print([table(rounds, workloads), ...notesText].join("\n\n"));
+    context.add(...limitsOf(rounds));
+    return { unit: "ns per pair", rounds, notes };
   },
 };

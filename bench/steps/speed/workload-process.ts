@@ -1,36 +1,27 @@
+import { requests, tell } from "../../../harness/child/messages.ts";
 import { type Contestant, orderOfRound } from "../../../harness/timing/rounds.ts";
 import { calibrated } from "../../../harness/timing/calibrated.ts";
 import { prepareContestants } from "./contestants.ts";
 import type { WorkloadAnswer, WorkloadOrder } from "./workloads.ts";
 
 // The process of one workload: prepares it, then measures a round whenever it is asked.
-
-function answer(message: WorkloadAnswer): void {
-  process.send!(message);
-}
+//
+//   bun workload-process.ts ORDER, as JSON
 
 async function prepare({ workload, sliceNanoseconds }: WorkloadOrder): Promise<Contestant[]> {
   const { timed, notes } = await prepareContestants(workload);
   const prepared = timed.map((pairs) => calibrated(pairs, sliceNanoseconds));
-  answer({ kind: "ready", notes });
+  tell<WorkloadAnswer>({ kind: "ready", notes });
   return prepared;
 }
 
 async function measureRound(contestants: readonly Contestant[], round: number): Promise<void> {
   const figures: Record<string, number> = {};
   for (const { name, measure } of orderOfRound(contestants, round)) figures[name] = await measure();
-  answer({ kind: "round", figures });
+  tell<WorkloadAnswer>({ kind: "round", figures });
 }
 
-let contestants: Contestant[] | undefined;
+const contestants = await prepare(JSON.parse(process.argv[2]!) as WorkloadOrder);
 let round = 0;
-
-// The first message is the order, every other one asks for a round.
-process.on("message", async (message: unknown) => {
-  try {
-    if (contestants === undefined) contestants = await prepare(message as WorkloadOrder);
-    else await measureRound(contestants, round++);
-  } catch (error) {
-    answer({ kind: "failed", message: error instanceof Error ? error.message : String(error) });
-  }
-});
+for await (const _request of requests<"round">()) await measureRound(contestants, round++);
+process.exit(); // nobody asks any more, and millions of blocks need not be freed

@@ -32,9 +32,8 @@ export interface WorkloadOrder {
   sliceNanoseconds: number;
 }
 
-/** What the process answers. */
+/** What the process says: once that it is ready, then a round each time it is asked for one. */
 export type WorkloadAnswer =
   | { kind: "ready"; notes: string[] }
   /** Nanoseconds per pair in this round, by {@link figureName}. */
-  | { kind: "round"; figures: Record<string, number> }
-  | { kind: "failed"; message: string };
+  | { kind: "round"; figures: Record<string, number> };

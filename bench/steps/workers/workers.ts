@@ -3,7 +3,8 @@ import { type Column, tableHead, tableLine } from "../../../harness/text/table.t
 import { formatFigures, formatNote } from "../../../harness/text/format.ts";
 import { replacementPoolByteSize } from "../../../harness/workloads/replacement.ts";
 import { type RoundFigures, runRounds } from "../../../harness/timing/rounds.ts";
-import { limitOf, type Section, type SectionContext } from "../../section.ts";
+import type { BenchContext, BenchStep } from "../../context.ts";
+import { limitOf } from "../../../harness/run/findings.ts";
 import { createPool } from "../speed/pool-source.ts";
 import { median, ratios } from "../../../harness/timing/statistics.ts";
 import type { ReplaceOrder, WorkerOrder } from "./replacing-worker.ts";
@@ -63,10 +64,9 @@ class Crew implements Disposable {
 }
 
 async function measure({
-  roundCount = 21,
-  isQuick,
+  options: { roundCount = 21, isQuick },
   progress,
-}: SectionContext): Promise<RoundFigures> {
+}: BenchContext): Promise<RoundFigures> {
   using crew = new Crew();
   await crew.prepare();
   const pairCountPerLot = isQuick ? 2000 : 80_000;
@@ -99,7 +99,7 @@ const explanation =
   "one drawn at random replaced by another: one Worker does a lot after the other, or each of " +
   `${workerCount} Workers does one. The time until all are done, over the number of all pairs.`;
 
-export const workers: Section = {
+export const workers: BenchStep = {
   name: "workers",
   title: `The same work by one Worker and by ${workerCount}`,
   async run(context) {
@@ -107,11 +107,9 @@ export const workers: Section = {
     try {
       const rounds = await measure(context);
       const ratio = ratios(rounds[together]!, rounds[solo]!);
-      return {
-        text: `${table(rounds, ratio)}\n\n${formatNote(explanation)}`,
-        limits: [limitOf(`${together} / ${solo}`, median(ratio), 1.5)],
-        data: { unit: "ns per pair", rounds },
-      };
+      context.print(`${table(rounds, ratio)}\n\n${formatNote(explanation)}`);
+      context.add(limitOf(`${together} / ${solo}`, median(ratio), 1.5));
+      return { unit: "ns per pair", rounds };
     } finally {
       CudaMemoryManager.reset();
     }

@@ -1,4 +1,4 @@
-// Promises put to the test in a process that does nothing else. Whatever is done to a GPU, it has
+// Guarantees that are checked in a process that does nothing else. Whatever is done to a GPU, it has
 // to be found afterwards as it was before.
 
 import assert from "node:assert/strict";
@@ -11,7 +11,8 @@ import {
   PinnedMemoryManager,
 } from "../../../test/support/package.ts";
 import * as cuda from "../../cuda.ts";
-import { report } from "../../findings.ts";
+import { tell } from "../../../harness/child/messages.ts";
+import type { Finding } from "../../../harness/run/findings.ts";
 
 export const mebibyte = 1024 ** 2;
 
@@ -89,10 +90,9 @@ export function createUseReset(gpus: readonly number[]): void {
 }
 
 /**
- * Does `body`, which may make managers and throws where a promise is broken, and says how it went.
- * The first broken promise ends the process.
+ * Checks a guarantee and says how it went. The first broken guarantee ends the process.
  *
- * @param body Returns what it saw.
+ * @param body May make managers. It throws where the guarantee is broken; it returns what it saw.
  */
 export async function check(name: string, body: () => string | Promise<string>): Promise<void> {
   try {
@@ -102,14 +102,14 @@ export async function check(name: string, body: () => string | Promise<string>):
     resetManagers();
     const change = requireUnchanged(before, deviceState());
     const detail = `${seen}; free memory changed by ${change} bytes`;
-    report({ kind: "check", name, isKept: true, detail });
+    tell<Finding>({ kind: "check", name, isKept: true, detail });
   } catch (error) {
     const detail = error instanceof Error ? error.message : String(error);
-    report({ kind: "check", name, isKept: false, detail });
+    tell<Finding>({ kind: "check", name, isKept: false, detail });
     process.exit(1);
   }
 }
 
 export function skip(name: string, reason: string): void {
-  report({ kind: "skipped", name, reason });
+  tell<Finding>({ kind: "skipped", name, reason });
 }

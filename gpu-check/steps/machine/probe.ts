@@ -1,6 +1,7 @@
-// What the CUDA runtime says of the machine, as a line of JSON: the last one that is printed.
+// A process that asks the CUDA runtime about the machine, and says what it learned in one message.
 
 import { readFileSync } from "node:fs";
+import { tell } from "../../../harness/child/messages.ts";
 import { getSupportedGpus } from "../../../src/index.ts";
 import * as cuda from "../../cuda.ts";
 import { namedGpuAt, namedGpus } from "./nvidia-smi.ts";
@@ -22,6 +23,12 @@ export interface GpuMachine {
   driverVersion: number;
   gpus: Gpu[];
   supportedGpus: number[];
+}
+
+/** The only message of this process. */
+export interface MachineMessage {
+  kind: "machine";
+  machine: GpuMachine;
 }
 
 function nativeLibraryPaths(): string[] {
@@ -46,5 +53,5 @@ if (import.meta.main) {
     gpus,
     supportedGpus: getSupportedGpus(),
   };
-  console.log(JSON.stringify(machine));
+  tell<MachineMessage>({ kind: "machine", machine });
 }

@@ -44,12 +44,12 @@ def replacement(blocks, places, byte_sizes, position, pair_count):
 """
 
 
-def report(finding):
+def tell(finding):
     print(json.dumps(finding), flush=True)
 
 
 def left_out(name, reason):
-    report({"kind": "skipped", "name": name, "reason": reason})
+    tell({"kind": "skipped", "name": name, "reason": reason})
 
 
 class Allocator:
@@ -192,7 +192,7 @@ def measure_row(row, allocators, order):
         for contestant in contestants[first:] + contestants[:first]:
             rounds[contestant.name].append(contestant.measure())
     for name, figures in rounds.items():
-        report(
+        tell(
             {
                 "kind": "figure",
                 "row": row["name"],

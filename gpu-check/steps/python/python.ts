@@ -2,11 +2,12 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { workFolder } from "../../paths.ts";
 import { effortOf, rows, sequence } from "../speed/rows.ts";
-import { skipped, type Step } from "../../step.ts";
+import type { GpuCheckStep } from "../../context.ts";
+import { skipped } from "../../../harness/run/findings.ts";
 
 const programPath = fileURLToPath(new URL("allocators.py", import.meta.url));
 
-export const python: Step = {
+export const python: GpuCheckStep = {
   name: "python",
   title: "Time the allocators of PyTorch and CuPy on the same requests",
   async run(context) {

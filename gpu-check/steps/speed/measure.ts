@@ -10,7 +10,8 @@ import { ownPairs } from "../../../harness/timing/own-pairs.ts";
 import type { BlockSource } from "../../../harness/workloads/blocks.ts";
 import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../../src/index.ts";
 import { cudartPath } from "../../cuda.ts";
-import { report } from "../../findings.ts";
+import { tell } from "../../../harness/child/messages.ts";
+import type { Finding } from "../../../harness/run/findings.ts";
 import {
   cudaHostAlloc,
   cudaMalloc,
@@ -84,10 +85,10 @@ for (const [name, open] of Object.entries(openers[row.memoryType])) {
     contestants.push(await prepare(name, open()));
   } catch (error) {
     if (!(error instanceof UnavailableError)) throw error;
-    report({ kind: "skipped", name: `${row.name}: ${name}`, reason: error.message });
+    tell<Finding>({ kind: "skipped", name: `${row.name}: ${name}`, reason: error.message });
   }
 }
 const figures = await runRounds(contestants, effort.roundCount, () => {});
 for (const [contestant, rounds] of Object.entries(figures)) {
-  report({ kind: "figure", row: row.name, contestant, unit: "ns", rounds });
+  tell<Finding>({ kind: "figure", row: row.name, contestant, unit: "ns", rounds });
 }

@@ -5,7 +5,9 @@ import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../
 import { defaultCudaMemoryPoolByteSize } from "../../../src/managers/memory-managers.ts";
 import { cudart } from "../../../src/native/cudart.ts";
 import { defaultPinnedMemoryPoolByteSize } from "../../../src/managers/pinned-memory-manager.ts";
+import { tell } from "../../../harness/child/messages.ts";
 import { requireDefaultPools } from "./default-pools.ts";
+import type { StartMessage } from "./start-message.ts";
 
 const milliseconds: Record<string, number> = {};
 
@@ -17,12 +19,12 @@ function time<Result>(name: string, action: () => Result): Result {
 }
 
 time("finding the CUDA runtime", () => cudart());
-const cuda = await import("../../cuda.ts"); // which opens the runtime itself
+const cuda = await import("../../cuda.ts"); // which finds the runtime when it is imported
 const gpus = time("getSupportedGpus()", () => getSupportedGpus());
 time("a context on each GPU", () => {
   for (const gpu of gpus) {
     cuda.makeCurrent(gpu);
-    cuda.check(cuda.runtime.cudaFree(null), "make a context");
+    cuda.requireSuccess(cuda.runtime.cudaFree(null), "make a context");
   }
   cuda.makeCurrent(0);
 });
@@ -37,6 +39,6 @@ time("cudaHostAlloc of 256 MiB alone", () => {
   const pointer = new BigUint64Array(new ArrayBuffer(8));
   const portable = 1; // as the package asks for it
   const error = cuda.runtime.cudaHostAlloc(pointer, defaultPinnedMemoryPoolByteSize, portable);
-  cuda.check(error, "pin memory");
+  cuda.requireSuccess(error, "pin memory");
 });
-console.log(JSON.stringify(milliseconds));
+tell<StartMessage>({ kind: "start", milliseconds });
