@@ -50,6 +50,7 @@ const programSources = [
   "bench/native/heap_calls.h",
   "bench/native/pool_library.h",
   "bench/native/random.h",
+  "harness/native/bind_cudart.h",
   "c/cuda/cudart.h",
 ];
 

@@ -25,6 +25,7 @@ const programSources = [
   "bench/native/pool_library.c",
   "bench/native/pool_library.h",
   "bench/native/random.h",
+  "harness/native/bind_cudart.h",
   "c/cuda/cudart.h",
 ];
 

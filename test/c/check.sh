@@ -17,7 +17,7 @@ single='manager_faults manager_stream_faults metadata_faults metadata_growth poo
   pool_sequences'
 
 flags='-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra -Werror
-  -Ic -Isimulator -Itest/c/support'
+  -Ic -Isimulator -Itest/c/support -I.'
 # What failing_calls.c takes the place of.
 failing_calls='-Wl,--wrap=malloc,--wrap=mmap,--wrap=munmap,--wrap=mprotect,--wrap=posix_memalign'
 failing_calls+=',--wrap=tsearch'
@@ -74,7 +74,9 @@ link() {
     esac
     objects+=("$object")
   done
-  "${command[@]}" "test/c/$1.c" "${objects[@]}" "${extra[@]}" -ldl -lpthread -o "$directory/$1"
+  # Exported, so that the library can be bound to the simulator by the names of its functions.
+  "${command[@]}" -rdynamic "test/c/$1.c" "${objects[@]}" "${extra[@]}" \
+    -ldl -lpthread -o "$directory/$1"
 }
 
 # run PROGRAM: prints its line and adds it to the results.
