@@ -47,7 +47,7 @@ async function workloadOf(trace: string | undefined): Promise<Workload> {
   return { title: "a server that runs inference, 4,000 requests", events: servingWorkload() };
 }
 
-/** The GPU where there is one; otherwise the simulator, unless the user chose a runtime. */
+/** Uses the GPU where there is one, otherwise the simulator, unless the user chose a runtime. */
 function chooseRuntime(): void {
   const chosen = chosenRuntimePath();
   const gpus = getSupportedGpus();

@@ -8,8 +8,8 @@ import type { GpuCheckReport } from "./report.ts";
 export type LimitedProgram = TimedProgram & { timeoutSeconds: number };
 
 /**
- * What a step of the check does its work with. Everything that touches a GPU runs in a child process,
- * since what crashes or hangs there must not take the report with it.
+ * What a step of the check does its work with. Everything that touches a GPU runs in a child
+ * process, since what crashes or hangs there must not take the report with it.
  */
 export interface GpuCheckContext extends StepContext<GpuCheckOptions, GpuCheckReport> {
   /** Runs a program in the repository's root, and adds the findings among its messages. */

@@ -1,4 +1,5 @@
-// The CUDA runtime of this process, as the check asks it. Opened when this is imported.
+// What the check asks of the CUDA runtime of this process. The import of this module opens the
+// runtime.
 
 import { dlopen } from "bun:ffi";
 import { cudart } from "../src/native/cudart.ts";
@@ -16,7 +17,9 @@ function requireRuntime() {
 /** The package's own functions of the runtime. */
 export const runtime = requireRuntime();
 
-/** Where the process has its runtime from: a process claims one, and asking for another gives it. */
+/**
+ * Where the process has its runtime from: a process claims one, and asking for another gives it.
+ */
 export const cudartPath = String(memoryLibrary.cudart_claim(new TextEncoder().encode("\0")));
 
 const { cudaPeekAtLastError, cudaMemGetInfo } = extraCudartSymbols;
@@ -24,7 +27,7 @@ const { cudaPeekAtLastError, cudaMemGetInfo } = extraCudartSymbols;
 /** Functions that the package itself does not call. */
 const extra = dlopen(cudartPath, { cudaPeekAtLastError, cudaMemGetInfo }).symbols;
 
-/** @throws {Error} with CUDA's name and text of the error. */
+/** @throws {Error} with CUDA's name and text of the error, where there is one. */
 export function requireSuccess(error: number, doing: string): void {
   if (error === 0) return;
   const text = `${runtime.cudaGetErrorName(error)} (${error})`;
@@ -66,7 +69,7 @@ export function makeCurrent(deviceId: number): void {
 /** The thread's last error, which CUDA keeps. */
 export const lastError = () => extra.cudaPeekAtLastError();
 
-/** As the package compares it: 8.6 for major 8 and minor 6. */
+/** Returns the compute capability as the package compares it: 8.6 for major 8 and minor 6. */
 export function computeCapability(deviceId: number): number {
   const read = (name: keyof typeof cudaDeviceAttr) =>
     readInteger(`read ${name}`, (value) =>
@@ -81,7 +84,7 @@ export interface MemoryInfo {
   totalByteSize: number;
 }
 
-/** A GPU's memory. Creates this process's context on it, where there is none. */
+/** Reads a GPU's memory. Creates this process's context on the GPU, where there is none. */
 export function memoryInfo(deviceId: number): MemoryInfo {
   const current = currentDevice();
   makeCurrent(deviceId);
@@ -93,7 +96,7 @@ export function memoryInfo(deviceId: number): MemoryInfo {
   return { freeByteSize: Number(free[0]), totalByteSize: Number(total[0]) };
 }
 
-/** Such as `"0000:00:05.0"`; `null` on the simulator. */
+/** Returns the bus address of a GPU, such as `"0000:00:05.0"`, or `null` on the simulator. */
 export function pciBusId(deviceId: number): string | null {
   if (isSimulator()) return null;
   const text = new Uint8Array(new ArrayBuffer(32));

@@ -19,8 +19,8 @@ import { startup } from "./steps/startup/startup.ts";
 // needs no network and no installed package, but it needs the GPUs for itself, because it compares
 // their free memory. Any unknown option prints the usage.
 //
-// It ends with 0 where every guarantee was kept, with 1 after the step in which the first was broken,
-// and with 2 where it was not called properly. The report is written after each step.
+// It ends with 0 where every guarantee was kept, with 1 after the step in which the first was
+// broken, and with 2 where it was not called properly. The report is written after each step.
 
 const steps: readonly GpuCheckStep[] = [
   build,

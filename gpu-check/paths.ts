@@ -1,5 +1,5 @@
 import { join } from "node:path";
 import { rootFolder } from "../harness/paths.ts";
 
-/** The logs of the programs that were run, and what they read and wrote. */
+/** Holds the logs of the programs that were run, and the files that they read and wrote. */
 export const workFolder = join(rootFolder, "build/gpu-check");

@@ -10,7 +10,7 @@ import type { GpuCheckOptions } from "./options.ts";
 import { workFolder } from "./paths.ts";
 import { type GpuCheckReport, newGpuCheckReport } from "./report.ts";
 
-/** For all programs together, so that the whole fits into ten minutes with room to spare. */
+/** The time for all programs together. The whole then fits into ten minutes with room to spare. */
 const totalSeconds = 510;
 
 /** Two GPUs, both large, and one that is too old. */

@@ -1,5 +1,5 @@
-// Which CUDA runtime a process uses, the simulator or the machine's. A process chooses only once, by
-// its environment, before it loads the package.
+// Which CUDA runtime a process uses, the simulator or the machine's. A process chooses only once,
+// by its environment, before it loads the package.
 
 import { ExpectedError } from "./run/errors.ts";
 import { simulatorLibraryPath } from "./paths.ts";

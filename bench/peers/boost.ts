@@ -19,7 +19,7 @@ const source: BlockSource = {
   },
 };
 
-/** The only pool of this process. */
+/** Makes the pool, of which a process can have one. */
 export function openBoost(poolByteSize: number): BlockSource {
   if (boost_create(poolByteSize) === 0) throw new Error("no address space for Boost's buffer");
   return source;

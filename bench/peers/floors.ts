@@ -13,7 +13,7 @@ const { empty_alloc, empty_free, locked_alloc, locked_free } = dlopen(
   },
 ).symbols;
 
-/** Does nothing. */
+/** An allocator that does nothing. */
 export const empty: BlockSource = {
   alloc: (byteSize) => empty_alloc(byteSize, 0),
   free(address) {
@@ -21,7 +21,7 @@ export const empty: BlockSource = {
   },
 };
 
-/** Takes and releases a lock in each call. */
+/** An allocator that only takes and releases a lock in each call. */
 export const locked: BlockSource = {
   alloc: (byteSize) => locked_alloc(byteSize, 0),
   free(address) {

@@ -20,9 +20,9 @@ const source: BlockSource = {
 };
 
 /**
- * The process's own heap.
+ * Opens the process's own heap.
  *
- * @throws {Error} where the C library is another.
+ * @throws {Error} where the C library is not glibc.
  */
 export function openGlibc(): BlockSource {
   if (glibc_open() === 0) throw new Error("the C library is not glibc");

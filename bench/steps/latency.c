@@ -14,7 +14,7 @@
 #include "../native/pool_library.h"
 #include "../native/random.h"
 
-// ---- The clock: the processor's own where it has one that a program can read.
+// ---- The clock, which is the processor's own where a program can read it
 
 #if defined(__x86_64__)
 #define CLOCK_NAME "rdtsc between two lfence"
@@ -113,7 +113,7 @@ static void replace_and_time(struct bench *bench, uint32_t step)
     bench->ticks[ALLOC][step] = read_clock() - start;
 }
 
-// Returns how often the heap was asked meanwhile.
+// Returns the number of requests to the heap meanwhile.
 static uint64_t run_round(struct bench *bench)
 {
     uint64_t heap_calls_before = heap_call_count();
@@ -176,7 +176,7 @@ int main(int argument_count, char **arguments)
     uint64_t heap_calls_before = heap_call_count();
     fill(&bench);
     uint64_t fill_heap_calls = heap_call_count() - heap_calls_before;
-    // Until the pool holds as many free blocks as it ever will, and the metadata with it.
+    // Then the pool has as many free blocks, and as much metadata, as it ever will have.
     uint32_t warm_up_step_count = 40 * bench.live_block_count;
     for (uint32_t done = 0; done < warm_up_step_count; done += bench.step_count) run_round(&bench);
 

@@ -76,7 +76,7 @@ async function measure({
   return { rounds, clock: end.clock, heapCalls: end.heapCalls };
 }
 
-/** Of each percentile the median of the rounds, but the largest of the largest. */
+/** Returns the median of the rounds for each percentile, and for `max` the largest of all. */
 function overRounds(rounds: readonly Round[], name: TimedName): Percentiles {
   return percentiles.map((percentile, index) => {
     const values = rounds.map((round) => round[name][index]!);

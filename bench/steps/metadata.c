@@ -1,8 +1,8 @@
 // metadata POOL-LIBRARY CUDART LIVE-BLOCKS
 //
 // Says in a message (see harness/child/messages.ts) the resident bytes that an idle pool of 80 GiB
-// costs, and those of a pool with this many live blocks: when it was filled, and when each block was
-// replaced some times.
+// costs, and those of a pool with this many live blocks: when it was filled, and when each block
+// was replaced some times.
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,10 +14,10 @@ enum { REPLACEMENTS_PER_BLOCK = 4 };
 
 #define IDLE_POOL_BYTE_SIZE (80.0 * 1024 * 1024 * 1024)
 
-// What of this process's memory is in RAM, counted page by page.
+// Returns how many bytes of this process's memory are in RAM, counted page by page.
 static double resident_byte_size(void)
 {
-    // A constant buffer: whatever is allocated here would count.
+    // The buffer is static, since memory that is allocated here would count.
     static char line[256];
     FILE *file = fopen("/proc/self/smaps_rollup", "r");
     if (file == NULL) fail("/proc/self/smaps_rollup cannot be read");

@@ -22,7 +22,7 @@ function figureName(byteSize: number, way: WayName): string {
   return `${byteSize} ${way}`;
 }
 
-/** Nanoseconds of each. */
+/** Returns the nanoseconds that a call of the action takes. */
 function timeEach(count: number, action: () => unknown): number {
   const start = Bun.nanoseconds();
   for (let i = 0; i < count; i++) action();

@@ -13,17 +13,19 @@ import type { BenchContext, BenchStep } from "../context.ts";
 import { limitOf } from "../../harness/run/findings.ts";
 import { median, percentile } from "../../harness/timing/statistics.ts";
 
-// What it costs to wait for a GPU without blocking the event loop: how much later than by blocking a
-// short copy is over, what processor time an idle wait takes, and how late timers are while a long
-// copy is under way.
+// What it costs to wait for a GPU without blocking the event loop: how much longer a short copy
+// takes than with a blocking wait, how much processor time an idle wait takes, and how late timers
+// are while a long copy is under way.
 
 const mebibyte = 1024 ** 2;
 const smallByteSize = 4096;
 
-/** How long the wait is that must cost next to nothing. */
+/** The length of the wait that must cost next to nothing. */
 const idleMilliseconds = 1000;
 
-/** GPUs have queues of about a thousand operations, so each must take a millisecond or more. */
+/**
+ * Bytes of a copy that takes a millisecond or more: a GPU queues only about a thousand operations.
+ */
 const longCopyByteSize = 2048 * mebibyte;
 
 interface Sample {
@@ -32,7 +34,7 @@ interface Sample {
   timers: { quiet: number[]; writing: number[]; reading: number[]; blocking: number[] };
 }
 
-/** Microseconds of each. */
+/** Returns the microseconds that each call of the action took. */
 async function timeEach(count: number, action: () => void | Promise<void>): Promise<number[]> {
   const microseconds: number[] = [];
   for (let i = 0; i < count; i++) {
@@ -57,7 +59,7 @@ async function measureShortCopies(count: number): Promise<Sample["shortCopies"]>
   return { blocking, awaited };
 }
 
-/** What queues work that takes about so long on a stream, the same each time. */
+/** Returns a function that queues the same work on a stream, which takes about this long. */
 function workOf(
   milliseconds: number,
   stream: CudaStream,
@@ -82,7 +84,9 @@ function workOf(
   return () => queue(count);
 }
 
-/** Milliseconds that pass, and processor time in milliseconds, all threads together. */
+/**
+ * Returns the milliseconds that pass, and those of processor time that all threads take together.
+ */
 async function costOf(action: () => unknown): Promise<{ passed: number; cpu: number }> {
   const before = process.cpuUsage();
   const start = performance.now();
@@ -102,7 +106,7 @@ async function measureIdle(byteSize: number): Promise<Sample["idle"]> {
   const blocked = await costOf(() => stream.synchronize());
   queueWork();
   const waited = await costOf(() => stream.finished());
-  // What the driver and a timer take when nobody asks.
+  // The driver and a timer take processor time too while nobody waits for the GPU.
   queueWork();
   const slept = await costOf(() => Bun.sleep(Math.round(waited.passed)));
   stream.synchronize();
@@ -113,7 +117,7 @@ async function measureIdle(byteSize: number): Promise<Sample["idle"]> {
   };
 }
 
-/** How many milliseconds later than it should a timer of a millisecond comes, again and again. */
+/** Returns how many milliseconds too late each of many timers of one millisecond comes. */
 async function timerDelaysDuring(work: () => Promise<unknown>): Promise<number[]> {
   const delays: number[] = [];
   let isOver = false;

@@ -4,7 +4,7 @@ import { workFolder } from "../paths.ts";
 import type { GpuCheckStep } from "../context.ts";
 import { broken, checkOf, kept, skipped } from "../../harness/run/findings.ts";
 
-/** Of one test, as a JUnit report has it. */
+/** The outcome of one test, as a JUnit report has it. */
 interface TestCase {
   file: string;
   name: string;
@@ -23,7 +23,7 @@ function unescapeXml(text: string): string {
   return text.replace(/&(\w+);/g, (whole, name: string) => entities[name] ?? whole);
 }
 
-/** The tests of a report that bun wrote: no more of XML than that. */
+/** Reads the tests of a report that bun wrote. It understands no other XML. */
 export function parseJunit(xml: string): TestCase[] {
   return [...xml.matchAll(/<testcase ([^>]*?)(?:\/>|>(.*?)<\/testcase>)/gs)].map((match) => {
     const [, attributes = "", body = ""] = match;

@@ -51,7 +51,7 @@ async function runBenchStep(context: GpuCheckContext, name: string): Promise<Rep
   return (await Bun.file(jsonPath).json()) as Report;
 }
 
-/** Why a step is not run, or `""`. */
+/** Returns why a step is not run, or `""`. */
 function whyNot(context: GpuCheckContext, { poolByteSize = 0 }: BenchStepChoice): string {
   const { gpus, supportedGpus } = context.report.gpuMachine!;
   const { freeByteSize } = gpus[supportedGpus[0]!]!;

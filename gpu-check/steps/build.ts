@@ -6,7 +6,7 @@ import { broken, checkOf, kept, skipped } from "../../harness/run/findings.ts";
 
 const libraryPaths = [poolLibraryPath, simulatorLibraryPath];
 
-/** What compiled a library, as the compiler itself noted it there. */
+/** Names the compilers of a library, as they noted themselves there. */
 function compilersIn(libraryPath: string): string {
   const text = readFileSync(libraryPath, "latin1");
   return [...new Set(text.match(/(GCC: \([^\0]+|[^\0]*clang version [^\0]+)/g))].join(", ");

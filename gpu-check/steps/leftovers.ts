@@ -3,8 +3,8 @@ import type { GpuCheckStep } from "../context.ts";
 import { checkOf } from "../../harness/run/findings.ts";
 
 /**
- * A process that ends takes its memory with it, so what can be left over is a process: the context
- * of one alone takes hundreds of MiB.
+ * The change of free memory that is no sign of anything left over. A process that ends takes its
+ * memory with it, so only a process can be left over, and the context of one takes hundreds of MiB.
  */
 const toleranceByteSize = 64 * 1024 ** 2;
 

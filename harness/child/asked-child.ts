@@ -5,8 +5,8 @@ import type { Message } from "./messages.ts";
 type OfKind<Answer extends Message, Kind extends Answer["kind"]> = Extract<Answer, { kind: Kind }>;
 
 /**
- * A child that stays, and gives one message as the answer to each request. Requests are lines of JSON
- * on its stdin, which `requests()` reads there. Its log goes to this process's stderr.
+ * A child that stays, and gives one message as the answer to each request. Requests are lines of
+ * JSON on its stdin, which `requests()` reads there. Its log goes to this process's stderr.
  */
 export class AskedChild<Request, Answer extends Message> implements Disposable {
   readonly #name: string;

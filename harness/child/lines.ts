@@ -1,4 +1,4 @@
-/** The lines of a stream as they come, without what ends them. */
+/** Gives the lines of a stream as they come, without the line feeds. */
 export async function* linesOf(stream: ReadableStream<Uint8Array>): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let rest = "";

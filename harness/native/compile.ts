@@ -4,7 +4,7 @@ import { rootFolder } from "../paths.ts";
 
 const targetFolder = join(rootFolder, "build/bench");
 
-/** A compiler that is not there, or refuses a source. */
+/** Thrown where there is no compiler, or the compiler refuses a source. */
 export class CompileError extends Error {
   override readonly name = "CompileError";
 }
@@ -31,7 +31,7 @@ export function compilerOf(language: Language): string {
   return process.env[languages[language].variable] || languages[language].compiler;
 }
 
-/** The compiler's name and version, as it says them. */
+/** Returns the compiler's name and version, as it says them itself. */
 export function compilerVersion(language: Language): string {
   const path = Bun.which(compilerOf(language));
   if (path === null) return "none";
@@ -45,8 +45,11 @@ function isNewer(target: string, sources: readonly string[]): boolean {
 }
 
 /**
- * @param target In build/bench.
- * @param sources From the repository's root, all of one language, and the headers that they include.
+ * Compiles into build/bench where the sources are newer.
+ *
+ * @param target A file name there.
+ * @param sources Paths from the repository's root: sources of one language, and every header of the
+ * repository that they include.
  */
 function compile(target: string, sources: readonly string[], kindFlags: string[]): string {
   const targetPath = join(targetFolder, target);
@@ -56,7 +59,7 @@ function compile(target: string, sources: readonly string[], kindFlags: string[]
   const compiler = compilerOf(language);
   if (Bun.which(compiler) === null) throw new CompileError(`there is no compiler ${compiler}`);
   mkdirSync(targetFolder, { recursive: true });
-  // Moved into place when whole: another benchmark may be starting.
+  // The file is moved into place when it is whole, since another benchmark may be starting.
   const partPath = `${targetPath}.${process.pid}`;
   const { exitCode, stderr } = Bun.spawnSync([
     compiler,

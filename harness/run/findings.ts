@@ -1,5 +1,5 @@
-// What a run finds out, one thing at a time. A child process says each finding in a message, so that
-// what it found before it crashed or hung is known too.
+// What a run finds out, one thing at a time. A child process says each finding in a message, so
+// that what it found before it crashed or hung is known too.
 
 import type { Message } from "../child/messages.ts";
 

@@ -4,7 +4,7 @@ import { summarize } from "../timing/statistics.ts";
 
 const units = ["B", "KiB", "MiB", "GiB", "TiB"];
 
-/** Such as `"512 B"`, `"63.4 MiB"` or `"1.15 GiB"`. */
+/** Formats a size, such as `"512 B"`, `"63.4 MiB"` or `"1.15 GiB"`. */
 export function formatByteSize(byteSize: number): string {
   let value = byteSize;
   let unit = 0;
@@ -16,12 +16,14 @@ export function formatByteSize(byteSize: number): string {
   return `${value.toFixed(decimals)} ${units[unit]}`;
 }
 
-/** Such as `"3 files"`. */
+/** Formats a count with its noun, such as `"3 files"`. */
 export function formatCount(count: number, noun: string): string {
   return `${count.toLocaleString("en")} ${noun}${count === 1 ? "" : "s"}`;
 }
 
-/** Three digits or more, such as `"3.14"`, `"31.4"`, `"314"` or `"31,415"`; also `"0"`. */
+/**
+ * Formats a number with three digits or more, such as `"3.14"`, `"31.4"` or `"31,415"`; also `"0"`.
+ */
 export function formatNumber(value: number): string {
   if (!Number.isFinite(value)) return "-";
   if (value === 0) return "0";
@@ -32,14 +34,14 @@ export function formatNumber(value: number): string {
   });
 }
 
-/** The median and half the distance from p10 to p90: `"41.3 ±2%"`; `"-"` where nothing ran. */
+/** Formats the median and half the distance from p10 to p90: `"41.3 ±2%"`; `"-"` for no figures. */
 export function formatFigures(figures: readonly number[] | undefined): string {
   if (figures === undefined || figures.length === 0) return "-";
   const { median, p10, p90 } = summarize(figures);
   return `${formatNumber(median)} ±${Math.round(((p90 - p10) / 2 / median) * 100)}%`;
 }
 
-/** Text in lines of at most `width` characters, indented as tables are. */
+/** Breaks text into lines of at most `width` characters, indented as tables are. */
 export function formatNote(text: string, width = 92): string {
   const lines: string[] = [];
   for (const word of text.split(/\s+/)) {
@@ -50,7 +52,7 @@ export function formatNote(text: string, width = 92): string {
   return lines.map((line) => `  ${line}`).join("\n");
 }
 
-/** At most `width` characters, the missing middle marked. */
+/** Shortens text to at most `width` characters, and marks the missing middle. */
 export function shorten(text: string, width: number): string {
   if (text.length <= width) return text;
   const end = Math.floor((width - 1) / 3);

@@ -10,7 +10,7 @@ export class Progress {
     this.#isDrawn = true;
   }
 
-  /** How far a counted piece of work is, with a bar. */
+  /** Shows with a bar how far a counted piece of work is. */
   showShare(text: string, done: number, total: number): void {
     const filled = Math.round((done / total) * 20);
     this.show(`[${"#".repeat(filled)}${".".repeat(20 - filled)}] ${text} ${done} of ${total}`);

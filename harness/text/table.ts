@@ -7,7 +7,7 @@ export interface Column {
   align: "left" | "right";
 }
 
-/** A line of a table, its cells in the order of the columns. */
+/** Formats a line of a table. The cells have the order of the columns. */
 export function tableLine(columns: readonly Column[], cells: readonly string[]): string {
   const padded = columns.map(({ width, align }, index) => {
     const cell = shorten(cells[index] ?? "", width);
@@ -16,7 +16,7 @@ export function tableLine(columns: readonly Column[], cells: readonly string[]):
   return `  ${padded.join("  ")}`.trimEnd();
 }
 
-/** The titles of a table, underlined. */
+/** Formats the titles of a table, underlined. */
 export function tableHead(columns: readonly Column[]): string {
   const titles = columns.map(({ title }) => title);
   const rules = columns.map(({ width }) => "-".repeat(width));

@@ -4,18 +4,18 @@ import type { PairTimer } from "./pairs.ts";
 /** Pairs of an allocation and a free that can be timed. */
 export interface TimedPairs {
   figureName: string;
-  /** After about as many pairs the caches hold what they will of it. */
+  /** After about this many pairs the processor's caches have settled. */
   settlingPairCount: number;
   timePairs: PairTimer;
 }
 
 const faultsPerPairMax = 0.01;
-/** A contestant that does not come to rest is measured all the same. */
+/** After this many slices even a contestant that has not come to rest is measured. */
 const warmUpSliceCountMax = 160;
 
 /**
- * Runs until new pages are rare: those allocators that write beside their blocks come to touch every
- * page of their heaps, and while they do the kernel is measured.
+ * Runs until page faults are rare. Allocators that write beside their blocks touch every page of
+ * their heaps sooner or later, and until then the kernel would be measured too.
  */
 function warmUp({ timePairs }: TimedPairs, sliceNanoseconds: number): number {
   const end = Bun.nanoseconds() + warmUpSliceCountMax * sliceNanoseconds;
@@ -30,12 +30,13 @@ function warmUp({ timePairs }: TimedPairs, sliceNanoseconds: number): number {
   }
 }
 
-/** However long it takes to settle, a measurement lasts at most so many slices. */
+/** A measurement lasts at most this many slices, however long it takes to settle. */
 const longSliceCount = 6;
 
 /**
- * Warms up, and measures slices of about the same time from then on: longer ones where one slice
- * would be over before the caches have forgotten whoever ran before. Each begins unmeasured.
+ * Warms up, and makes a contestant whose measurements take about the same time. They are longer
+ * where one slice would be over before the caches have forgotten the contestant before. The
+ * beginning of each is not measured.
  */
 export function calibrated(timed: TimedPairs, sliceNanoseconds: number): Contestant {
   const slicePairCount = Math.ceil(warmUp(timed, sliceNanoseconds) * sliceNanoseconds);

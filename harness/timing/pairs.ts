@@ -1,7 +1,7 @@
-// The timed loops. Every contestant has an instance of this module to itself (see own-pairs.ts), and
-// makes one timer with it: in a loop that called now one allocator and now another, the compiler
-// could not inline either, and what is made once is a constant to it. Finding the arrays anew after
-// every call took 5 ns of a pair.
+// The timed loops. Every contestant has an instance of this module to itself (see own-pairs.ts) and
+// makes one timer with it. In a loop that called different allocators the compiler could inline
+// none of them, and what is made only once is a constant to it. Finding the arrays anew after every
+// call took 5 ns of a pair.
 
 import type { BlockSource, LiveBlocks } from "../workloads/blocks.ts";
 
@@ -10,10 +10,10 @@ function requireAddress(address: number): number {
   return address;
 }
 
-/** Runs so many pairs and returns the nanoseconds that they took. */
+/** Runs this many pairs and returns the nanoseconds that they took. */
 export type PairTimer = (pairCount: number) => number;
 
-/** Of allocating and freeing a block, again and again. */
+/** Makes a timer of allocating and freeing a block, again and again. */
 export function oneBlockTimer(source: BlockSource, byteSize: number): PairTimer {
   return (pairCount) => {
     const start = Bun.nanoseconds();
@@ -22,7 +22,7 @@ export function oneBlockTimer(source: BlockSource, byteSize: number): PairTimer 
   };
 }
 
-/** Of freeing a block and allocating another in its place, again and again. */
+/** Makes a timer of freeing a block and allocating another in its place, again and again. */
 export function replacementTimer(source: BlockSource, live: LiveBlocks): PairTimer {
   const { addresses } = live;
   const { places, byteSizes } = live.sequence;

@@ -1,24 +1,28 @@
-// A machine that does other things too is now faster, now slower. So every contestant runs once
-// per round, a different one first each time, and two of them are compared within a round: what
-// disturbed one has then mostly disturbed the other as well.
+// A machine that does other things too is faster at times and slower at others. Every contestant
+// therefore runs once in each round, a different one first each time, and two of them are compared
+// within a round: what disturbed one has mostly disturbed the other as well.
 
 /** Something that can be measured once more. */
 export interface Contestant {
   name: string;
-  /** One measurement; a round's figure of this contestant. */
+  /** Measures once. Returns the contestant's figure of a round. */
   measure(): number | Promise<number>;
 }
 
 /** Each contestant's figures by its name, a figure for each round. */
 export type RoundFigures = Record<string, number[]>;
 
-/** The contestants in the order in which a round runs them. */
+/** Returns the contestants in the order in which a round runs them. */
 export function orderOfRound<Type>(contestants: readonly Type[], round: number): Type[] {
   const first = round % contestants.length;
   return [...contestants.slice(first), ...contestants.slice(0, first)];
 }
 
-/** @param onRound Is told how many rounds are over, before each round and after the last. */
+/**
+ * Measures every contestant once in each round.
+ *
+ * @param onRound Is told how many rounds are over, before each round and after the last.
+ */
 export async function runRounds(
   contestants: readonly Contestant[],
   roundCount: number,

@@ -6,8 +6,7 @@ export interface Summary {
 }
 
 /**
- * The value below which a share of the values lies, between the two nearest where it falls between
- * them.
+ * Returns the value below which a share of the values lies. Between two values it is interpolated.
  *
  * @param share From 0, the smallest value, to 1, the largest.
  */
@@ -36,7 +35,7 @@ export function summarize(values: readonly number[]): Summary {
   };
 }
 
-/** Each round's figure over another's of the same round. */
+/** Divides each round's figure by another contestant's of the same round. */
 export function ratios(over: readonly number[], under: readonly number[]): number[] {
   return over.map((value, round) => value / under[round]!);
 }

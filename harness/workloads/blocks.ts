@@ -1,12 +1,12 @@
-// Blocks that are allocated and freed, whoever hands them out.
+// Blocks that are allocated and freed, from any allocator.
 
-/** An allocator, by address: 0 stands for "full". */
+/** An allocator that hands out blocks by address. The address 0 says that it is full. */
 export interface BlockSource {
   alloc(byteSize: number): number;
   free(address: number): void;
 }
 
-/** What an allocator is measured at. */
+/** The work that an allocator is measured at. */
 export type BlockWorkload =
   /** One block that is allocated and freed, again and again. */
   | { kind: "one block"; byteSize: number }
@@ -15,7 +15,9 @@ export type BlockWorkload =
 
 /** What to replace by what, drawn beforehand so that a timed loop draws no random numbers. */
 export interface ReplacementSequence {
-  /** Which of the live blocks is replaced next. The length of both arrays is the same power of two. */
+  /**
+   * Which of the live blocks is replaced next. The length of both arrays is the same power of two.
+   */
   places: Int32Array;
   byteSizes: Float64Array;
 }

@@ -1,4 +1,6 @@
-/** Numbers from 0 to below 1, the same ones for the same seed: the generator known as mulberry32. */
+/**
+ * Makes a generator of numbers from 0 to below 1, mulberry32. The same seed gives the same numbers.
+ */
 export function randomNumbers(seed: number): () => number {
   let state = seed >>> 0;
   return () => {
@@ -9,7 +11,7 @@ export function randomNumbers(seed: number): () => number {
   };
 }
 
-/** A whole number of bytes, as likely between 1 and 2 KiB as between 1 and 2 MiB. */
+/** Draws a whole number of bytes, as likely between 1 and 2 KiB as between 1 and 2 MiB. */
 export function logUniformByteSize(random: () => number, min: number, max: number): number {
   return Math.floor(min * (max / min) ** random());
 }

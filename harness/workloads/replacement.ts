@@ -10,7 +10,11 @@ const byteSizeMax = 256 * 1024;
 /** The largest size that {@link replacementSequence} draws, more or less. */
 export const largestReplacementByteSize = byteSizeMax;
 
-/** @param length A power of two, many times the live blocks if the sequence is to be random. */
+/**
+ * Draws what is replaced by what.
+ *
+ * @param length A power of two. The sequence is random if it is many times the live blocks.
+ */
 export function replacementSequence(
   liveBlockCount: number,
   length: number,
@@ -24,10 +28,10 @@ export function replacementSequence(
   return { places, byteSizes };
 }
 
-/** A pool half as large again as the live bytes at their peak, which varies little. */
+/** Returns the size of a pool half as large again as the live bytes at their peak. */
 export function replacementPoolByteSize(liveBlockCount: number): number {
   const meanByteSize = (byteSizeMax - byteSizeMin) / Math.log(byteSizeMax / byteSizeMin);
-  // The sum of independent sizes stays within some standard deviations, each about 1.4 means.
+  // The sum of independent sizes stays within four standard deviations, each about 1.4 means.
   const peakByteSize = meanByteSize * (liveBlockCount + 4 * 1.4 * Math.sqrt(liveBlockCount));
   return Math.ceil(1.5 * peakByteSize);
 }

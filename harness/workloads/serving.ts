@@ -72,7 +72,7 @@ class Server {
   }
 }
 
-/** The events of a server that runs inference; see the comment at the top of this file. */
+/** Makes the events of a server that runs inference, as the comment above describes it. */
 export function servingWorkload(options: ServingWorkloadOptions = {}): AllocationEvents {
   const { requestCount = 4000, seed = 1 } = options;
   const server = new Server(randomNumbers(seed));

@@ -16,10 +16,12 @@ const directions = ["write", "read"] as const;
 const kibibyte = 1024;
 const mebibyte = 1024 ** 2;
 
-/** From here on a way must be as fast as cudaMemcpy. */
+/** At this size and above, a way must be as fast as cudaMemcpy. */
 const judgedFrom = 16 * mebibyte;
 
-/** Small sizes are moved so often that this many bytes are, or the clock says nothing. */
+/**
+ * Bytes that a measurement moves: small sizes are repeated, since the clock is too coarse for one.
+ */
 const bytesOfRound = 32 * mebibyte;
 const repetitionCountMax = 2000;
 
@@ -39,7 +41,7 @@ function figureName(direction: Direction, byteSize: number, way: WayName): strin
   return `${direction} ${sizeName(byteSize)} ${way}`;
 }
 
-/** GB/s. */
+/** Returns GB/s. */
 async function measureOnce(way: Way, byteSize: number, repetitionCount: number): Promise<number> {
   const start = Bun.nanoseconds();
   for (let i = 0; i < repetitionCount; i++) {

@@ -75,7 +75,9 @@ export class Ways implements Disposable {
     };
   }
 
-  /** What a program without this package would do. cudaMemcpy may return before the bytes are there. */
+  /**
+   * What a program without this package would do. cudaMemcpy may return before the bytes are there.
+   */
   #raw(target: Pointer | Uint8Array, source: Pointer | Uint8Array): void {
     const { cudaMemcpy, cudaStreamSynchronize } = this.#cudart;
     requireSuccess(cudaMemcpy(target, source, this.#js.byteLength, cudaMemcpyDefault));

@@ -7,14 +7,14 @@ import {
 } from "../../../examples/replay/allocation-events.ts";
 import { readRmmLog, RmmLogError } from "../../../examples/replay/rmm-log.ts";
 
-/** Below this peak a log is taken for one of a memory that is handed out byte by byte. */
+/** A log with a smaller peak is taken to be from a memory that is handed out byte by byte. */
 export const smallPeakByteSize = 8 * 1024 ** 2;
 
 /** A log, scaled where it has to be. */
 export interface PackedLog {
   name: string;
   events: AllocationEvents;
-  /** What each size was multiplied by. */
+  /** The factor by which each size was multiplied. */
   scale: number;
 }
 
@@ -30,7 +30,7 @@ function rawPeakByteSize({ events, byteSizes }: AllocationEvents): number {
 /**
  * Logs of small memories, such as on-chip buffers, count single bytes: most of their blocks would
  * round up to one granule or two, and what makes them hard would be gone. Their sizes are
- * multiplied by the granule.
+ * therefore multiplied by the granule.
  */
 function scaled(name: string, events: AllocationEvents): PackedLog {
   if (rawPeakByteSize(events) >= smallPeakByteSize) return { name, events, scale: 1 };
@@ -39,9 +39,9 @@ function scaled(name: string, events: AllocationEvents): PackedLog {
 }
 
 /**
- * Every RMM log of a folder, `.csv` or `.csv.gz`, by name.
+ * Reads every RMM log of a folder, `.csv` or `.csv.gz`, by name.
  *
- * @throws {RmmLogError} Also for a folder that cannot be read or has none.
+ * @throws {RmmLogError} for a log or a folder that cannot be read, and a folder without logs.
  */
 export async function readLogs(folder: string): Promise<PackedLog[]> {
   let names: string[];

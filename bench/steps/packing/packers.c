@@ -4,7 +4,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 
-// As packers.ts numbers them.
+// The same numbers are in packers.ts.
 enum policy {
     BEST_FIT,  // the smallest that fits; of several the lowest
     FIRST_FIT, // the lowest that fits
@@ -68,7 +68,7 @@ static void update_largest(struct packer *packer, uint32_t number)
     block->largest = block->size > below ? block->size : below;
 }
 
-// Everything in the left tree is before everything in the right one.
+// Joins two trees. Everything in the left one must come before everything in the right one.
 static uint32_t merge(struct packer *packer, uint32_t left, uint32_t right)
 {
     if (left == NONE) return right;
@@ -86,7 +86,7 @@ static uint32_t merge(struct packer *packer, uint32_t left, uint32_t right)
     return root;
 }
 
-// What is before the pivot, and what is not.
+// Splits a tree into what comes before the pivot and what does not.
 static void divide(struct packer *packer, uint32_t root, const struct block *pivot,
                    uint32_t *before, uint32_t *after)
 {
@@ -130,7 +130,7 @@ static void remove_at(struct packer *packer, uint32_t *root, uint32_t number)
     update_largest(packer, *root);
 }
 
-// The first in the tree's order that is large enough, or NONE.
+// Returns the first block in the tree's order that is large enough, or NONE.
 static uint32_t first_fitting(const struct packer *packer, uint32_t root, uint64_t size)
 {
     const struct block *blocks = packer->blocks;
@@ -231,7 +231,7 @@ static uint32_t cut(struct packer *packer, uint32_t number, uint64_t size, enum 
     return live;
 }
 
-// The live block, or NONE.
+// Returns the live block, or NONE.
 static uint32_t allocate(struct packer *packer, uint64_t size)
 {
     if (packer->policy != TWO_ENDS) {
@@ -303,8 +303,9 @@ static bool serve_all(struct packer *packer, const int32_t *events, uint32_t eve
     return true;
 }
 
-// Whether a pool of this capacity serves all events: 1 or 0, or -1 without memory to find out.
-// Event i allocates sizes[i], event ~i frees it. Sizes and capacity are counted in granules.
+// Returns 1 where a pool of this capacity serves all events, 0 where it does not, and -1 where
+// there is no memory to find out. Event i allocates sizes[i], event ~i frees it. Sizes and capacity
+// are counted in granules.
 int32_t packer_serves(int32_t policy, double capacity, const int32_t *events, double event_count,
                       const double *sizes, double size_count)
 {

@@ -18,12 +18,12 @@ export const packers = {
 
 export type PackerName = keyof typeof packers;
 
-/** As packers.c numbers them. */
+/** The same numbers are in packers.c. */
 const policies = { bestFit: 0, firstFit: 1, twoEnds: 2 } as const;
 
 const deviceId = 0;
 
-/** Whether a pool of so many bytes serves all events. */
+/** Tells whether a pool of this size serves all events. */
 export type Serves = (poolByteSize: number) => boolean;
 
 /** Runs the real pool. What it lacks is told from a failure of the device by its code. */
@@ -82,10 +82,10 @@ export function simulationServes(
 
 const growth = 1.001;
 
-/** Nothing that is measured here needs as much; a log that does would take for ever. */
+/** The search ends here: a log that needs as much would take for ever, and no workload does. */
 const ratioMax = 16;
 
-/** So many sizes above the smallest have to serve too: 1%. */
+/** The number of sizes above the smallest that have to serve too: those up to 1% larger. */
 const servingCountMin = 10;
 
 /**

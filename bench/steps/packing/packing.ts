@@ -10,20 +10,20 @@ import { type PackedLog, readLogs, smallPeakByteSize } from "./logs.ts";
 import { type PackerName, packers, packingRatio } from "./packers.ts";
 import { type SyntheticWorkload, syntheticWorkloads } from "./workloads.ts";
 
-// How much larger than its content a pool has to be.
+// Finds out how much larger than its content a pool has to be.
 
 const packerNames = Object.keys(packers) as PackerName[];
 
-/** The smallest pool over the peak of live bytes. */
+/** The size of the smallest pool over the peak of live bytes, by packer. */
 type Ratios = Record<PackerName, number>;
 
 /** A line of the table. */
 interface Packed {
   name: string;
-  /** Of the first seed. */
+  /** The peak of live bytes with the first seed. */
   peakByteSize: number;
   scale: number;
-  /** For each seed; a log has only one. */
+  /** One entry for each seed; a log has only one. */
   ratios: Ratios[];
 }
 

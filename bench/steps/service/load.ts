@@ -9,10 +9,10 @@ const MiB = 1024 ** 2;
 const bodyByteSizeMin = 4 * KiB;
 const bodyByteSizeMax = 4 * MiB;
 
-/** Names of each client. */
+/** The number of names that each client gives its tensors. */
 const nameCount = 4;
 
-/** Nothing takes as long, unless it would take for ever. */
+/** A request that takes longer counts as failed. */
 const requestMillisecondsMax = 60_000;
 
 export const methods = ["PUT", "GET", "DELETE"] as const;
@@ -22,7 +22,7 @@ export type Method = (typeof methods)[number];
 export interface Answered {
   method: Method;
   milliseconds: number;
-  /** Of the body that was sent or came. */
+  /** The size of the body that was sent or received. */
   byteSize: number;
 }
 
@@ -30,13 +30,13 @@ export interface Answered {
 export interface Outcome {
   sentCount: number;
   answered: Answered[];
-  /** What is wrong with the others. */
+  /** One line for each request that was not answered as it must be. */
   failures: string[];
   /** Bytes that came back different, or not at all, or that nobody had sent. */
   wrongByteCount: number;
 }
 
-/** What bodies are cut out of: two that begin at different places are different everywhere. */
+/** Bodies are cut out of this noise, so that two of them differ everywhere. */
 const noise = Buffer.alloc(2 * bodyByteSizeMax);
 const random = randomNumbers(1);
 for (let offset = 0; offset < noise.byteLength; offset += 4) {
@@ -57,7 +57,7 @@ class Client {
   readonly #number: number;
   readonly #random: () => number;
   readonly #outcome: Outcome;
-  /** What the service has, by name. */
+  /** The bodies that the service must have, by name. */
   readonly #stored = new Map<string, Uint8Array<ArrayBuffer>>();
 
   constructor(url: string, number: number, outcome: Outcome) {
@@ -67,7 +67,7 @@ class Client {
     this.#outcome = outcome;
   }
 
-  /** Stores a tensor four times of ten, or where there is none; fetches five times, deletes once. */
+  /** Of ten requests four store a tensor, five fetch one and one deletes one, on average. */
   async requestAnything(): Promise<void> {
     const draw = this.#random();
     const name = `client-${this.#number}-${Math.floor(this.#random() * nameCount)}`;
@@ -114,7 +114,7 @@ class Client {
     });
   }
 
-  /** @param take Takes the answer, and returns how many bytes went to or fro. */
+  /** @param take Takes the answer, and returns how many bytes were sent or received. */
   async #request(
     method: Method,
     name: string,
@@ -141,11 +141,11 @@ class Client {
 
 /** Many clients at once. */
 export class Load {
-  /** Of all that they have done so far. */
+  /** What became of all requests so far. */
   readonly outcome: Outcome = { sentCount: 0, answered: [], failures: [], wrongByteCount: 0 };
   readonly #clients: Client[];
 
-  /** @param url The service's. */
+  /** @param url Where the service listens. */
   constructor(url: string, clientCount: number) {
     this.#clients = Array.from(
       { length: clientCount },
@@ -153,7 +153,7 @@ export class Load {
     );
   }
 
-  /** Each client makes so many requests. */
+  /** Lets each client make this many requests. */
   async run(requestCountPerClient: number): Promise<void> {
     const runClient = async (client: Client) => {
       for (let i = 0; i < requestCountPerClient; i++) await client.requestAnything();
@@ -161,7 +161,7 @@ export class Load {
     await Promise.all(this.#clients.map(runClient));
   }
 
-  /** Each client deletes what it has. */
+  /** Lets each client delete all of its tensors. */
   async deleteAll(): Promise<void> {
     await Promise.all(this.#clients.map((client) => client.deleteAll()));
   }

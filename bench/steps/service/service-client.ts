@@ -20,12 +20,12 @@ export class ServiceClient implements Disposable {
     answerSecondsMax,
   );
 
-  /** Where it listens. Must be asked for once, and first. */
+  /** Returns where the service listens. It must be called once, and first. */
   async url(): Promise<string> {
     return (await this.#child.next("ready")).url;
   }
 
-  /** Since the last call. */
+  /** Returns how late the event loop was since the last call. */
   async eventLoopDelay(): Promise<EventLoopDelay> {
     return (await this.#child.ask("delay", "delay")).delay;
   }

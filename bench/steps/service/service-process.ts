@@ -6,7 +6,7 @@ import { requests, tell } from "../../../harness/child/messages.ts";
 // The process of the service, which tells whoever started it how long its event loop is kept from
 // looking at requests. It ends when that process does.
 
-/** How late the event loop was, since it was last asked. */
+/** How late the event loop was since the process was last asked. */
 export interface EventLoopDelay {
   p50Milliseconds: number;
   p99Milliseconds: number;
@@ -22,7 +22,7 @@ export type ServiceAnswer =
 
 const MiB = 1024 ** 2;
 
-/** Too small for the load: some tensors land in each kind of memory. */
+/** The pools are too small for the load, so that some tensors land in each kind of memory. */
 const memoryOptions = {
   cudaMemoryPoolByteSize: { 0: 32 * MiB },
   pinnedMemoryPoolByteSize: 16 * MiB,

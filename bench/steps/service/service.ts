@@ -12,13 +12,14 @@ import type { EventLoopDelay } from "./service-process.ts";
 // second, how long it takes, how long it keeps others waiting, and that it loses nothing.
 
 /**
- * Reading from all clients' connections takes some milliseconds; a thread that also waited for the
- * GPU would mostly be more than 15 late. What is rare depends on what else the machine does.
+ * Reading from all clients' connections takes some milliseconds. A thread that also waited for the
+ * GPU would be more than 15 ms late most of the time. The rare long delays, in p99, depend on what
+ * else the machine does.
  */
 const eventLoopMillisecondsMax = { p50: 15, p99: 100 };
 const warmUpRequestCountPerClient = 10;
 
-/** Of one round's requests of one kind. */
+/** The figures of one round's requests of one kind. */
 interface RequestFigures {
   requestsPerSecond: number;
   bytesPerSecond: number;
@@ -78,7 +79,7 @@ function blockCount({ cuda, pinned }: ServiceStats): number {
 interface Measured {
   rounds: Round[];
   outcome: Outcome;
-  /** While the clients still had their tensors, and when they had deleted them. */
+  /** The service's statistics before the clients deleted their tensors, and afterwards. */
   fullStats: ServiceStats;
   emptyStats: ServiceStats;
 }
@@ -119,7 +120,7 @@ function table(rounds: readonly Round[]): string {
       figures.map(({ p50Milliseconds }) => p50Milliseconds),
       figures.map(({ p99Milliseconds }) => p99Milliseconds),
     ];
-    // What did not happen has no figure: a DELETE moves no bytes.
+    // A figure of 0 is left out, since a DELETE, for one, moves no bytes.
     const happened = cells.map((values) => values.filter((value) => value > 0));
     return tableLine(columns, [method, ...happened.map(formatFigures)]);
   });

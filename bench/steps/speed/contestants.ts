@@ -12,16 +12,16 @@ import type { BlockSource, BlockWorkload } from "../../../harness/workloads/bloc
 import { createPool, deviceId, poolSource } from "./pool-source.ts";
 import { type ContestantName, contestants as titles, figureName, rows } from "./workloads.ts";
 
-/** What a GPU gets that no option names: where a server's small block is small. */
+/** The default size of a CUDA pool: a small block is mostly measured in a pool of this size. */
 const defaultPoolByteSize = 64 * 1024 ** 2;
 const sequenceLength = 2 ** 20;
 const seed = 1;
 
-/** So many blocks or more are a burden to those that write beside each block. */
+/** From this number of blocks on, allocators that write beside each block need much memory. */
 const manyBlocks = 1_000_000;
 const gigabytesForMany = 12;
 
-/** Each is loaded only where it takes part, which compiles it. The pool exists already. */
+/** Each module is imported only where its allocator takes part, since that compiles it. */
 const openers: Record<ContestantName, (poolByteSize: number) => Promise<BlockSource>> = {
   pool: async () => poolSource,
   glibc: async () => (await import("../../peers/glibc.ts")).openGlibc(),
@@ -50,7 +50,7 @@ export async function prepareContestants(workload: BlockWorkload): Promise<Prepa
   return prepared;
 }
 
-/** The contestant's blocks, or why there are none. */
+/** Returns the contestant's blocks, or why there are none. */
 async function open(name: ContestantName, poolByteSize: number): Promise<BlockSource | string> {
   try {
     return await openers[name](poolByteSize);
@@ -90,8 +90,9 @@ function replacementPlan(liveBlockCount: number): Plan {
     poolByteSize: replacementPoolByteSize(liveBlockCount),
     async timedPairs(name, source) {
       const { replacementTimer } = await ownPairs();
-      // Once a block that glibc mapped by itself is freed, it maps none of that size or less any
-      // more: the state of every process that runs for long. (A million mappings are refused.)
+      // Once a block with a mapping of its own is freed, glibc makes no more mappings for blocks of
+      // that size or less. Every process that runs for long is in that state, and a million
+      // mappings would be refused.
       if (name === "glibc") source.free(source.alloc(largestReplacementByteSize));
       const live = fill(source, liveBlockCount, sequence);
       return {
@@ -111,7 +112,7 @@ function scopes(byteSize: number): TimedPairs {
   };
 }
 
-/** Nanoseconds that scopes take which hold a memory. */
+/** Returns the nanoseconds that scopes with a memory in them take. */
 function timeScopes(byteSize: number, scopeCount: number): number {
   const start = Bun.nanoseconds();
   for (let i = 0; i < scopeCount; i++) {
@@ -121,7 +122,7 @@ function timeScopes(byteSize: number, scopeCount: number): number {
   return Bun.nanoseconds() - start;
 }
 
-/** Why a contestant takes no part, or `""`. */
+/** Returns why a contestant takes no part, or `""`. */
 function whyNotWith(name: ContestantName, workload: BlockWorkload): string {
   if (workload.kind === "one block" || workload.liveBlockCount < manyBlocks) return "";
   const where = `${titles[name]} at ${rows.replacement(workload.liveBlockCount)} is left out`;

@@ -43,7 +43,7 @@ function startWorkload(order: WorkloadOrder): WorkloadChild {
   });
 }
 
-/** A round runs each workload once, each in its process, where the contestants take turns. */
+/** Runs each workload once in a round. In its process the contestants take turns. */
 async function measure(
   workloads: readonly BlockWorkload[],
   { options: { roundCount = 15, isQuick }, progress }: BenchContext,

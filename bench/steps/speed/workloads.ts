@@ -25,7 +25,7 @@ export function figureName(row: string, contestant: ContestantName): string {
   return `${row} / ${contestant}`;
 }
 
-/** What the process of a workload is asked to do. */
+/** What the process of a workload has to do. */
 export interface WorkloadOrder {
   workload: BlockWorkload;
   /** How long a contestant is measured in a round. */

@@ -3,17 +3,17 @@ import { ownPairs } from "../../../harness/timing/own-pairs.ts";
 import type { PairTimer } from "../../../harness/timing/pairs.ts";
 import { poolSource } from "../speed/pool-source.ts";
 
-// A Worker that replaces blocks of the pool that all threads share: one after the other, as many
-// lots of live blocks as it is told to have.
+// A Worker that replaces blocks of the pool that all threads share. It has as many lots of live
+// blocks as it is told to have, and does one lot after the other.
 
-/** The first message. */
+/** The first message to the Worker. */
 export interface WorkerOrder {
   /** A seed for each lot. */
   seeds: number[];
   liveBlockCount: number;
 }
 
-/** Every other message. */
+/** Every other message to the Worker. */
 export interface ReplaceOrder {
   pairCountPerLot: number;
 }

@@ -16,13 +16,13 @@ const workerCount = 8;
 const liveBlockCount = 512;
 const warmUpRoundCount = 3;
 
-/** One for each lot. */
+/** A seed for each lot of live blocks. */
 const seeds = Array.from({ length: workerCount }, (_, index) => index + 1);
 
 const solo = "1 Worker";
 const together = `${workerCount} Workers`;
 
-/** A Worker that answers each message when it has done what it says. */
+/** A Worker that answers each order when it has done it. */
 class ReplacingWorker {
   readonly #worker = new Worker(new URL("replacing-worker.ts", import.meta.url).href);
 
@@ -39,14 +39,14 @@ class ReplacingWorker {
   }
 }
 
-/** Nanoseconds until the last of them is done. */
+/** Returns the nanoseconds until the last of the Workers is done. */
 async function timeAll(workers: readonly ReplacingWorker[], order: ReplaceOrder): Promise<number> {
   const start = Bun.nanoseconds();
   await Promise.all(workers.map((worker) => worker.do(order)));
   return Bun.nanoseconds() - start;
 }
 
-/** The one that does all lots, and those that do one each, all with their live blocks. */
+/** The one Worker that does all lots and the many that do one each, all with their live blocks. */
 class Crew implements Disposable {
   readonly one = new ReplacingWorker();
   readonly many = seeds.map(() => new ReplacingWorker());

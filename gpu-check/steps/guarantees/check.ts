@@ -1,5 +1,5 @@
-// Guarantees that are checked in a process that does nothing else. Whatever is done to a GPU, it has
-// to be found afterwards as it was before.
+// Guarantees that are checked in a process that does nothing else. Whatever is done to a GPU, it
+// has to be found afterwards as it was before.
 
 import assert from "node:assert/strict";
 import {
@@ -16,11 +16,11 @@ import type { Finding } from "../../../harness/run/findings.ts";
 
 export const mebibyte = 1024 ** 2;
 
-/** The least that a pool has here. */
+/** The size of the smallest pools that are made here. */
 export const poolByteSize = 64 * mebibyte;
 
 /**
- * By so much a GPU's free memory may differ before and after. The driver takes memory in chunks of
+ * The change of a GPU's free memory that is tolerated. The driver takes memory in chunks of
  * 2 MiB, and may keep one or two that its own small blocks, such as the page tables of pinned
  * memory, are in. A pool that was not given back is at least eight times as much.
  */
@@ -59,12 +59,12 @@ function resetManagers(): void {
   PinnedMemoryManager.reset();
 }
 
-/** The bytes that a memory is expected to give back. */
+/** Bytes that are recognized when they come back. */
 function pattern(byteSize: number, seed: number): Uint8Array<ArrayBuffer> {
   return Uint8Array.from({ length: byteSize }, (_, index) => (index * 31 + seed) & 0xff);
 }
 
-/** Both managers on these GPUs from their creation to their reset, with bytes through every pool. */
+/** Creates both managers on these GPUs, moves bytes through every pool and resets the managers. */
 export function createUseReset(gpus: readonly number[]): void {
   using _ = createMemoryManagers({
     cudaMemoryPoolByteSize: Object.fromEntries(gpus.map((gpu) => [gpu, poolByteSize])),

@@ -20,7 +20,7 @@ export async function probe(context: GpuCheckContext): Promise<GpuMachine | null
   return failure === "" ? messages[0]!.machine : null;
 }
 
-/** 13020 is CUDA 13.2. */
+/** Formats a version of CUDA: 13020 is CUDA 13.2. */
 function cudaVersion(version: number): string {
   return `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`;
 }

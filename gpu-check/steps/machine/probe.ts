@@ -9,13 +9,13 @@ import { namedGpuAt, namedGpus } from "./nvidia-smi.ts";
 export interface Gpu extends cuda.MemoryInfo {
   deviceId: number;
   computeCapability: number;
-  /** `"unknown"`, as the driver, where the driver's own tool is not there to say. */
+  /** `"unknown"` where nvidia-smi is not there to say, as for the driver. */
   name: string;
   driver: string;
 }
 
 export interface GpuMachine {
-  /** Those of the package, where this process has them from. */
+  /** The package's native libraries that the process has loaded. */
   nativeLibraryPaths: string[];
   cudartPath: string;
   isSimulator: boolean;

@@ -28,7 +28,7 @@ const [gpu = 0] = getSupportedGpus();
 
 type Opener = () => BlockSource | StreamOrdered;
 
-/** The first one is what the others are compared with. */
+/** The others are compared with the first one. */
 const openers: Record<Row["memoryType"], Record<string, Opener>> = {
   GPU: {
     "this pool": () => {
@@ -39,7 +39,7 @@ const openers: Record<Row["memoryType"], Record<string, Opener>> = {
       };
     },
     cudaMalloc: () => cudaMalloc,
-    // The best case: never a wait, and nothing is ever given back to the driver.
+    // This is the best case: nothing waits, and nothing is given back to the driver.
     "cudaMallocAsync, keeping": () => openStreamOrdered(Infinity, false),
     cudaMallocAsync: () => openStreamOrdered(0, false),
     "cudaMallocAsync, free synchronized": () => openStreamOrdered(0, true),

@@ -1,4 +1,4 @@
-// What is measured: the same requests for whoever serves them.
+// What is measured: every allocator gets the same requests.
 
 import {
   replacementPoolByteSize,
@@ -28,7 +28,7 @@ export const rows: readonly Row[] = (["GPU", "CPU_PINNED"] as const).flatMap((me
   })),
 );
 
-/** Of a replacement: many times its live blocks. */
+/** The requests of a replacement, many times as many as its live blocks. */
 export const sequence: ReplacementSequence = replacementSequence(liveBlockCount, 2 ** 16, 1);
 
 export const poolByteSize = replacementPoolByteSize(liveBlockCount);
@@ -36,7 +36,7 @@ export const poolByteSize = replacementPoolByteSize(liveBlockCount);
 /** How much is measured. */
 export interface Effort {
   roundCount: number;
-  /** How long each is measured in a round. */
+  /** How long each contestant is measured in a round. */
   sliceNanoseconds: number;
 }
 

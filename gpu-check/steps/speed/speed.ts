@@ -6,7 +6,9 @@ import { effortOf, type Row, rows } from "./rows.ts";
 
 const measurePath = fileURLToPath(new URL("measure.ts", import.meta.url));
 
-/** Serving from a pool has no point where the CUDA runtime itself is as fast. */
+/**
+ * Checks that the pool is the fastest: it has no point where the CUDA runtime itself is as fast.
+ */
 function judge(context: GpuCheckContext, { name }: Row): void {
   const check = `${name}: this pool is faster than the CUDA runtime`;
   if (!context.options.areFiguresJudged) {

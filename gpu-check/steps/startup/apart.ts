@@ -1,5 +1,6 @@
-// The same start, its parts one after the other. What CUDA does once in a process it does in the
-// first call of its kind; so the pools come after the contexts, and show what they take alone.
+// A process that times the parts of a server's start one after the other. CUDA does what it does
+// once in a process in the first call of its kind. The pools therefore come after the contexts, and
+// show what they take alone.
 
 import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../../src/index.ts";
 import { defaultCudaMemoryPoolByteSize } from "../../../src/managers/memory-managers.ts";
