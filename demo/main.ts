@@ -2,15 +2,15 @@ import { getSupportedGpus } from "bun-cuda-memory";
 import { relative } from "node:path";
 import { parseArgs } from "node:util";
 import type { AllocationEvents } from "../examples/replay/allocation-events.ts";
+import { readRmmLog, RmmLogError } from "../examples/replay/rmm-log.ts";
 import { chosenRuntimePath, startAgainOnSimulator } from "../harness/cuda-runtime.ts";
-import { UsageError } from "../harness/run/errors.ts";
+import { blamingArguments } from "../harness/run/errors.ts";
 import { parseOrExplain } from "../harness/run/options.ts";
 import { runMain } from "../harness/run/program-main.ts";
+import { servingWorkload } from "../harness/workloads/serving.ts";
 import { Notes } from "./notes.ts";
 import { demonstrateReplay } from "./replay-demo.ts";
 import { demonstrateService } from "./service-demo.ts";
-import { readRmmLog, RmmLogError } from "../examples/replay/rmm-log.ts";
-import { servingWorkload } from "../harness/workloads/serving.ts";
 
 // `make demo`, or `bun demo/main.ts [--trace FILE]`: sends real files through the tensor
 // service, then replays a workload (by default that of a server that runs inference; otherwise an
@@ -34,16 +34,11 @@ function parseTrace(argv: string[]): string | undefined {
 }
 
 /** @throws {UsageError} for a trace that cannot be read. */
-async function readTrace(path: string): Promise<AllocationEvents> {
-  try {
-    return await readRmmLog(path);
-  } catch (error) {
-    throw error instanceof RmmLogError ? new UsageError(error.message) : error;
-  }
-}
-
 async function workloadOf(trace: string | undefined): Promise<Workload> {
-  if (trace !== undefined) return { title: trace, events: await readTrace(trace) };
+  if (trace !== undefined) {
+    const events = await blamingArguments(RmmLogError, () => readRmmLog(trace));
+    return { title: trace, events };
+  }
   return { title: "a server that runs inference, 4,000 requests", events: servingWorkload() };
 }
 

@@ -3,12 +3,12 @@ import {
   type ServiceStats,
   startTensorService,
 } from "../examples/tensor-service/tensor-service.ts";
+import { formatByteSize, formatCount } from "../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../harness/text/table.ts";
 import { DemoFailure } from "./demo-failure.ts";
 import type { Notes } from "./notes.ts";
 import { findSampleFiles, type SampleFile } from "./sample-files.ts";
 import { sha256OfFile, TensorClient } from "./tensor-client.ts";
-import { formatByteSize, formatCount } from "../harness/text/format.ts";
-import { type Column, tableHead, tableLine } from "../harness/text/table.ts";
 
 // Real files stream to the service over HTTP until every kind of memory has some of them, and come
 // back unchanged; neither side ever has one in JS memory as a whole.

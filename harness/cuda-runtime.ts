@@ -1,8 +1,8 @@
 // Which CUDA runtime a process uses, the simulator or the machine's. A process chooses only once,
 // by its environment, before it loads the package.
 
-import { ExpectedError } from "./run/errors.ts";
 import { simulatorLibraryPath } from "./paths.ts";
+import { ExpectedError } from "./run/errors.ts";
 
 /** The runtime that the user chose, if any. */
 export function chosenRuntimePath(): string | undefined {

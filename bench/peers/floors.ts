@@ -1,7 +1,7 @@
 import { dlopen } from "bun:ffi";
 import { compileLibrary } from "../../harness/native/compile.ts";
-import type { BlockSource } from "../../harness/workloads/blocks.ts";
 import { allocSymbol, freeSymbol } from "../../harness/timing/block-symbols.ts";
+import type { BlockSource } from "../../harness/workloads/blocks.ts";
 
 const { empty_alloc, empty_free, locked_alloc, locked_free } = dlopen(
   compileLibrary("floors", ["bench/peers/floors.c"]),

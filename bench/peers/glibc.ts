@@ -1,7 +1,7 @@
 import { dlopen } from "bun:ffi";
 import { compileLibrary } from "../../harness/native/compile.ts";
-import type { BlockSource } from "../../harness/workloads/blocks.ts";
 import { allocSymbol, freeSymbol } from "../../harness/timing/block-symbols.ts";
+import type { BlockSource } from "../../harness/workloads/blocks.ts";
 
 const { glibc_open, glibc_alloc, glibc_free } = dlopen(
   compileLibrary("glibc", ["bench/peers/glibc.c"]),

@@ -1,11 +1,11 @@
-import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
-import { compileProgram } from "../../harness/native/compile.ts";
-import { formatNote, formatNumber } from "../../harness/text/format.ts";
 import { messagesOf } from "../../harness/child/run-program.ts";
+import { compileProgram } from "../../harness/native/compile.ts";
 import { poolLibraryPath, simulatorLibraryPath } from "../../harness/paths.ts";
-import type { BenchContext, BenchStep } from "../context.ts";
 import { limitOf, type LimitCheck } from "../../harness/run/findings.ts";
+import { formatNote, formatNumber } from "../../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
 import { median } from "../../harness/timing/statistics.ts";
+import type { BenchContext, BenchStep } from "../context.ts";
 
 // How long single calls take at worst, timed in C: a clock that TypeScript can read is too coarse.
 

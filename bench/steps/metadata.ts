@@ -1,10 +1,10 @@
-import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
 import { messagesOf } from "../../harness/child/run-program.ts";
 import { compileProgram } from "../../harness/native/compile.ts";
-import { formatByteSize, formatNote, formatNumber } from "../../harness/text/format.ts";
 import { poolLibraryPath, simulatorLibraryPath } from "../../harness/paths.ts";
-import type { BenchStep } from "../context.ts";
 import { limitOf, type LimitCheck } from "../../harness/run/findings.ts";
+import { formatByteSize, formatNote, formatNumber } from "../../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
+import type { BenchStep } from "../context.ts";
 
 // What the pool's own tables cost, counted in pages that are really in RAM.
 

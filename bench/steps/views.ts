@@ -1,7 +1,8 @@
 import { AllocatedMemory, PinnedMemoryManager } from "bun-cuda-memory";
-import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
 import { formatFigures, formatNote } from "../../harness/text/format.ts";
-import { type RoundFigures, runRounds } from "../../harness/timing/rounds.ts";
+import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
+import type { Figures } from "../../harness/timing/figures.ts";
+import { runRounds } from "../../harness/timing/rounds.ts";
 import type { BenchContext, BenchStep } from "../context.ts";
 
 // What it costs to look at host memory through `bytes`: the view is made once for each memory, and
@@ -18,8 +19,8 @@ const ways = {
 
 type WayName = keyof typeof ways;
 
-function figureName(byteSize: number, way: WayName): string {
-  return `${byteSize} ${way}`;
+function rowOf(byteSize: number): string {
+  return `${byteSize / kibibyte} KiB`;
 }
 
 /** Returns the nanoseconds that a call of the action takes. */
@@ -42,7 +43,8 @@ function contestantsOf(kept: AllocatedMemory, isQuick: boolean) {
     again: () => timeEach(count, () => kept.bytes.length),
   };
   return Object.entries(measures).map(([way, measure]) => ({
-    name: figureName(byteSize, way as WayName),
+    row: rowOf(byteSize),
+    name: way,
     measure,
   }));
 }
@@ -54,7 +56,7 @@ async function measure({ options: { roundCount = 9, isQuick }, progress }: Bench
   const contestants = byteSizes.flatMap((byteSize) =>
     contestantsOf(stack.use(new AllocatedMemory(byteSize, "CPU_PINNED")), isQuick),
   );
-  return await runRounds(contestants, roundCount, (doneCount) =>
+  return await runRounds(contestants, "ns", roundCount, (doneCount) =>
     progress.showShare("views: round", doneCount, roundCount),
   );
 }
@@ -64,12 +66,12 @@ const columns: readonly Column[] = [
   ...Object.values(ways).map((title): Column => ({ title, width: 20, align: "right" })),
 ];
 
-function table(rounds: RoundFigures): string {
+function table(figures: Figures): string {
   const lines = byteSizes.map((byteSize) => {
     const cells = (Object.keys(ways) as WayName[]).map((way) =>
-      formatFigures(rounds[figureName(byteSize, way)]),
+      formatFigures(figures.roundsOf(rowOf(byteSize), way)),
     );
-    return tableLine(columns, [`${byteSize / kibibyte} KiB`, ...cells]);
+    return tableLine(columns, [rowOf(byteSize), ...cells]);
   });
   return [tableHead(columns), ...lines].join("\n");
 }
@@ -83,8 +85,9 @@ export const views: BenchStep = {
   name: "views",
   title: "Looking at pinned memory",
   async run(context) {
-    const rounds = await measure(context);
-    context.print(`${table(rounds)}\n\n${formatNote(explanation)}`);
-    return { unit: "ns", byteSizes, rounds };
+    const figures = await measure(context);
+    context.print(`${table(figures)}\n\n${formatNote(explanation)}`);
+    context.add(...figures.all);
+    return { byteSizes };
   },
 };

@@ -6,12 +6,12 @@ import {
   CudaStream,
 } from "bun-cuda-memory";
 import { CudartSimulator } from "bun-cuda-memory/simulator";
-import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
-import { formatNote, formatNumber } from "../../harness/text/format.ts";
 import { isSimulated } from "../../harness/cuda-runtime.ts";
-import type { BenchContext, BenchStep } from "../context.ts";
 import { limitOf } from "../../harness/run/findings.ts";
+import { formatNote, formatNumber } from "../../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../../harness/text/table.ts";
 import { median, percentile } from "../../harness/timing/statistics.ts";
+import type { BenchContext, BenchStep } from "../context.ts";
 
 // What it costs to wait for a GPU without blocking the event loop: how much longer a short copy
 // takes than with a blocking wait, how much processor time an idle wait takes, and how late timers

@@ -1,8 +1,8 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { workFolder } from "../paths.ts";
-import type { GpuCheckStep } from "../context.ts";
 import { broken, checkOf, kept, skipped } from "../../harness/run/findings.ts";
+import type { GpuCheckStep } from "../context.ts";
+import { workFolder } from "../paths.ts";
 
 /** The outcome of one test, as a JUnit report has it. */
 interface TestCase {

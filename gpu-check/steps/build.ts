@@ -1,8 +1,8 @@
 import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
 import { poolLibraryPath, simulatorLibraryPath } from "../../harness/paths.ts";
-import type { GpuCheckStep } from "../context.ts";
 import { broken, checkOf, kept, skipped } from "../../harness/run/findings.ts";
+import type { GpuCheckStep } from "../context.ts";
 
 const libraryPaths = [poolLibraryPath, simulatorLibraryPath];
 

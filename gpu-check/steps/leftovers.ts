@@ -1,6 +1,6 @@
-import { probe } from "./machine/machine.ts";
-import type { GpuCheckStep } from "../context.ts";
 import { checkOf } from "../../harness/run/findings.ts";
+import type { GpuCheckStep } from "../context.ts";
+import { probe } from "./machine/machine.ts";
 
 /**
  * The change of free memory that is no sign of anything left over. A process that ends takes its

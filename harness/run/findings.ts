@@ -2,6 +2,7 @@
 // that what it found before it crashed or hung is known too.
 
 import type { Message } from "../child/messages.ts";
+import type { Figure } from "../timing/figures.ts";
 
 /** Something that was judged: a guarantee of the project, or a limit on a figure. */
 export interface Check {
@@ -26,18 +27,6 @@ export interface Skipped {
   kind: "skipped";
   name: string;
   reason: string;
-}
-
-/** Something that was measured. */
-export interface Figure {
-  kind: "figure";
-  /** What was done: a row of the table. */
-  row: string;
-  /** Who did it. */
-  contestant: string;
-  unit: string;
-  /** A figure for each round. */
-  rounds: number[];
 }
 
 export type Finding = Check | LimitCheck | Skipped | Figure;

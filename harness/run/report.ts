@@ -1,7 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { dirname } from "node:path";
 import { describeMachine, type Machine } from "../machine.ts";
-import { type Check, type Figure, type Skipped, verdictOf } from "./findings.ts";
+import type { Figure } from "../timing/figures.ts";
+import { type Check, type Skipped, verdictOf } from "./findings.ts";
 import type { RunOptions } from "./options.ts";
 
 /** A finding, with the name of the step that found it. */
@@ -21,7 +22,7 @@ export interface Report {
   /** What was not done, and why. */
   skipped: OfStep<Skipped>[];
   figures: OfStep<Figure>[];
-  /** By step: what it says for a program to read, in the units that it names. */
+  /** By step: what else it says for a program to read. */
   data: Record<string, object>;
 }
 

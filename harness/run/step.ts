@@ -27,7 +27,7 @@ export interface Step<Context> {
   /** Whether other steps depend on it, so that `--only` does not leave it out. */
   isAlwaysRun?: boolean;
   /**
-   * @returns What goes into the report's `data` for a program to read, such as every single round.
+   * @returns What else goes into the report's `data`, for a program to read.
    * @throws {MemoryError} where the CUDA runtime cannot serve the step, which is skipped then.
    * @throws {UsageError} where the options make no sense, which ends the run.
    */

@@ -1,9 +1,11 @@
-import type { Contestant } from "./rounds.ts";
 import type { PairTimer } from "./pairs.ts";
+import type { Contestant } from "./rounds.ts";
 
 /** Pairs of an allocation and a free that can be timed. */
 export interface TimedPairs {
-  figureName: string;
+  /** The row and the name of the contestant. */
+  row: string;
+  name: string;
   /** After about this many pairs the processor's caches have settled. */
   settlingPairCount: number;
   timePairs: PairTimer;
@@ -45,7 +47,8 @@ export function calibrated(timed: TimedPairs, sliceNanoseconds: number): Contest
     longSliceCount * slicePairCount,
   );
   return {
-    name: timed.figureName,
+    row: timed.row,
+    name: timed.name,
     measure() {
       timed.timePairs(Math.ceil(pairCount / 2));
       return timed.timePairs(pairCount) / pairCount;

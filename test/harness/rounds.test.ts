@@ -10,9 +10,14 @@ describe("rounds", () => {
       "abc",
     ]);
     const calls: string[] = [];
-    const contestant = (name: string) => ({ name, measure: () => calls.push(name) });
-    const rounds = await runRounds([contestant("a"), contestant("b")], 2, () => {});
+    const contestant = (name: string) => ({ row: "r", name, measure: () => calls.push(name) });
+    const figures = await runRounds([contestant("a"), contestant("b")], "ns", 2, () => {});
     expect(calls.join("")).toBe("abba");
-    expect(rounds).toEqual({ a: [1, 4], b: [2, 3] });
+    expect(figures.all).toEqual([
+      { kind: "figure", row: "r", contestant: "a", unit: "ns", rounds: [1, 4] },
+      { kind: "figure", row: "r", contestant: "b", unit: "ns", rounds: [2, 3] },
+    ]);
+    expect(figures.roundsOf("r", "b")).toEqual([2, 3]);
+    expect(figures.roundsOf("r", "c")).toEqual([]);
   });
 });

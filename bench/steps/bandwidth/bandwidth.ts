@@ -1,12 +1,13 @@
 import { createMemoryManagers, MemoryError } from "bun-cuda-memory";
-import { cudart } from "../../../src/native/cudart.ts";
-import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
-import { formatNote, formatNumber } from "../../../harness/text/format.ts";
 import { isSimulated } from "../../../harness/cuda-runtime.ts";
-import { orderOfRound, type RoundFigures } from "../../../harness/timing/rounds.ts";
-import type { BenchContext, BenchStep } from "../../context.ts";
 import { limitOf, type LimitCheck } from "../../../harness/run/findings.ts";
+import { formatNote, formatNumber } from "../../../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
+import { Figures } from "../../../harness/timing/figures.ts";
+import { orderOfRound } from "../../../harness/timing/rounds.ts";
 import { median, ratios } from "../../../harness/timing/statistics.ts";
+import { cudart } from "../../../src/native/cudart.ts";
+import type { BenchContext, BenchStep } from "../../context.ts";
 import { type Direction, type Way, type WayName, Ways, ways } from "./ways.ts";
 
 // Bytes to and from a GPU, in every way that the package has, beside cudaMemcpy of the same bytes.
@@ -37,8 +38,8 @@ function sizeName(byteSize: number): string {
   return byteSize < 1024 * mebibyte ? `${byteSize / mebibyte} MiB` : `${byteSize / 1024 ** 3} GiB`;
 }
 
-function figureName(direction: Direction, byteSize: number, way: WayName): string {
-  return `${direction} ${sizeName(byteSize)} ${way}`;
+function rowOf(direction: Direction, byteSize: number): string {
+  return `${direction} ${sizeName(byteSize)}`;
 }
 
 /** Returns GB/s. */
@@ -55,7 +56,7 @@ async function measureSize(
   byteSize: number,
   roundCount: number,
   isQuick: boolean,
-  rounds: RoundFigures,
+  figures: Figures,
 ): Promise<void> {
   using all = new Ways(cudart()!, byteSize);
   const repetitionCount = isQuick
@@ -66,8 +67,8 @@ async function measureSize(
     for (const [, way] of named) await way(); // the first time costs more, and says nothing
     for (let round = 0; round < roundCount; round++) {
       for (const [name, way] of orderOfRound(named, round)) {
-        const figure = await measureOnce(way, byteSize, repetitionCount);
-        (rounds[figureName(direction, byteSize, name)] ??= []).push(figure);
+        const value = await measureOnce(way, byteSize, repetitionCount);
+        figures.add(rowOf(direction, byteSize), name, value);
       }
     }
   }
@@ -81,43 +82,43 @@ async function measure({ options: { roundCount = 9, isQuick }, progress }: Bench
     pinnedMemoryPoolByteSize: largest + 64 * mebibyte, // and room for staging
   });
   if (cudart() === null) throw new MemoryError("UNAVAILABLE", "there is no CUDA runtime");
-  const rounds: RoundFigures = {};
+  const figures = new Figures("GB/s");
   for (const [index, byteSize] of sizes.entries()) {
     progress.showShare("bandwidth: size", index, sizes.length);
-    await measureSize(byteSize, roundCount, isQuick, rounds);
+    await measureSize(byteSize, roundCount, isQuick, figures);
   }
-  return { sizes, rounds };
+  return { sizes, figures };
 }
 
 /** The raw copy's GB/s over the way's, at the size where that is worst. */
-function worstRatio(rounds: RoundFigures, sizes: number[], raw: WayName, way: WayName): number {
+function worstRatio(figures: Figures, sizes: number[], raw: WayName, way: WayName): number {
   const all = sizes.flatMap((byteSize) =>
     directions.map((direction) => {
-      const of = (name: WayName) => rounds[figureName(direction, byteSize, name)] ?? [];
+      const of = (name: WayName) => figures.roundsOf(rowOf(direction, byteSize), name);
       return median(ratios(of(raw), of(way)));
     }),
   );
   return Math.max(...all);
 }
 
-function limitsOf(rounds: RoundFigures, sizes: number[]): LimitCheck[] {
+function limitsOf(figures: Figures, sizes: number[]): LimitCheck[] {
   const judged = isSimulated() ? [] : sizes.filter((byteSize) => byteSize >= judgedFrom);
   if (judged.length === 0) return [];
   const limit = 1 / 0.95;
   return [
     limitOf(
       "raw pageable GB/s / staged, from 16 MiB",
-      worstRatio(rounds, judged, "rawPageable", "staged"),
+      worstRatio(figures, judged, "rawPageable", "staged"),
       limit,
     ),
     limitOf(
       "raw pinned GB/s / copyBuffer, from 16 MiB",
-      worstRatio(rounds, judged, "rawPinned", "pinned"),
+      worstRatio(figures, judged, "rawPinned", "pinned"),
       limit,
     ),
     limitOf(
       "raw pinned GB/s / on a stream, from 16 MiB",
-      worstRatio(rounds, judged, "rawPinned", "pinnedOnStream"),
+      worstRatio(figures, judged, "rawPinned", "pinnedOnStream"),
       1.25, // a timer's millisecond may be lost
     ),
   ];
@@ -128,13 +129,13 @@ const columns: readonly Column[] = [
   ...Object.values(ways).map((title): Column => ({ title, width: 12, align: "right" })),
 ];
 
-function table(rounds: RoundFigures, sizes: readonly number[]): string {
+function table(figures: Figures, sizes: readonly number[]): string {
   const lines = directions.flatMap((direction) =>
     sizes.map((byteSize) => {
       const cells = (Object.keys(ways) as WayName[]).map((way) =>
-        formatNumber(median(rounds[figureName(direction, byteSize, way)]!)),
+        formatNumber(median(figures.roundsOf(rowOf(direction, byteSize), way))),
       );
-      return tableLine(columns, [`${direction} ${sizeName(byteSize)}`, ...cells]);
+      return tableLine(columns, [rowOf(direction, byteSize), ...cells]);
     }),
   );
   return [tableHead(columns), ...lines].join("\n");
@@ -153,10 +154,10 @@ export const bandwidth: BenchStep = {
   name: "bandwidth",
   title: "Bytes to and from a GPU",
   async run(context) {
-    const { sizes, rounds } = await measure(context);
+    const { sizes, figures } = await measure(context);
     const note = formatNote(explanation) + (isSimulated() ? simulatedNote : "");
-    context.print(`${table(rounds, sizes)}\n\n${note}`);
-    context.add(...limitsOf(rounds, sizes));
-    return { unit: "GB/s", isSimulated: isSimulated(), byteSizes: sizes, rounds };
+    context.print(`${table(figures, sizes)}\n\n${note}`);
+    context.add(...figures.all, ...limitsOf(figures, sizes));
+    return { isSimulated: isSimulated(), byteSizes: sizes };
   },
 };

@@ -1,11 +1,11 @@
-import { RmmLogError } from "../../../examples/replay/rmm-log.ts";
-import { UsageError } from "../../../harness/run/errors.ts";
 import { peakLiveByteSize } from "../../../examples/replay/allocation-events.ts";
-import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
-import { formatByteSize, formatNote } from "../../../harness/text/format.ts";
-import type { BenchContext, BenchStep } from "../../context.ts";
+import { RmmLogError } from "../../../examples/replay/rmm-log.ts";
+import { blamingArguments } from "../../../harness/run/errors.ts";
 import { limitOf, type LimitCheck } from "../../../harness/run/findings.ts";
+import { formatByteSize, formatNote } from "../../../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
 import { mean } from "../../../harness/timing/statistics.ts";
+import type { BenchContext, BenchStep } from "../../context.ts";
 import { type PackedLog, readLogs, smallPeakByteSize } from "./logs.ts";
 import { type PackerName, packers, packingRatio } from "./packers.ts";
 import { type SyntheticWorkload, syntheticWorkloads } from "./workloads.ts";
@@ -110,12 +110,9 @@ function limitsOf(logs: readonly Packed[], workloads: readonly Packed[]): LimitC
 }
 
 /** @throws {UsageError} for a folder whose logs cannot be read. */
-async function logsOf(folder: string): Promise<PackedLog[]> {
-  try {
-    return await readLogs(folder);
-  } catch (error) {
-    throw error instanceof RmmLogError ? new UsageError(error.message) : error;
-  }
+async function logsOf(folder: string | undefined): Promise<PackedLog[]> {
+  if (folder === undefined) return [];
+  return await blamingArguments(RmmLogError, () => readLogs(folder));
 }
 
 /** Packs one after the other, with the progress drawn. */
@@ -140,7 +137,7 @@ export const packing: BenchStep = {
     const { progress } = context;
     const { isQuick, tracesFolder } = context.options;
     const seeds = isQuick ? [1] : [1, 2, 3, 4, 5];
-    const logs = tracesFolder === undefined ? [] : await logsOf(tracesFolder);
+    const logs = await logsOf(tracesFolder);
     const packedLogs = await packEach(logs, packLog, progress);
     const packedWorkloads = await packEach(
       syntheticWorkloads(isQuick),

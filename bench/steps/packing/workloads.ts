@@ -2,8 +2,8 @@ import {
   type AllocationEvents,
   AllocationEventsBuilder,
 } from "../../../examples/replay/allocation-events.ts";
-import { servingWorkload } from "../../../harness/workloads/serving.ts";
 import { logUniformByteSize, randomNumbers } from "../../../harness/workloads/random.ts";
+import { servingWorkload } from "../../../harness/workloads/serving.ts";
 
 const kibibyte = 1024;
 const mebibyte = 1024 ** 2;

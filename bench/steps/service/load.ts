@@ -1,5 +1,5 @@
-import { logUniformByteSize, randomNumbers } from "../../../harness/workloads/random.ts";
 import type { TensorDescription } from "../../../examples/tensor-service/tensor-service.ts";
+import { logUniformByteSize, randomNumbers } from "../../../harness/workloads/random.ts";
 
 // Clients of the tensor service that each do one request after the other, drawn at random but the
 // same in every run, and look at everything that comes back.

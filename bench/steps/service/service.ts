@@ -1,9 +1,9 @@
-import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
 import type { ServiceStats } from "../../../examples/tensor-service/tensor-service.ts";
-import { formatFigures, formatNote } from "../../../harness/text/format.ts";
-import type { BenchContext, BenchStep } from "../../context.ts";
 import { limitOf } from "../../../harness/run/findings.ts";
+import { formatFigures, formatNote } from "../../../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
 import { median, percentile } from "../../../harness/timing/statistics.ts";
+import type { BenchContext, BenchStep } from "../../context.ts";
 import { type Answered, Load, type Method, methods, type Outcome } from "./load.ts";
 import { ServiceClient } from "./service-client.ts";
 import type { EventLoopDelay } from "./service-process.ts";

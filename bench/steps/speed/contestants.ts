@@ -1,16 +1,16 @@
 import { AllocatedMemory } from "bun-cuda-memory";
 import { readFileSync } from "node:fs";
+import type { TimedPairs } from "../../../harness/timing/calibrated.ts";
+import { ownPairs } from "../../../harness/timing/own-pairs.ts";
+import type { BlockSource, BlockWorkload } from "../../../harness/workloads/blocks.ts";
 import {
   fill,
   largestReplacementByteSize,
   replacementPoolByteSize,
   replacementSequence,
 } from "../../../harness/workloads/replacement.ts";
-import { ownPairs } from "../../../harness/timing/own-pairs.ts";
-import type { TimedPairs } from "../../../harness/timing/calibrated.ts";
-import type { BlockSource, BlockWorkload } from "../../../harness/workloads/blocks.ts";
 import { createPool, deviceId, poolSource } from "./pool-source.ts";
-import { type ContestantName, contestants as titles, figureName, rows } from "./workloads.ts";
+import { type ContestantName, contestants as titles, rows } from "./workloads.ts";
 
 /** The default size of a CUDA pool: a small block is mostly measured in a pool of this size. */
 const defaultPoolByteSize = 64 * 1024 ** 2;
@@ -76,7 +76,8 @@ function oneBlockPlan(byteSize: number): Plan {
     async timedPairs(name, source) {
       const { oneBlockTimer } = await ownPairs();
       return {
-        figureName: figureName(rows.oneBlock, name),
+        row: rows.oneBlock,
+        name,
         settlingPairCount: 1,
         timePairs: oneBlockTimer(source, byteSize),
       };
@@ -96,7 +97,8 @@ function replacementPlan(liveBlockCount: number): Plan {
       if (name === "glibc") source.free(source.alloc(largestReplacementByteSize));
       const live = fill(source, liveBlockCount, sequence);
       return {
-        figureName: figureName(rows.replacement(liveBlockCount), name),
+        row: rows.replacement(liveBlockCount),
+        name,
         settlingPairCount: liveBlockCount,
         timePairs: replacementTimer(source, live),
       };
@@ -106,7 +108,8 @@ function replacementPlan(liveBlockCount: number): Plan {
 
 function scopes(byteSize: number): TimedPairs {
   return {
-    figureName: figureName(rows.scoped, "pool"),
+    row: rows.scoped,
+    name: "pool" satisfies ContestantName,
     settlingPairCount: 1,
     timePairs: (pairCount) => timeScopes(byteSize, pairCount),
   };

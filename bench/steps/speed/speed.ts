@@ -1,16 +1,16 @@
 import { fileURLToPath } from "node:url";
 import { AskedChild } from "../../../harness/child/asked-child.ts";
-import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
-import { formatFigures, formatNote } from "../../../harness/text/format.ts";
-import { orderOfRound, type RoundFigures } from "../../../harness/timing/rounds.ts";
-import type { BenchContext, BenchStep } from "../../context.ts";
 import { limitOf, type LimitCheck } from "../../../harness/run/findings.ts";
+import { formatFigures, formatNote } from "../../../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
+import { Figures } from "../../../harness/timing/figures.ts";
+import { orderOfRound } from "../../../harness/timing/rounds.ts";
 import { median, ratios } from "../../../harness/timing/statistics.ts";
 import type { BlockWorkload } from "../../../harness/workloads/blocks.ts";
+import type { BenchContext, BenchStep } from "../../context.ts";
 import {
   type ContestantName,
   contestants,
-  figureName,
   rows,
   type WorkloadAnswer,
   type WorkloadOrder,
@@ -31,7 +31,7 @@ function workloadsOf(isQuick: boolean): BlockWorkload[] {
 }
 
 interface Measured {
-  rounds: RoundFigures;
+  figures: Figures;
   notes: string[];
 }
 
@@ -48,7 +48,7 @@ async function measure(
   workloads: readonly BlockWorkload[],
   { options: { roundCount = 15, isQuick }, progress }: BenchContext,
 ): Promise<Measured> {
-  const measured: Measured = { rounds: {}, notes: [] };
+  const measured: Measured = { figures: new Figures("ns per pair"), notes: [] };
   using stack = new DisposableStack();
   const children: WorkloadChild[] = [];
   for (const [index, workload] of workloads.entries()) {
@@ -60,9 +60,9 @@ async function measure(
   for (let round = 0; round < roundCount; round++) {
     progress.showShare("speed: round", round, roundCount);
     for (const child of orderOfRound(children, round)) {
-      const { figures } = await child.ask("round", "round");
-      for (const [name, figure] of Object.entries(figures)) {
-        (measured.rounds[name] ??= []).push(figure);
+      const { values } = await child.ask("round", "round");
+      for (const { row, contestant, nanosecondsPerPair } of values) {
+        measured.figures.add(row, contestant, nanosecondsPerPair);
       }
     }
   }
@@ -70,12 +70,11 @@ async function measure(
   return measured;
 }
 
-function limitsOf(rounds: RoundFigures): LimitCheck[] {
-  const ratio = (over: string, under: string) =>
-    median(ratios(rounds[over] ?? [], rounds[under] ?? []));
-  const toGlibc = (row: string) => ratio(figureName(row, "pool"), figureName(row, "glibc"));
+function limitsOf(figures: Figures): LimitCheck[] {
+  const roundsOf = (row: string, name: ContestantName) => figures.roundsOf(row, name);
+  const toGlibc = (row: string) => median(ratios(roundsOf(row, "pool"), roundsOf(row, "glibc")));
   const toRow = (row: string, other: string) =>
-    ratio(figureName(row, "pool"), figureName(other, "pool"));
+    median(ratios(roundsOf(row, "pool"), roundsOf(other, "pool")));
   const { oneBlock, scoped, replacement } = rows;
   return [
     limitOf("one 4 KiB block / glibc", toGlibc(oneBlock), 1),
@@ -91,7 +90,7 @@ const columns: readonly Column[] = [
   ...Object.values(contestants).map((title): Column => ({ title, width: 12, align: "right" })),
 ];
 
-function table(rounds: RoundFigures, workloads: readonly BlockWorkload[]): string {
+function table(figures: Figures, workloads: readonly BlockWorkload[]): string {
   const names = Object.keys(contestants) as ContestantName[];
   const titles = workloads.flatMap((workload) =>
     workload.kind === "one block"
@@ -99,7 +98,7 @@ function table(rounds: RoundFigures, workloads: readonly BlockWorkload[]): strin
       : rows.replacement(workload.liveBlockCount),
   );
   const lines = titles.map((title) => {
-    const cells = names.map((name) => formatFigures(rounds[figureName(title, name)]));
+    const cells = names.map((name) => formatFigures(figures.roundsOf(title, name)));
     return tableLine(columns, [title, ...cells]);
   });
   return [tableHead(columns), ...lines].join("\n");
@@ -117,10 +116,10 @@ export const speed: BenchStep = {
   title: "Speed, from TypeScript",
   async run(context) {
     const workloads = workloadsOf(context.options.isQuick);
-    const { rounds, notes } = await measure(workloads, context);
+    const { figures, notes } = await measure(workloads, context);
     const notesText = [explanation, ...notes].map((note) => formatNote(note));
-    context.print([table(rounds, workloads), ...notesText].join("\n\n"));
-    context.add(...limitsOf(rounds));
-    return { unit: "ns per pair", rounds, notes };
+    context.print([table(figures, workloads), ...notesText].join("\n\n"));
+    context.add(...figures.all, ...limitsOf(figures));
+    return { notes };
   },
 };

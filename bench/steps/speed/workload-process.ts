@@ -1,8 +1,8 @@
 import { requests, tell } from "../../../harness/child/messages.ts";
-import { type Contestant, orderOfRound } from "../../../harness/timing/rounds.ts";
 import { calibrated } from "../../../harness/timing/calibrated.ts";
+import { type Contestant, orderOfRound } from "../../../harness/timing/rounds.ts";
 import { prepareContestants } from "./contestants.ts";
-import type { WorkloadAnswer, WorkloadOrder } from "./workloads.ts";
+import type { RoundValue, WorkloadAnswer, WorkloadOrder } from "./workloads.ts";
 
 // The process of one workload: prepares it, then measures a round whenever it is asked.
 //
@@ -16,9 +16,11 @@ async function prepare({ workload, sliceNanoseconds }: WorkloadOrder): Promise<C
 }
 
 async function measureRound(contestants: readonly Contestant[], round: number): Promise<void> {
-  const figures: Record<string, number> = {};
-  for (const { name, measure } of orderOfRound(contestants, round)) figures[name] = await measure();
-  tell<WorkloadAnswer>({ kind: "round", figures });
+  const values: RoundValue[] = [];
+  for (const { row, name, measure } of orderOfRound(contestants, round)) {
+    values.push({ row, contestant: name, nanosecondsPerPair: await measure() });
+  }
+  tell<WorkloadAnswer>({ kind: "round", values });
 }
 
 const contestants = await prepare(JSON.parse(process.argv[2]!) as WorkloadOrder);

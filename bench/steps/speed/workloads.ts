@@ -20,11 +20,6 @@ export const rows = {
   replacement: (liveBlockCount: number) => `${liveBlockCount.toLocaleString("en")} live`,
 } as const;
 
-/** Names the figures of a contestant in a row. */
-export function figureName(row: string, contestant: ContestantName): string {
-  return `${row} / ${contestant}`;
-}
-
 /** What the process of a workload has to do. */
 export interface WorkloadOrder {
   workload: BlockWorkload;
@@ -34,6 +29,11 @@ export interface WorkloadOrder {
 
 /** What the process says: once that it is ready, then a round each time it is asked for one. */
 export type WorkloadAnswer =
-  | { kind: "ready"; notes: string[] }
-  /** Nanoseconds per pair in this round, by {@link figureName}. */
-  | { kind: "round"; figures: Record<string, number> };
+  { kind: "ready"; notes: string[] } | { kind: "round"; values: RoundValue[] };
+
+/** What a contestant was measured at in one round. */
+export interface RoundValue {
+  row: string;
+  contestant: string;
+  nanosecondsPerPair: number;
+}

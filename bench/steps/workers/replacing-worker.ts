@@ -1,6 +1,6 @@
-import { fill, replacementSequence } from "../../../harness/workloads/replacement.ts";
 import { ownPairs } from "../../../harness/timing/own-pairs.ts";
 import type { PairTimer } from "../../../harness/timing/pairs.ts";
+import { fill, replacementSequence } from "../../../harness/workloads/replacement.ts";
 import { poolSource } from "../speed/pool-source.ts";
 
 // A Worker that replaces blocks of the pool that all threads share. It has as many lots of live

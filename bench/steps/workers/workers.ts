@@ -1,12 +1,13 @@
 import { CudaMemoryManager } from "bun-cuda-memory";
-import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
-import { formatFigures, formatNote } from "../../../harness/text/format.ts";
-import { replacementPoolByteSize } from "../../../harness/workloads/replacement.ts";
-import { type RoundFigures, runRounds } from "../../../harness/timing/rounds.ts";
-import type { BenchContext, BenchStep } from "../../context.ts";
 import { limitOf } from "../../../harness/run/findings.ts";
-import { createPool } from "../speed/pool-source.ts";
+import { formatFigures, formatNote } from "../../../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../../../harness/text/table.ts";
+import type { Figures } from "../../../harness/timing/figures.ts";
+import { runRounds } from "../../../harness/timing/rounds.ts";
 import { median, ratios } from "../../../harness/timing/statistics.ts";
+import { replacementPoolByteSize } from "../../../harness/workloads/replacement.ts";
+import type { BenchContext, BenchStep } from "../../context.ts";
+import { createPool } from "../speed/pool-source.ts";
 import type { ReplaceOrder, WorkerOrder } from "./replacing-worker.ts";
 
 // The same work, done by one Worker and by eight at once, which contend for the pool's lock and for
@@ -21,6 +22,9 @@ const seeds = Array.from({ length: workerCount }, (_, index) => index + 1);
 
 const solo = "1 Worker";
 const together = `${workerCount} Workers`;
+
+const row = "all pairs, all lots";
+const unit = "ns per pair";
 
 /** A Worker that answers each order when it has done it. */
 class ReplacingWorker {
@@ -66,32 +70,33 @@ class Crew implements Disposable {
 async function measure({
   options: { roundCount = 21, isQuick },
   progress,
-}: BenchContext): Promise<RoundFigures> {
+}: BenchContext): Promise<Figures> {
   using crew = new Crew();
   await crew.prepare();
   const pairCountPerLot = isQuick ? 2000 : 80_000;
   const perPair = async (workers: readonly ReplacingWorker[]) =>
     (await timeAll(workers, { pairCountPerLot })) / (workerCount * pairCountPerLot);
   const contestants = [
-    { name: solo, measure: () => perPair([crew.one]) },
-    { name: together, measure: () => perPair(crew.many) },
+    { row, name: solo, measure: () => perPair([crew.one]) },
+    { row, name: together, measure: () => perPair(crew.many) },
   ];
-  await runRounds(contestants, warmUpRoundCount, () => progress.show("workers: warming up"));
-  return await runRounds(contestants, roundCount, (done) =>
+  await runRounds(contestants, unit, warmUpRoundCount, () => progress.show("workers: warming up"));
+  return await runRounds(contestants, unit, roundCount, (done) =>
     progress.showShare("workers: round", done, roundCount),
   );
 }
 
 const columns: readonly Column[] = [
-  { title: "ns per pair", width: 21, align: "left" },
+  { title: unit, width: 21, align: "left" },
   { title: solo, width: 12, align: "right" },
   { title: together, width: 12, align: "right" },
   { title: "ratio", width: 12, align: "right" },
 ];
 
-function table(rounds: RoundFigures, ratio: readonly number[]): string {
-  const cells = [rounds[solo], rounds[together], ratio].map(formatFigures);
-  return `${tableHead(columns)}\n${tableLine(columns, ["all pairs, all lots", ...cells])}`;
+function table(figures: Figures, ratio: readonly number[]): string {
+  const [one, many] = [figures.roundsOf(row, solo), figures.roundsOf(row, together)];
+  const cells = [one, many, ratio].map(formatFigures);
+  return `${tableHead(columns)}\n${tableLine(columns, [row, ...cells])}`;
 }
 
 const explanation =
@@ -105,11 +110,11 @@ export const workers: BenchStep = {
   async run(context) {
     createPool(replacementPoolByteSize(2 * workerCount * liveBlockCount));
     try {
-      const rounds = await measure(context);
-      const ratio = ratios(rounds[together]!, rounds[solo]!);
-      context.print(`${table(rounds, ratio)}\n\n${formatNote(explanation)}`);
-      context.add(limitOf(`${together} / ${solo}`, median(ratio), 1.5));
-      return { unit: "ns per pair", rounds };
+      const figures = await measure(context);
+      const ratio = ratios(figures.roundsOf(row, together), figures.roundsOf(row, solo));
+      context.print(`${table(figures, ratio)}\n\n${formatNote(explanation)}`);
+      context.add(...figures.all, limitOf(`${together} / ${solo}`, median(ratio), 1.5));
+      return { workerCount, liveBlockCount };
     } finally {
       CudaMemoryManager.reset();
     }

@@ -2,6 +2,8 @@
 // has to be found afterwards as it was before.
 
 import assert from "node:assert/strict";
+import { tell } from "../../../harness/child/messages.ts";
+import type { Finding } from "../../../harness/run/findings.ts";
 import {
   AllocatedMemory,
   copyBuffer,
@@ -11,8 +13,6 @@ import {
   PinnedMemoryManager,
 } from "../../../test/support/package.ts";
 import * as cuda from "../../cuda.ts";
-import { tell } from "../../../harness/child/messages.ts";
-import type { Finding } from "../../../harness/run/findings.ts";
 
 export const mebibyte = 1024 ** 2;
 

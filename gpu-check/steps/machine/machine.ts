@@ -1,9 +1,9 @@
-import { fileURLToPath } from "node:url";
 import { realpathSync } from "node:fs";
-import { formatByteSize } from "../../../harness/text/format.ts";
+import { fileURLToPath } from "node:url";
 import { poolLibraryPath } from "../../../harness/paths.ts";
-import type { GpuCheckContext, GpuCheckStep } from "../../context.ts";
 import { checkOf } from "../../../harness/run/findings.ts";
+import { formatByteSize } from "../../../harness/text/format.ts";
+import type { GpuCheckContext, GpuCheckStep } from "../../context.ts";
 import type { GpuMachine, MachineMessage } from "./probe.ts";
 
 const probePath = fileURLToPath(new URL("probe.ts", import.meta.url));

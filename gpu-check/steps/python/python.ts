@@ -1,9 +1,9 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { skipped } from "../../../harness/run/findings.ts";
+import type { GpuCheckStep } from "../../context.ts";
 import { workFolder } from "../../paths.ts";
 import { effortOf, rows, sequence } from "../speed/rows.ts";
-import type { GpuCheckStep } from "../../context.ts";
-import { skipped } from "../../../harness/run/findings.ts";
 
 const programPath = fileURLToPath(new URL("allocators.py", import.meta.url));
 

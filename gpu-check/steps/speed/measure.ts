@@ -3,15 +3,15 @@
 //   bun measure.ts ROW EFFORT, both as JSON
 
 import type { Pointer } from "bun:ffi";
-import { fill } from "../../../harness/workloads/replacement.ts";
-import { runRounds } from "../../../harness/timing/rounds.ts";
-import { calibrated } from "../../../harness/timing/calibrated.ts";
-import { ownPairs } from "../../../harness/timing/own-pairs.ts";
-import type { BlockSource } from "../../../harness/workloads/blocks.ts";
-import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../../src/index.ts";
-import { cudartPath } from "../../cuda.ts";
 import { tell } from "../../../harness/child/messages.ts";
 import type { Finding } from "../../../harness/run/findings.ts";
+import { calibrated } from "../../../harness/timing/calibrated.ts";
+import { ownPairs } from "../../../harness/timing/own-pairs.ts";
+import { runRounds } from "../../../harness/timing/rounds.ts";
+import type { BlockSource } from "../../../harness/workloads/blocks.ts";
+import { fill } from "../../../harness/workloads/replacement.ts";
+import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../../src/index.ts";
+import { cudartPath } from "../../cuda.ts";
 import {
   cudaHostAlloc,
   cudaMalloc,
@@ -75,7 +75,7 @@ async function prepare(name: string, source: BlockSource | StreamOrdered) {
         }
       : time;
   const settlingPairCount = workload.kind === "replacement" ? workload.liveBlockCount : 1;
-  return calibrated({ figureName: name, settlingPairCount, timePairs }, effort.sliceNanoseconds);
+  return calibrated({ row: row.name, name, settlingPairCount, timePairs }, effort.sliceNanoseconds);
 }
 
 openCuda(cudartPath, gpu);
@@ -88,7 +88,5 @@ for (const [name, open] of Object.entries(openers[row.memoryType])) {
     tell<Finding>({ kind: "skipped", name: `${row.name}: ${name}`, reason: error.message });
   }
 }
-const figures = await runRounds(contestants, effort.roundCount, () => {});
-for (const [contestant, rounds] of Object.entries(figures)) {
-  tell<Finding>({ kind: "figure", row: row.name, contestant, unit: "ns", rounds });
-}
+const figures = await runRounds(contestants, "ns", effort.roundCount, () => {});
+for (const figure of figures.all) tell<Finding>(figure);

@@ -1,10 +1,10 @@
 // What is measured: every allocator gets the same requests.
 
+import type { BlockWorkload, ReplacementSequence } from "../../../harness/workloads/blocks.ts";
 import {
   replacementPoolByteSize,
   replacementSequence,
 } from "../../../harness/workloads/replacement.ts";
-import type { BlockWorkload, ReplacementSequence } from "../../../harness/workloads/blocks.ts";
 
 export interface Row {
   name: string;

@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
+import { checkOf, skipped } from "../../../harness/run/findings.ts";
 import { median } from "../../../harness/timing/statistics.ts";
 import type { GpuCheckContext, GpuCheckStep } from "../../context.ts";
-import { checkOf, skipped } from "../../../harness/run/findings.ts";
 import { effortOf, type Row, rows } from "./rows.ts";
 
 const measurePath = fileURLToPath(new URL("measure.ts", import.meta.url));

@@ -2,11 +2,11 @@
 // once in a process in the first call of its kind. The pools therefore come after the contexts, and
 // show what they take alone.
 
+import { tell } from "../../../harness/child/messages.ts";
 import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../../src/index.ts";
 import { defaultCudaMemoryPoolByteSize } from "../../../src/managers/memory-managers.ts";
-import { cudart } from "../../../src/native/cudart.ts";
 import { defaultPinnedMemoryPoolByteSize } from "../../../src/managers/pinned-memory-manager.ts";
-import { tell } from "../../../harness/child/messages.ts";
+import { cudart } from "../../../src/native/cudart.ts";
 import { requireDefaultPools } from "./default-pools.ts";
 import type { StartMessage } from "./start-message.ts";
 

@@ -1,7 +1,7 @@
 // A process that times a server's start, which is the first thing that it does.
 
-import { createMemoryManagers } from "../../../src/index.ts";
 import { tell } from "../../../harness/child/messages.ts";
+import { createMemoryManagers } from "../../../src/index.ts";
 import { requireDefaultPools } from "./default-pools.ts";
 import type { StartMessage } from "./start-message.ts";
 
