@@ -1,45 +1,32 @@
 import { parseArgs } from "node:util";
-import type { Effort } from "./section.ts";
+import {
+  parseOrExplain,
+  readRunOptions,
+  type RunOptions,
+  runOptionsConfig,
+  usageText,
+} from "../harness/run/options.ts";
 
-/** The process was not called properly. */
-export class UsageError extends Error {
-  override readonly name = "UsageError";
-}
-
-export interface BenchOptions extends Effort {
-  /** The sections to run; empty: all. */
-  only: readonly string[];
-  jsonPath: string;
+export interface BenchOptions extends RunOptions {
+  /** Rounds of each step; undefined for the step's own choice. */
+  roundCount: number | undefined;
+  /** A folder of RMM logs to pack. */
+  tracesFolder: string | undefined;
+  /** Whether a missed limit makes the exit code 1. */
   isStrict: boolean;
 }
 
 const defaultJsonPath = "build/bench.json";
 
-function usage(sectionNames: readonly string[]): string {
-  return [
-    "usage: bun bench/main.ts [OPTION]...",
-    "",
-    `  --only NAME      a section, repeatable: ${sectionNames.join(", ")}`,
-    "  --rounds N       rounds of each section that has rounds",
-    "  --traces FOLDER  also pack every RMM log (.csv, .csv.gz) of a folder",
-    `  --json FILE      where all figures go; ${defaultJsonPath} by default`,
-    "  --strict         end with 1 where a limit is missed",
-    "  --quick          only show that everything runs",
-  ].join("\n");
-}
-
-function parse(argv: string[]) {
-  return parseArgs({
-    args: argv,
-    options: {
-      only: { type: "string", multiple: true, default: [] },
-      rounds: { type: "string" },
-      traces: { type: "string" },
-      json: { type: "string", default: defaultJsonPath },
-      strict: { type: "boolean", default: false },
-      quick: { type: "boolean", default: false },
-    },
-  }).values;
+function usage(stepNames: readonly string[]): string {
+  return usageText("bench/main.ts", [
+    ["--only NAME", `a step, repeatable: ${stepNames.join(", ")}`],
+    ["--rounds N", "rounds of each step that has rounds"],
+    ["--traces FOLDER", "also pack every RMM log (.csv, .csv.gz) of a folder"],
+    ["--json FILE", `where all figures go; ${defaultJsonPath} by default`],
+    ["--strict", "end with 1 where a limit is missed"],
+    ["--quick", "only show that everything runs"],
+  ]);
 }
 
 function parseRoundCount(text: string | undefined): number | undefined {
@@ -50,20 +37,22 @@ function parseRoundCount(text: string | undefined): number | undefined {
 }
 
 /** @throws {UsageError} */
-export function parseBenchOptions(argv: string[], sectionNames: readonly string[]): BenchOptions {
-  try {
-    const { only, rounds, traces, json, strict, quick } = parse(argv);
-    const unknown = only.find((name) => !sectionNames.includes(name));
-    if (unknown !== undefined) throw new Error(`there is no section "${unknown}"`);
+export function parseBenchOptions(argv: string[], stepNames: readonly string[]): BenchOptions {
+  return parseOrExplain(usage(stepNames), () => {
+    const { rounds, traces, strict, ...common } = parseArgs({
+      args: argv,
+      options: {
+        ...runOptionsConfig(defaultJsonPath),
+        rounds: { type: "string" },
+        traces: { type: "string" },
+        strict: { type: "boolean", default: false },
+      },
+    }).values;
     return {
-      only,
+      ...readRunOptions(common, stepNames),
       roundCount: parseRoundCount(rounds),
       tracesFolder: traces,
-      jsonPath: json,
       isStrict: strict,
-      isQuick: quick,
     };
-  } catch (error) {
-    throw new UsageError(`${(error as Error).message}\n${usage(sectionNames)}`);
-  }
+  });
 }

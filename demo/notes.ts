@@ -9,7 +9,7 @@ const lineWidth = 96;
 export class Notes {
   #lines: string[] = [];
 
-  /** From now on the package's warnings and errors come here. */
+  /** Collects the package's warnings and errors from now on. */
   collect(): void {
     setLogger({
       info() {},
@@ -18,7 +18,7 @@ export class Notes {
     });
   }
 
-  /** Prints what came since the last time. */
+  /** Prints what was collected since the last time. */
   print(): void {
     for (const line of this.#lines) console.log(line);
     this.#lines = [];
@@ -30,7 +30,7 @@ export class Notes {
   }
 }
 
-/** A shorter form of the warnings that are to be expected here. */
+/** Shortens a warning that is expected here. Returns undefined for any other message. */
 function fallback(message: string): string | undefined {
   const match = /^failed to allocate ([^:]*): .*falling back to ([^(]*)/s.exec(message);
   return match === null ? undefined : `fallback: ${match[1]} -> ${match[2]!.trim()}`;

@@ -1,8 +1,9 @@
 import { type AllocationEvents, peakLiveByteSize } from "../examples/replay/allocation-events.ts";
 import { findFittingPoolByteSize, replay, type ReplayReport } from "../examples/replay/replay.ts";
+import { formatByteSize, formatCount } from "../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../harness/text/table.ts";
 import { DemoFailure } from "./demo-failure.ts";
 import type { Notes } from "./notes.ts";
-import { type Column, formatByteSize, formatCount, tableHead, tableLine } from "../harness/text.ts";
 
 // How large a CUDA memory pool a workload needs, and what becomes of it with the default one.
 

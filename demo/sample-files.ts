@@ -36,7 +36,7 @@ function developmentTools(): string[] {
   );
 }
 
-/** Where links lead, or nothing where it is not a file of a fitting size. */
+/** Follows links. Returns an empty array for what is not a file of a fitting size. */
 function sampleFile(path: string): SampleFile[] {
   try {
     const target = realpathSync(path);
@@ -49,7 +49,7 @@ function sampleFile(path: string): SampleFile[] {
   }
 }
 
-/** Real files of several megabytes, smallest first, each once, with a bounded total. */
+/** Finds real files of several megabytes, smallest first, each once, with a bounded total. */
 export function findSampleFiles(): SampleFile[] {
   const paths = [
     process.execPath,

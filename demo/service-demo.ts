@@ -3,16 +3,19 @@ import {
   type ServiceStats,
   startTensorService,
 } from "../examples/tensor-service/tensor-service.ts";
+import { formatByteSize, formatCount } from "../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../harness/text/table.ts";
 import { DemoFailure } from "./demo-failure.ts";
 import type { Notes } from "./notes.ts";
 import { findSampleFiles, type SampleFile } from "./sample-files.ts";
 import { sha256OfFile, TensorClient } from "./tensor-client.ts";
-import { type Column, formatByteSize, formatCount, tableHead, tableLine } from "../harness/text.ts";
 
 // Real files stream to the service over HTTP until every kind of memory has some of them, and come
 // back unchanged; neither side ever has one in JS memory as a whole.
 
-/** Small, so that a few files overflow it; the CUDA pool has its default size. */
+/**
+ * The pinned pool is small, so that a few files overflow it. The CUDA pool has its default size.
+ */
 const pinnedMemoryPoolByteSize = 32 * 1024 ** 2;
 const uploadByteSizeMax = 600e6;
 const allMemoryTypes: readonly MemoryType[] = ["GPU", "CPU_PINNED", "CPU"];
@@ -24,13 +27,13 @@ interface Upload {
   seconds: number;
 }
 
-/** A name that the service takes. */
+/** Makes a name that the service accepts. */
 function tensorName(file: SampleFile, round: number): string {
   const name = file.name.replace(/[^\w.-]/g, "_").slice(0, 100);
   return round === 1 ? name : `${name}-${round}`;
 }
 
-/** The kinds of memory that there are: without a GPU there is neither CUDA nor pinned memory. */
+/** Lists the kinds of memory that there are: only plain memory where there is no GPU. */
 function availableMemoryTypes({ cuda, pinned }: ServiceStats): MemoryType[] {
   const hasPool = {
     GPU: Object.keys(cuda).length > 0,
@@ -90,7 +93,7 @@ async function downloadAll(client: TensorClient, uploads: readonly Upload[]): Pr
   return changed;
 }
 
-/** The pools that exist, with a name for each. */
+/** Lists the pools that exist, with a name for each. */
 function namedPools({ cuda, pinned }: ServiceStats): [name: string, stats: PoolStats][] {
   const pools = Object.entries(cuda).map(([gpu, stats]): [string, PoolStats] => [
     `CUDA pool of GPU ${gpu}`,

@@ -1,7 +1,7 @@
 import type { ServiceStats, TensorDescription } from "../examples/tensor-service/tensor-service.ts";
 import { DemoFailure } from "./demo-failure.ts";
 
-/** What went over the network. */
+/** A body that was received. */
 export interface Transfer {
   sha256: string;
   byteSize: number;
@@ -18,7 +18,7 @@ async function sha256Of(stream: ReadableStream<Uint8Array>): Promise<Omit<Transf
   return { sha256: hasher.digest("hex"), byteSize };
 }
 
-/** The checksum of a file, which is never in memory as a whole. */
+/** Computes the checksum of a file, which is never in memory as a whole. */
 export async function sha256OfFile(path: string): Promise<string> {
   return (await sha256Of(Bun.file(path).stream())).sha256;
 }
@@ -38,7 +38,7 @@ export class TensorClient {
     return { ...description, seconds: (performance.now() - start) / 1000 };
   }
 
-  /** Downloads and hashes, chunk by chunk; both take time. */
+  /** Downloads and hashes chunk by chunk; `seconds` is the time that both take. */
   async download(name: string): Promise<Transfer> {
     const start = performance.now();
     const response = await this.#request("GET", `tensors/${name}`);

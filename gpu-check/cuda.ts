@@ -1,11 +1,12 @@
-// The CUDA runtime of this process, as the check asks it. Opened when this is imported.
+// What the check asks of the CUDA runtime of this process. The import of this module opens the
+// runtime.
 
 import { dlopen } from "bun:ffi";
-import { cudart } from "../src/native/cudart.ts";
 import { cudaDeviceAttr } from "../src/native/cudart-symbols.ts";
+import { cudart } from "../src/native/cudart.ts";
 import { memoryLibrary } from "../src/native/memory-library.ts";
-import { simulatorSymbols } from "../src/native/simulator-symbols.ts";
-import { checkSymbols, realSymbols } from "./cuda-symbols.ts";
+import { extraCudartSymbols, simulatorSymbols } from "../src/native/simulator-symbols.ts";
+import { realCudartSymbols } from "./cuda-symbols.ts";
 
 function requireRuntime() {
   const runtime = cudart();
@@ -16,19 +17,24 @@ function requireRuntime() {
 /** The package's own functions of the runtime. */
 export const runtime = requireRuntime();
 
-/** The library that the process agreed upon. */
+/**
+ * Where the process has its runtime from: a process claims one, and asking for another gives it.
+ */
 export const cudartPath = String(memoryLibrary.cudart_claim(new TextEncoder().encode("\0")));
 
-const extra = dlopen(cudartPath, checkSymbols).symbols;
+const { cudaPeekAtLastError, cudaMemGetInfo } = extraCudartSymbols;
 
-/** @throws {Error} with CUDA's name and text of the error. */
-export function check(error: number, doing: string): void {
+/** Functions that the package itself does not call. */
+const extra = dlopen(cudartPath, { cudaPeekAtLastError, cudaMemGetInfo }).symbols;
+
+/** @throws {Error} with CUDA's name and text of the error, where there is one. */
+export function requireSuccess(error: number, doing: string): void {
   if (error === 0) return;
   const text = `${runtime.cudaGetErrorName(error)} (${error})`;
   throw new Error(`failed to ${doing}: ${text}: ${runtime.cudaGetErrorString(error)}`);
 }
 
-/** Whatever its file is called. */
+/** Whether the runtime is the simulator, whatever its file is called. */
 export function isSimulator(): boolean {
   try {
     dlopen(cudartPath, simulatorSymbols).close();
@@ -40,7 +46,7 @@ export function isSimulator(): boolean {
 
 function readInteger(doing: string, get: (value: Int32Array) => number): number {
   const value = new Int32Array(new ArrayBuffer(4));
-  check(get(value), doing);
+  requireSuccess(get(value), doing);
   return value[0]!;
 }
 
@@ -57,13 +63,13 @@ export const currentDevice = () =>
   readInteger("read the current GPU", (value) => runtime.cudaGetDevice(value));
 
 export function makeCurrent(deviceId: number): void {
-  check(runtime.cudaSetDevice(deviceId), `make GPU ${deviceId} current`);
+  requireSuccess(runtime.cudaSetDevice(deviceId), `make GPU ${deviceId} current`);
 }
 
-/** The thread's last error, which stays. */
+/** The thread's last error, which CUDA keeps. */
 export const lastError = () => extra.cudaPeekAtLastError();
 
-/** As the package compares it: 8.6 for major 8 and minor 6. */
+/** Returns the compute capability as the package compares it: 8.6 for major 8 and minor 6. */
 export function computeCapability(deviceId: number): number {
   const read = (name: keyof typeof cudaDeviceAttr) =>
     readInteger(`read ${name}`, (value) =>
@@ -78,7 +84,7 @@ export interface MemoryInfo {
   totalByteSize: number;
 }
 
-/** A GPU's memory. Creates this process's context on it, where there is none. */
+/** Reads a GPU's memory. Creates this process's context on the GPU, where there is none. */
 export function memoryInfo(deviceId: number): MemoryInfo {
   const current = currentDevice();
   makeCurrent(deviceId);
@@ -86,16 +92,16 @@ export function memoryInfo(deviceId: number): MemoryInfo {
   const total = new BigUint64Array(new ArrayBuffer(8));
   const error = extra.cudaMemGetInfo(free, total);
   makeCurrent(current);
-  check(error, `read the memory of GPU ${deviceId}`);
+  requireSuccess(error, `read the memory of GPU ${deviceId}`);
   return { freeByteSize: Number(free[0]), totalByteSize: Number(total[0]) };
 }
 
-/** Such as `"0000:00:05.0"`; `null` on the simulator. */
+/** Returns the bus address of a GPU, such as `"0000:00:05.0"`, or `null` on the simulator. */
 export function pciBusId(deviceId: number): string | null {
   if (isSimulator()) return null;
   const text = new Uint8Array(new ArrayBuffer(32));
-  const real = dlopen(cudartPath, realSymbols);
-  check(
+  const real = dlopen(cudartPath, realCudartSymbols);
+  requireSuccess(
     real.symbols.cudaDeviceGetPCIBusId(text, text.byteLength, deviceId),
     `read the bus address of GPU ${deviceId}`,
   );

@@ -1,7 +1,5 @@
-import { fileURLToPath } from "node:url";
+import { join } from "node:path";
+import { rootFolder } from "../harness/paths.ts";
 
-/** Where make and git run, and what paths in a message are relative to. */
-export const rootFolder = fileURLToPath(new URL("..", import.meta.url));
-
-/** The logs of the programs that were run, and what they read and wrote. */
-export const workFolder = fileURLToPath(new URL("../build/gpu-check", import.meta.url));
+/** Holds the logs of the programs that were run, and the files that they read and wrote. */
+export const workFolder = join(rootFolder, "build/gpu-check");

@@ -13,13 +13,13 @@ git ls-files -z --cached --others --exclude-standard |
   tar --create --null --files-from=- --ignore-failed-read |
   tar --extract --directory "$folder/sources"
 
-# Whoever looks for these on the PATH finds a trap.
+# A program that looks for one of these on the PATH finds a trap.
 for program in bun bunx node npm npx; do
   printf '#!/bin/sh\necho "the check called %s" >&2\nexit 127\n' "$program" >"$folder/traps/$program"
   chmod +x "$folder/traps/$program"
 done
 
-# The machine itself stays reachable: the service is put under load.
+# The loopback interface stays up, since the service is put under load.
 loopback='ip link set lo up && exec "$@"'
 if unshare --map-root-user --net sh -c "$loopback" sh true 2>/dev/null; then
   without_network=(unshare --map-root-user --net sh -c "$loopback" sh)
@@ -29,7 +29,7 @@ else
     BUN_CONFIG_REGISTRY=http://127.0.0.1:9)
 fi
 
-# rehearse NAME DEVICES: one run, on a simulated machine with these devices.
+# rehearse NAME DEVICES: runs the check once, on a simulated machine with these devices.
 rehearse() {
   printf '\n---- %s\n' "$1"
   env --chdir="$folder/sources" --unset=BUN_CUDA_MEMORY_CUDART --unset=BUN_INSTALL_CACHE_DIR \

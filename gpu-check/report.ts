@@ -1,41 +1,24 @@
-import { mkdirSync } from "node:fs";
-import { dirname } from "node:path";
-import { type Column, tableHead, tableLine } from "../harness/text.ts";
-import { formatFigures, formatNote, formatNumber } from "../harness/format.ts";
-import type { Machine } from "../harness/machine.ts";
-import type { BenchReport } from "../bench/report.ts";
-import type { Limit } from "../bench/section.ts";
-import { median } from "../harness/statistics.ts";
-import type { Check, Figure, Skipped } from "./findings.ts";
+import { verdictOf } from "../harness/run/findings.ts";
+import { closingLines, newReport, type Report } from "../harness/run/report.ts";
+import { formatFigures, formatNote, formatNumber } from "../harness/text/format.ts";
+import { type Column, tableHead, tableLine } from "../harness/text/table.ts";
+import { median } from "../harness/timing/statistics.ts";
+import type { GpuCheckOptions } from "./options.ts";
 import type { GpuMachine } from "./steps/machine/probe.ts";
 
-type OfStep<Type> = Type & { step: string };
-
-/** The JSON file. */
-export interface Report {
-  /** Changes when what is below changes its meaning. */
-  formatVersion: 1;
-  /** On the simulator: no figure means anything. */
+/** What the check on a GPU found: its JSON file. */
+export interface GpuCheckReport extends Report {
+  /** The check ran on the simulator: no figure means anything. */
   isRehearsal: boolean;
-  /** It was only shown that everything runs: no figure means anything. */
-  isQuick: boolean;
-  /** Whether it came to its end and broke no promise. */
-  isPassed: boolean;
-  durationSeconds: number;
-  machine: Machine & { bunPath: string };
-  /** `null` before it was looked at. */
+  /** `null` before the machine was looked at. */
   gpuMachine: GpuMachine | null;
-  checks: OfStep<Check>[];
-  /** What was not done, and why. */
-  skipped: OfStep<Skipped>[];
-  figures: OfStep<Figure>[];
-  /** What the benchmark said, by section. */
-  bench: Record<string, BenchReport>;
+  /** The benchmark's own reports, by the step that it ran. */
+  bench: Record<string, Report>;
 }
 
-export async function writeReport(path: string, report: Report): Promise<void> {
-  mkdirSync(dirname(path), { recursive: true });
-  await Bun.write(path, `${JSON.stringify(report, null, 1)}\n`);
+export function newGpuCheckReport(options: GpuCheckOptions): GpuCheckReport {
+  const { isRehearsal } = options;
+  return { ...newReport(options), isRehearsal, gpuMachine: null, bench: {} };
 }
 
 const checkColumns: readonly Column[] = [
@@ -44,9 +27,9 @@ const checkColumns: readonly Column[] = [
   { title: "verdict", width: 7, align: "left" },
 ];
 
-export function checksTable({ checks }: Report): string {
-  const lines = checks.map(({ step, name, isKept }) =>
-    tableLine(checkColumns, [step, name, isKept ? "OK" : "BROKEN"]),
+export function checksTable({ checks }: GpuCheckReport): string {
+  const lines = checks.map((check) =>
+    tableLine(checkColumns, [check.step, check.name, verdictOf(check)]),
   );
   return [tableHead(checkColumns), ...lines].join("\n");
 }
@@ -68,7 +51,7 @@ const explanation =
   "when it is synchronized, by default; keeping, nothing.";
 
 /** Every figure, and how many times the first of its row it is. */
-export function figuresTable({ figures }: Report): string {
+export function figuresTable({ figures }: GpuCheckReport): string {
   const rows = Map.groupBy(figures, ({ row }) => row);
   const lines = [...rows.values()].flatMap((row) =>
     row.map(({ row: title, contestant, unit, rounds }, index) => {
@@ -85,33 +68,18 @@ export function figuresTable({ figures }: Report): string {
   return [tableHead(figureColumns), ...lines, "", formatNote(explanation)].join("\n");
 }
 
-/** The end of what a program printed, where it says why it ended. The report has all of it. */
-function lastLines(text: string): string {
-  const lines = text.split("\n");
-  return lines.length <= 40 ? text : ["…", ...lines.slice(-40)].join("\n");
-}
-
-function missedLimits({ bench }: Report): Limit[] {
+/** The limits that the benchmark missed, whether or not they say something of the GPU. */
+function missedLines({ bench, isQuick }: GpuCheckReport): string[] {
+  if (isQuick) return [];
   return Object.values(bench)
-    .flatMap(({ limits }) => limits)
-    .filter(({ value, isKept }) => value !== null && !isKept);
+    .flatMap(({ checks }) => checks)
+    .filter((check) => verdictOf(check) === "MISSED")
+    .map(({ name, detail }) => `missed: bench: ${name}: ${detail}`);
 }
 
-/** What it comes to, and the whole of what was skipped, missed or broken. */
-export function endingLines(report: Report, jsonPath: string): string {
-  const { checks, skipped } = report;
-  const broken = checks.filter(({ isKept }) => !isKept);
-  const missed = report.isQuick || report.isRehearsal ? [] : missedLimits(report);
-  const counts =
-    `${checks.length - broken.length} checks kept, ${broken.length} broken, ` +
-    `${skipped.length} skipped, in ${report.durationSeconds.toFixed(0)} s`;
-  return [
-    ...skipped.map(({ step, name, reason }) => `skipped: ${step}: ${name}: ${reason}`),
-    ...missed.map(({ name, value, limit }) => `missed: bench: ${name}: ${value}, at most ${limit}`),
-    ...broken.map(({ step, name, detail }) => `BROKEN: ${step}: ${name}: ${lastLines(detail)}`),
-    report.isRehearsal ? "A rehearsal on the simulator: no figure means anything." : "",
-    `${counts}; everything is in ${jsonPath}.`,
-  ]
-    .filter((line) => line !== "")
-    .join("\n");
+/** What the check comes to, and all of what was skipped, missed or broken. */
+export function endingLines(report: GpuCheckReport, jsonPath: string): string {
+  const rehearsal = "A rehearsal on the simulator: no figure means anything.";
+  const remarks = report.isRehearsal ? [rehearsal] : missedLines(report);
+  return closingLines(report, jsonPath, remarks);
 }

@@ -1,14 +1,14 @@
 import { cpus, release } from "node:os";
-import { fileURLToPath } from "node:url";
-import { compilerVersion } from "./compile.ts";
-import { simulatorLibraryPath } from "./native-paths.ts";
+import { compilerVersion } from "./native/compile.ts";
+import { rootFolder } from "./paths.ts";
 
-/** Where and with what a benchmark ran. */
+/** Where and with what a run was made. */
 export interface Machine {
   cpu: string;
   coreCount: number;
   kernel: string;
   bun: string;
+  bunPath: string;
   compiler: string;
   /** Of the sources, with a `+` where they were changed since; `""` outside a git repository. */
   gitRevision: string;
@@ -17,14 +17,8 @@ export interface Machine {
 
 function git(...argv: string[]): string {
   if (Bun.which("git") === null) return "";
-  const cwd = fileURLToPath(new URL("..", import.meta.url));
-  const { exitCode, stdout } = Bun.spawnSync(["git", ...argv], { cwd });
+  const { exitCode, stdout } = Bun.spawnSync(["git", ...argv], { cwd: rootFolder });
   return exitCode === 0 ? stdout.toString().trim() : "";
-}
-
-/** Whether there is no GPU behind the CUDA runtime. */
-export function isSimulated(): boolean {
-  return process.env["BUN_CUDA_MEMORY_CUDART"] === simulatorLibraryPath;
 }
 
 export function describeMachine(): Machine {
@@ -34,8 +28,18 @@ export function describeMachine(): Machine {
     coreCount: cpus().length,
     kernel: release(),
     bun: Bun.version,
+    bunPath: process.execPath,
     compiler: compilerVersion("c"),
     gitRevision: git("rev-parse", "--short", "HEAD") + (isChanged ? "+" : ""),
     date: new Date().toISOString(),
   };
+}
+
+export function machineLines(machine: Machine): string {
+  const { cpu, coreCount, kernel, bun, bunPath, compiler, gitRevision, date } = machine;
+  return [
+    `  ${cpu}, ${coreCount} cores, Linux ${kernel}`,
+    `  Bun ${bun}, ${compiler}, revision ${gitRevision || "unknown"}, ${date}`,
+    `  ${bunPath}`,
+  ].join("\n");
 }

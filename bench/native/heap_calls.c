@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// glibc's own entry points behind the names that are taken here.
+// glibc's entry points behind the names that this file defines.
 extern void *__libc_malloc(size_t byte_size);
 extern void *__libc_calloc(size_t count, size_t byte_size);
 extern void *__libc_realloc(void *memory, size_t byte_size);

@@ -5,7 +5,7 @@
 
 #include <stdint.h>
 
-// Calls that were made since the program started.
+// Returns the number of calls since the program started.
 uint64_t heap_call_count(void);
 
 #endif

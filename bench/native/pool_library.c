@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "cuda/cudart.h"
+#include "harness/native/bind_cudart.h"
 
 static const char *(*message)(void);
 
@@ -40,17 +40,16 @@ static void *symbol_of(void *library, const char *name)
     return symbol;
 }
 
-static void bind_cudart(void *pools, const char *cudart_path)
+static void open_cudart(void *pools, const char *cudart_path)
 {
     void *runtime = open_library(cudart_path);
     const char *(*claim)(const char *);
-    int32_t (*bind)(const char *, void *);
+    void (*bind)(const char *, void *);
     *(void **)&claim = symbol_of(pools, "cudart_claim");
     *(void **)&bind = symbol_of(pools, "cudart_bind");
     claim(cudart_path);
-#define BIND(result, name, parameters) bind(#name, symbol_of(runtime, #name));
-    CUDART_FUNCTIONS(BIND)
-#undef BIND
+    const char *missing = bind_cudart(runtime, bind);
+    if (missing != NULL) fail("the CUDA runtime has no %s", missing);
 }
 
 struct pool_library pool_library_open(const char *path, const char *cudart_path)
@@ -62,7 +61,7 @@ struct pool_library pool_library_open(const char *path, const char *cudart_path)
     *(void **)&library.free = symbol_of(pools, "cuda_memory_free");
     *(void **)&library.reset = symbol_of(pools, "cuda_memory_reset");
     *(void **)&message = symbol_of(pools, "memory_message");
-    bind_cudart(pools, cudart_path);
+    open_cudart(pools, cudart_path);
     return library;
 }
 

@@ -27,7 +27,7 @@ void pool_library_free(const struct pool_library *library, double address);
 // Writes to stderr, and ends the process.
 __attribute__((noreturn, format(printf, 1, 2))) void fail(const char *format, ...);
 
-// Memory that is not there ends the process.
+// Ends the process where there is no memory.
 void *allocate_or_fail(uint64_t count, uint64_t item_byte_size);
 
 #endif

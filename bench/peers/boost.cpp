@@ -30,7 +30,7 @@ std::unique_ptr<Pool> pool;
 
 extern "C" {
 
-// Whether there is a pool now.
+// Makes the pool. Returns 1, or 0 where there is no address space for it.
 std::int32_t boost_create(double byte_size)
 {
     auto size = static_cast<std::size_t>(byte_size);

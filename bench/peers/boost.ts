@@ -1,7 +1,7 @@
 import { dlopen } from "bun:ffi";
-import { compileLibrary } from "../../harness/compile.ts";
-import type { BlockSource } from "../sections/speed/pairs.ts";
-import { allocSymbol, freeSymbol } from "./symbols.ts";
+import { compileLibrary } from "../../harness/native/compile.ts";
+import { allocSymbol, freeSymbol } from "../../harness/timing/block-symbols.ts";
+import type { BlockSource } from "../../harness/workloads/blocks.ts";
 
 const { boost_create, boost_alloc, boost_free } = dlopen(
   compileLibrary("boost", ["bench/peers/boost.cpp"]),
@@ -19,7 +19,7 @@ const source: BlockSource = {
   },
 };
 
-/** The only pool of this process. */
+/** Makes the pool, of which a process can have one. */
 export function openBoost(poolByteSize: number): BlockSource {
   if (boost_create(poolByteSize) === 0) throw new Error("no address space for Boost's buffer");
   return source;

@@ -1,4 +1,5 @@
-// What a pair of calls costs before any allocator does a thing.
+// Allocators that allocate nothing: they show what a pair of calls costs by itself, and with a
+// lock.
 #include <stdatomic.h>
 #include <stdint.h>
 

@@ -1,7 +1,7 @@
 import { dlopen } from "bun:ffi";
-import { compileLibrary } from "../../harness/compile.ts";
-import type { BlockSource } from "../sections/speed/pairs.ts";
-import { allocSymbol, freeSymbol } from "./symbols.ts";
+import { compileLibrary } from "../../harness/native/compile.ts";
+import { allocSymbol, freeSymbol } from "../../harness/timing/block-symbols.ts";
+import type { BlockSource } from "../../harness/workloads/blocks.ts";
 
 const { empty_alloc, empty_free, locked_alloc, locked_free } = dlopen(
   compileLibrary("floors", ["bench/peers/floors.c"]),
@@ -13,7 +13,7 @@ const { empty_alloc, empty_free, locked_alloc, locked_free } = dlopen(
   },
 ).symbols;
 
-/** Does nothing. */
+/** An allocator that does nothing. */
 export const empty: BlockSource = {
   alloc: (byteSize) => empty_alloc(byteSize, 0),
   free(address) {
@@ -21,7 +21,7 @@ export const empty: BlockSource = {
   },
 };
 
-/** Takes and releases a lock in each call. */
+/** An allocator that only takes and releases a lock in each call. */
 export const locked: BlockSource = {
   alloc: (byteSize) => locked_alloc(byteSize, 0),
   free(address) {

@@ -6,8 +6,8 @@
 static void *(*libc_malloc)(size_t byte_size);
 static void (*libc_free)(void *memory);
 
-// From libc itself, so that an allocator that was preloaded is not measured in glibc's name. False
-// where there is no glibc.
+// Looks the functions up in libc itself, so that an allocator that was preloaded is not measured in
+// glibc's name. Returns 0 where there is no glibc.
 int32_t glibc_open(void)
 {
     void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);

@@ -1,7 +1,7 @@
 import { dlopen } from "bun:ffi";
-import { compileLibrary } from "../../harness/compile.ts";
-import type { BlockSource } from "../sections/speed/pairs.ts";
-import { allocSymbol, freeSymbol } from "./symbols.ts";
+import { compileLibrary } from "../../harness/native/compile.ts";
+import { allocSymbol, freeSymbol } from "../../harness/timing/block-symbols.ts";
+import type { BlockSource } from "../../harness/workloads/blocks.ts";
 
 const { glibc_open, glibc_alloc, glibc_free } = dlopen(
   compileLibrary("glibc", ["bench/peers/glibc.c"]),
@@ -20,9 +20,9 @@ const source: BlockSource = {
 };
 
 /**
- * The process's own heap.
+ * Opens the process's own heap.
  *
- * @throws {Error} where the C library is another.
+ * @throws {Error} where the C library is not glibc.
  */
 export function openGlibc(): BlockSource {
   if (glibc_open() === 0) throw new Error("the C library is not glibc");

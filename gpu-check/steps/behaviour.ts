@@ -1,9 +1,10 @@
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import { broken, checkOf, kept, skipped } from "../../harness/run/findings.ts";
+import type { GpuCheckStep } from "../context.ts";
 import { workFolder } from "../paths.ts";
-import { broken, kept, skipped, type Step } from "../step.ts";
 
-/** Of one test, as a JUnit report has it. */
+/** The outcome of one test, as a JUnit report has it. */
 interface TestCase {
   file: string;
   name: string;
@@ -22,7 +23,7 @@ function unescapeXml(text: string): string {
   return text.replace(/&(\w+);/g, (whole, name: string) => entities[name] ?? whole);
 }
 
-/** The tests of a report that bun wrote: no more of XML than that. */
+/** Reads the tests of a report that bun wrote. It understands no other XML. */
 export function parseJunit(xml: string): TestCase[] {
   return [...xml.matchAll(/<testcase ([^>]*?)(?:\/>|>(.*?)<\/testcase>)/gs)].map((match) => {
     const [, attributes = "", body = ""] = match;
@@ -41,7 +42,7 @@ export function parseJunit(xml: string): TestCase[] {
   });
 }
 
-export const behaviour: Step = {
+export const behaviour: GpuCheckStep = {
   name: "behaviour",
   title: "Run the behavioural tests",
   async run(context) {
@@ -73,8 +74,9 @@ export const behaviour: Step = {
     }
     const isAccounted = failure === "" && tests.length > 0;
     context.add(
-      (isAccounted ? kept : broken)(
+      checkOf(
         "the run of the tests ended well",
+        isAccounted,
         isAccounted ? `${tests.length} tests` : `${failure || "no test ran"}\n${output}`,
       ),
     );

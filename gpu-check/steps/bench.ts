@@ -1,22 +1,23 @@
 import { join } from "node:path";
-import { formatByteSize } from "../../harness/text.ts";
-import { replacementPoolByteSize } from "../../harness/replacement.ts";
-import type { BenchReport } from "../../bench/report.ts";
+import { checkOf, isLimit, skipped } from "../../harness/run/findings.ts";
+import type { Report } from "../../harness/run/report.ts";
+import { formatByteSize } from "../../harness/text/format.ts";
+import { replacementPoolByteSize } from "../../harness/workloads/replacement.ts";
+import type { GpuCheckContext, GpuCheckStep } from "../context.ts";
 import { workFolder } from "../paths.ts";
-import { broken, kept, skipped, type Step, type StepContext } from "../step.ts";
 
-interface Section {
+interface BenchStepChoice {
   /**
-   * Whether its limits are promises about a GPU. Others are about the processor: they are shown, and
-   * what is missed is named, but that breaks nothing here, as it does not in `make bench`.
+   * Whether its limits are guarantees about a GPU. Other limits are about the processor: a missed
+   * one is shown and named, but breaks nothing here, as it does not in `make bench`.
    */
   isAboutGpu: boolean;
-  /** The largest pool that it makes. */
+  /** The largest pool that the step makes. */
   poolByteSize?: number;
 }
 
-/** Those sections of `make bench` that say something of this machine. */
-const sections: Readonly<Record<string, Section>> = {
+/** The steps of `make bench` that say something of this machine. */
+const benchSteps: Readonly<Record<string, BenchStepChoice>> = {
   speed: { isAboutGpu: false, poolByteSize: replacementPoolByteSize(1_000_000) },
   workers: { isAboutGpu: false },
   latency: { isAboutGpu: false },
@@ -26,12 +27,12 @@ const sections: Readonly<Record<string, Section>> = {
   service: { isAboutGpu: false },
 };
 
-/** A section that begins with less time left than this might not end in time. */
+/** A step that begins with less time left than this might not end in time. */
 const secondsNeeded = 90;
 
 const roundCount = 5;
 
-async function runSection(context: StepContext, name: string): Promise<BenchReport | null> {
+async function runBenchStep(context: GpuCheckContext, name: string): Promise<Report | null> {
   const { isQuick } = context.options;
   const jsonPath = join(workFolder, `bench-${name}.json`);
   const { failure, output } = await context.runOrBreak(`${name} runs through`, {
@@ -46,12 +47,12 @@ async function runSection(context: StepContext, name: string): Promise<BenchRepo
     timeoutSeconds: 150,
   });
   if (failure !== "") return null;
-  console.log(`\n${output}`);
-  return (await Bun.file(jsonPath).json()) as BenchReport;
+  context.print(`\n${output}`);
+  return (await Bun.file(jsonPath).json()) as Report;
 }
 
-/** Why a section is not run, or `""`. */
-function whyNot(context: StepContext, { poolByteSize = 0 }: Section): string {
+/** Returns why a step is not run, or `""`. */
+function whyNot(context: GpuCheckContext, { poolByteSize = 0 }: BenchStepChoice): string {
   const { gpus, supportedGpus } = context.report.gpuMachine!;
   const { freeByteSize } = gpus[supportedGpus[0]!]!;
   if (poolByteSize > freeByteSize) {
@@ -60,29 +61,31 @@ function whyNot(context: StepContext, { poolByteSize = 0 }: Section): string {
   return context.secondsLeft() < secondsNeeded ? "there is no time left for it" : "";
 }
 
-function judge(context: StepContext, { limits }: BenchReport): void {
-  for (const { name, value, limit, unit, isKept } of limits) {
+/** Makes a guarantee of each limit. */
+function judge(context: GpuCheckContext, { checks }: Report): void {
+  for (const { name, value, isKept, detail } of checks.filter(isLimit)) {
     if (!context.options.areFiguresJudged) context.add(skipped(name, "figures mean nothing here"));
     else if (value === null) context.add(skipped(name, "it was not measured"));
-    else context.add((isKept ? kept : broken)(name, `${value} ${unit}, at most ${limit}`));
+    else context.add(checkOf(name, isKept, detail));
   }
 }
 
-export const bench: Step = {
+export const bench: GpuCheckStep = {
   name: "bench",
-  title: `Run sections of the benchmark: ${Object.keys(sections).join(", ")}`,
+  title: `Run steps of the benchmark: ${Object.keys(benchSteps).join(", ")}`,
   async run(context) {
-    for (const [name, section] of Object.entries(sections)) {
-      const reason = whyNot(context, section);
+    for (const [name, choice] of Object.entries(benchSteps)) {
+      const reason = whyNot(context, choice);
       if (reason !== "") {
         context.add(skipped(name, reason));
         continue;
       }
-      const report = await runSection(context, name);
+      const report = await runBenchStep(context, name);
       if (report === null) return;
       context.report.bench[name] = report;
-      for (const text of Object.values(report.leftOut)) context.add(skipped(name, text));
-      if (section.isAboutGpu) judge(context, report);
+      const ownSkips = report.skipped.filter(({ step }) => step === name);
+      context.add(...ownSkips.map((own) => skipped(name, own.reason)));
+      if (choice.isAboutGpu) judge(context, report);
     }
   },
 };

@@ -1,11 +1,12 @@
 import { readFileSync, statSync } from "node:fs";
 import { basename } from "node:path";
-import { poolLibraryPath, simulatorLibraryPath } from "../../harness/native-paths.ts";
-import { broken, kept, skipped, type Step } from "../step.ts";
+import { poolLibraryPath, simulatorLibraryPath } from "../../harness/paths.ts";
+import { broken, checkOf, kept, skipped } from "../../harness/run/findings.ts";
+import type { GpuCheckStep } from "../context.ts";
 
 const libraryPaths = [poolLibraryPath, simulatorLibraryPath];
 
-/** What compiled a library, as the compiler itself noted it there. */
+/** Names the compilers of a library, as they noted themselves there. */
 function compilersIn(libraryPath: string): string {
   const text = readFileSync(libraryPath, "latin1");
   return [...new Set(text.match(/(GCC: \([^\0]+|[^\0]*clang version [^\0]+)/g))].join(", ");
@@ -16,7 +17,7 @@ function versionOf(compiler: string): string {
   return /release [^\n]+/.exec(stdout.toString())?.[0] ?? "of an unknown release";
 }
 
-export const build: Step = {
+export const build: GpuCheckStep = {
   name: "build",
   title: "Build the native libraries anew",
   isAlwaysRun: true,
@@ -33,7 +34,7 @@ export const build: Step = {
     for (const path of libraryPaths) {
       const isNew = statSync(path).mtimeMs >= start;
       const compilers = compilersIn(path) || "an unknown compiler";
-      context.add((isNew ? kept : broken)(`${basename(path)} is new`, `built by ${compilers}`));
+      context.add(checkOf(`${basename(path)} is new`, isNew, `built by ${compilers}`));
     }
     const name = "nvcc drove the compiler";
     const [driver] = drivers;

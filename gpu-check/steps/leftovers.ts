@@ -1,13 +1,14 @@
+import { checkOf } from "../../harness/run/findings.ts";
+import type { GpuCheckStep } from "../context.ts";
 import { probe } from "./machine/machine.ts";
-import { broken, kept, type Step } from "../step.ts";
 
 /**
- * A process that ends takes its memory with it, so what can be left over is a process: the context
- * of one alone takes hundreds of MiB.
+ * The change of free memory that is no sign of anything left over. A process that ends takes its
+ * memory with it, so only a process can be left over, and the context of one takes hundreds of MiB.
  */
 const toleranceByteSize = 64 * 1024 ** 2;
 
-export const leftovers: Step = {
+export const leftovers: GpuCheckStep = {
   name: "leftovers",
   title: "Look for what was left behind",
   isAlwaysRun: true,
@@ -18,7 +19,7 @@ export const leftovers: Step = {
       const change = freeByteSize - before.gpus[deviceId]!.freeByteSize;
       const isUnchanged = Math.abs(change) <= toleranceByteSize;
       const detail = `it changed by ${change} bytes since the beginning`;
-      context.add((isUnchanged ? kept : broken)(`GPU ${deviceId} is as free as before`, detail));
+      context.add(checkOf(`GPU ${deviceId} is as free as before`, isUnchanged, detail));
     }
   },
 };

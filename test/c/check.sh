@@ -18,7 +18,7 @@ single='memory/faults memory/stream_ordered_faults pool/index pool/metadata_arra
 
 flags='-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra -Werror
   -fvisibility=hidden
-  -iquote c -iquote simulator -iquote test/c/support'
+  -iquote c -iquote simulator -iquote test/c/support -iquote .'
 # What failing_calls.c takes the place of.
 failing_calls='-Wl,--wrap=malloc,--wrap=mmap,--wrap=munmap,--wrap=mprotect,--wrap=posix_memalign'
 failing_calls+=',--wrap=tsearch'
@@ -83,7 +83,9 @@ link() {
     objects+=("$object")
   done
   mkdir -p "$directory/$(dirname "$1")"
-  "${command[@]}" "test/c/$1.c" "${objects[@]}" "${extra[@]}" -ldl -lpthread -o "$directory/$1"
+  # Exported, so that the library can be bound to the simulator by the names of its functions.
+  "${command[@]}" -rdynamic "test/c/$1.c" "${objects[@]}" "${extra[@]}" \
+    -ldl -lpthread -o "$directory/$1"
 }
 
 # run PROGRAM: prints its line and adds it to the results.

@@ -7,7 +7,7 @@ import {
   peakLiveByteSize,
 } from "../../examples/replay/allocation-events.ts";
 import { findFittingPoolByteSize, replay } from "../../examples/replay/replay.ts";
-import { servingWorkload } from "../../harness/serving-workload.ts";
+import { servingWorkload } from "../../harness/workloads/serving.ts";
 import { expectMemoryError } from "../support/expectations.ts";
 import { isSimulated, logged, resetAfterEach } from "../support/runtime.ts";
 

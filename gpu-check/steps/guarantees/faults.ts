@@ -1,4 +1,5 @@
-// The failures that can be had for real. A GPU that is too old cannot, so the threshold is raised.
+// The failures that a real GPU can be made to have. It cannot be made too old, so the least compute
+// capability is raised instead.
 
 import assert from "node:assert/strict";
 import {
@@ -12,12 +13,12 @@ import {
   PinnedMemoryManager,
 } from "../../../test/support/package.ts";
 import * as cuda from "../../cuda.ts";
-import { check, createUseReset, mebibyte, poolByteSize, skip } from "./harness.ts";
+import { check, createUseReset, mebibyte, poolByteSize, skip } from "./check.ts";
 
 const gpus = getSupportedGpus();
 const [gpu = 0, otherGpu] = gpus;
 
-/** No GPU has twice its memory: cudaMalloc has to refuse. */
+/** Twice the memory of a GPU, which cudaMalloc has to refuse. */
 const tooLarge = (deviceId: number) => 2 * cuda.memoryInfo(deviceId).totalByteSize;
 
 /**
@@ -27,7 +28,7 @@ const tooLarge = (deviceId: number) => 2 * cuda.memoryInfo(deviceId).totalByteSi
  */
 const pinnedTooLarge = 2 ** 52;
 
-/** A request for GPU memory that has to end in another kind. */
+/** Throws unless a request for GPU memory gets memory of this other kind. */
 function requireFallback(deviceId: number, expected: "CPU_PINNED" | "CPU"): void {
   using memory = new AllocatedMemory(mebibyte, "GPU", deviceId);
   assert.equal(memory.memoryType, expected);

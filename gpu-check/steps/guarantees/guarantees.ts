@@ -1,7 +1,7 @@
 import { fileURLToPath } from "node:url";
-import type { Step } from "../../step.ts";
+import type { GpuCheckStep } from "../../context.ts";
 
-function stepOf(name: string, title: string, program: string): Step {
+function stepOf(name: string, title: string, program: string): GpuCheckStep {
   return {
     name,
     title,

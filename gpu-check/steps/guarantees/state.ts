@@ -1,14 +1,14 @@
-// The state of the GPUs around the managers' whole life.
+// Compares the state of the GPUs before and after the managers' whole life.
 
 import assert from "node:assert/strict";
 import { AllocatedMemory, CudaMemoryManager, getSupportedGpus } from "../../../src/index.ts";
 import * as cuda from "../../cuda.ts";
-import { check, createUseReset, poolByteSize, skip } from "./harness.ts";
+import { check, createUseReset, poolByteSize, skip } from "./check.ts";
 
 const gpus = getSupportedGpus();
 const [gpu = 0] = gpus;
 
-/** If each kept a chunk of the driver's, their sum would be past all tolerance. */
+/** If each repetition kept a chunk of the driver's memory, their sum would exceed the tolerance. */
 const repetitionCount = 20;
 
 createUseReset(gpus); // so that what CUDA makes only once, and keeps, is there before
@@ -23,7 +23,7 @@ await check("a pool takes its bytes from the GPU, and gives them back", () => {
   const before = free();
   CudaMemoryManager.create({ memoryPoolByteSize: { [gpu]: poolByteSize } });
   const taken = before - free();
-  // What has been allocated and not freed goes with the pool.
+  // This memory is never freed: the pool's reset has to take it too.
   new AllocatedMemory(poolByteSize, "GPU", gpu);
   assert.equal(CudaMemoryManager.stats(gpu).freeByteSize, 0);
   assert.equal(before - free(), taken, "an allocation took memory beside the pool");

@@ -1,22 +1,26 @@
-import { fileURLToPath } from "node:url";
 import { realpathSync } from "node:fs";
-import { formatByteSize } from "../../../harness/text.ts";
-import { poolLibraryPath } from "../../../harness/native-paths.ts";
-import { broken, kept, type Step, type StepContext } from "../../step.ts";
-import type { GpuMachine } from "./probe.ts";
+import { fileURLToPath } from "node:url";
+import { poolLibraryPath } from "../../../harness/paths.ts";
+import { checkOf } from "../../../harness/run/findings.ts";
+import { formatByteSize } from "../../../harness/text/format.ts";
+import type { GpuCheckContext, GpuCheckStep } from "../../context.ts";
+import type { GpuMachine, MachineMessage } from "./probe.ts";
 
 const probePath = fileURLToPath(new URL("probe.ts", import.meta.url));
 
-/** Asks in a process of its own. `null`, and a broken promise, where that fails. */
-export async function probe(context: StepContext): Promise<GpuMachine | null> {
-  const { failure, answer } = await context.runOrBreak("the CUDA runtime answers", {
-    argv: [process.execPath, probePath],
-    timeoutSeconds: 60,
-  });
-  return failure === "" ? (JSON.parse(answer) as GpuMachine) : null;
+/** Asks the CUDA runtime in a child process. `null`, with a broken check, where that fails. */
+export async function probe(context: GpuCheckContext): Promise<GpuMachine | null> {
+  const { failure, messages } = await context.runOrBreak<MachineMessage>(
+    "the CUDA runtime answers",
+    {
+      argv: [process.execPath, probePath],
+      timeoutSeconds: 60,
+    },
+  );
+  return failure === "" ? messages[0]!.machine : null;
 }
 
-/** 13020 is CUDA 13.2. */
+/** Formats a version of CUDA: 13020 is CUDA 13.2. */
 function cudaVersion(version: number): string {
   return `${Math.floor(version / 1000)}.${Math.floor((version % 1000) / 10)}`;
 }
@@ -35,7 +39,7 @@ export function gpuMachineLines(machine: GpuMachine): string {
   ].join("\n");
 }
 
-export const machine: Step = {
+export const machine: GpuCheckStep = {
   name: "machine",
   title: "Look at the machine",
   isAlwaysRun: true,
@@ -43,17 +47,27 @@ export const machine: Step = {
     const found = await probe(context);
     if (found === null) return;
     context.report.gpuMachine = found;
-    console.log(gpuMachineLines(found));
+    context.print(gpuMachineLines(found));
     const { isRehearsal } = context.options;
     const { nativeLibraryPaths, cudartPath, isSimulator, gpus, supportedGpus } = found;
-    const require = (name: string, holds: boolean, detail: string) =>
-      context.add((holds ? kept : broken)(name, detail));
-    require("the native library is the one that was built", nativeLibraryPaths.join() ===
-      realpathSync(poolLibraryPath), nativeLibraryPaths.join());
-    require(isRehearsal
-      ? "the CUDA runtime is the simulator, as was asked"
-      : "the CUDA runtime is a real one", isSimulator === isRehearsal, cudartPath);
-    require("there is a GPU that can have a pool", supportedGpus.length >
-      0, `${supportedGpus.length} of ${gpus.length}`);
+    context.add(
+      checkOf(
+        "the native library is the one that was built",
+        nativeLibraryPaths.join() === realpathSync(poolLibraryPath),
+        nativeLibraryPaths.join(),
+      ),
+      checkOf(
+        isRehearsal
+          ? "the CUDA runtime is the simulator, as was asked"
+          : "the CUDA runtime is a real one",
+        isSimulator === isRehearsal,
+        cudartPath,
+      ),
+      checkOf(
+        "there is a GPU that can have a pool",
+        supportedGpus.length > 0,
+        `${supportedGpus.length} of ${gpus.length}`,
+      ),
+    );
   },
 };

@@ -5,7 +5,7 @@ export interface NamedGpu {
   driver: string;
 }
 
-/** Every GPU of the machine; `[]` where the tool is not there, or fails. */
+/** Lists every GPU of the machine. Returns `[]` where nvidia-smi is not there, or fails. */
 export function namedGpus(): NamedGpu[] {
   if (Bun.which("nvidia-smi") === null) return [];
   const { exitCode, stdout } = Bun.spawnSync(
@@ -20,7 +20,7 @@ export function namedGpus(): NamedGpu[] {
   });
 }
 
-/** The one at a bus address as CUDA writes it, whose domain has fewer digits. */
+/** Finds the GPU at a bus address as CUDA writes it, with fewer digits in the domain. */
 export function namedGpuAt(named: readonly NamedGpu[], pciBusId: string | null) {
   const end = pciBusId?.toLowerCase();
   const found = named.find((gpu) => end && gpu.pciBusId.toLowerCase().endsWith(end));

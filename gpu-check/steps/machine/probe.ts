@@ -1,6 +1,7 @@
-// What the CUDA runtime says of the machine, as a line of JSON: the last one that is printed.
+// A process that asks the CUDA runtime about the machine, and says what it learned in one message.
 
 import { readFileSync } from "node:fs";
+import { tell } from "../../../harness/child/messages.ts";
 import { getSupportedGpus } from "../../../src/index.ts";
 import * as cuda from "../../cuda.ts";
 import { namedGpuAt, namedGpus } from "./nvidia-smi.ts";
@@ -8,13 +9,13 @@ import { namedGpuAt, namedGpus } from "./nvidia-smi.ts";
 export interface Gpu extends cuda.MemoryInfo {
   deviceId: number;
   computeCapability: number;
-  /** `"unknown"`, as the driver, where the driver's own tool is not there to say. */
+  /** `"unknown"` where nvidia-smi is not there to say, as for the driver. */
   name: string;
   driver: string;
 }
 
 export interface GpuMachine {
-  /** Those of the package, where this process has them from. */
+  /** The package's native libraries that the process has loaded. */
   nativeLibraryPaths: string[];
   cudartPath: string;
   isSimulator: boolean;
@@ -22,6 +23,12 @@ export interface GpuMachine {
   driverVersion: number;
   gpus: Gpu[];
   supportedGpus: number[];
+}
+
+/** The only message of this process. */
+export interface MachineMessage {
+  kind: "machine";
+  machine: GpuMachine;
 }
 
 function nativeLibraryPaths(): string[] {
@@ -46,5 +53,5 @@ if (import.meta.main) {
     gpus,
     supportedGpus: getSupportedGpus(),
   };
-  console.log(JSON.stringify(machine));
+  tell<MachineMessage>({ kind: "machine", machine });
 }

@@ -2,8 +2,9 @@
 
     python3 allocators.py ORDER.json
 
-Prints what it finds as lines of JSON: a figure of each allocator for each row, and what had to be
-left out. The rounds are interleaved: each allocator runs once in each, a different one first.
+Says what it finds in messages (see harness/child/messages.ts): a figure of each allocator for each
+row, and what had to be left out. The rounds are interleaved: each allocator runs once in each, a
+different one first.
 """
 
 import gc
@@ -11,8 +12,8 @@ import json
 import sys
 from time import perf_counter_ns
 
-# What is timed. An allocator is inserted as text, so that no call of Python's own comes on top of
-# it; "nothing" is the loop alone.
+# What is timed. An allocator's calls are inserted as text, so that no other call of Python's comes
+# on top of them.
 LOOPS = """
 def one_block(byte_size, pair_count):
     start = perf_counter_ns()
@@ -44,12 +45,12 @@ def replacement(blocks, places, byte_sizes, position, pair_count):
 """
 
 
-def report(finding):
+def tell(finding):
     print(json.dumps(finding), flush=True)
 
 
 def left_out(name, reason):
-    report({"kind": "skipped", "name": name, "reason": reason})
+    tell({"kind": "skipped", "name": name, "reason": reason})
 
 
 class Allocator:
@@ -90,7 +91,7 @@ def pytorch_caching_allocator(device_id):
     torch = pytorch(device_id)
     names = {
         "stream": torch.cuda.current_stream().cuda_stream,
-        # What torch.cuda.caching_allocator_alloc and _delete call, without their own detours.
+        # torch.cuda.caching_allocator_alloc and _delete call these two, and do more besides.
         "alloc": torch._C._cuda_cudaCachingAllocator_raw_alloc,
         "delete": torch._C._cuda_cudaCachingAllocator_raw_delete,
     }
@@ -142,7 +143,7 @@ def opened_allocators(device_id):
 
 
 class Contestant:
-    """An allocator with a row's blocks."""
+    """An allocator that is measured at a row, with the row's blocks."""
 
     def __init__(self, allocator, row, sequence, slice_ns):
         self.name = allocator.name
@@ -164,7 +165,7 @@ class Contestant:
         return ns
 
     def calibrated(self, slice_ns):
-        """Also warms up: a caching allocator has to have met the sizes."""
+        """Also warms up, since a caching allocator is slow with sizes that it has not met."""
         pair_count = 64
         while (ns := self.time_pairs(pair_count)) < slice_ns:
             pair_count *= 2
@@ -192,7 +193,7 @@ def measure_row(row, allocators, order):
         for contestant in contestants[first:] + contestants[:first]:
             rounds[contestant.name].append(contestant.measure())
     for name, figures in rounds.items():
-        report(
+        tell(
             {
                 "kind": "figure",
                 "row": row["name"],

@@ -1,12 +1,13 @@
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { skipped } from "../../../harness/run/findings.ts";
+import type { GpuCheckStep } from "../../context.ts";
 import { workFolder } from "../../paths.ts";
 import { effortOf, rows, sequence } from "../speed/rows.ts";
-import { skipped, type Step } from "../../step.ts";
 
 const programPath = fileURLToPath(new URL("allocators.py", import.meta.url));
 
-export const python: Step = {
+export const python: GpuCheckStep = {
   name: "python",
   title: "Time the allocators of PyTorch and CuPy on the same requests",
   async run(context) {

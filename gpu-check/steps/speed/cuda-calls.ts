@@ -1,7 +1,7 @@
 import { dlopen, type CString } from "bun:ffi";
-import { compileLibrary } from "../../../harness/compile.ts";
-import { allocSymbol, freeSymbol } from "../../../bench/peers/symbols.ts";
-import type { BlockSource } from "../../../bench/sections/speed/pairs.ts";
+import { compileLibrary } from "../../../harness/native/compile.ts";
+import { allocSymbol, freeSymbol } from "../../../harness/timing/block-symbols.ts";
+import type { BlockSource } from "../../../harness/workloads/blocks.ts";
 
 const {
   cuda_open,
@@ -31,7 +31,7 @@ const {
   cuda_free_host: freeSymbol,
 }).symbols;
 
-/** What cannot be had on this machine. */
+/** Something that cannot be had on this machine. */
 export class UnavailableError extends Error {
   override readonly name = "UnavailableError";
 }
@@ -64,9 +64,9 @@ export const cudaHostAlloc: BlockSource = {
   },
 };
 
-/** Memory in the order of a stream, from a pool of the driver's. */
+/** An allocator of memory in the order of a stream, from a pool of the driver's. */
 export interface StreamOrdered extends BlockSource {
-  /** Has to be called before memory is taken, if another pool was in use. */
+  /** Takes memory from this pool from now on. Must be called after another pool was in use. */
   use(): void;
   /** Waits until the stream has done everything. */
   synchronize(): void;
@@ -78,7 +78,7 @@ let memPoolCount = 0;
  * @param releaseThreshold Bytes above which the pool gives back what is free whenever something is
  * synchronized: 0 by default, as in CUDA; Infinity for never.
  * @param isSynchronized Whether every free waits for the stream.
- * @throws {UnavailableError} where the runtime, the driver or the GPU has none.
+ * @throws {UnavailableError} where the runtime, the driver or the GPU has no such memory.
  */
 export function openStreamOrdered(
   releaseThreshold: number,

@@ -16,7 +16,8 @@ enum {
     MEM_POOL_ATTR_RELEASE_THRESHOLD = 4,
 };
 
-// struct cudaMemPoolProps: the same in CUDA 11.2 to 13 where what came later is zero.
+// struct cudaMemPoolProps, which is the same in CUDA 11.2 to 13 if the members that came later are
+// zero.
 struct mem_pool_props {
     int32_t allocation_type;
     int32_t handle_types;
@@ -37,7 +38,7 @@ static_assert(sizeof(struct mem_pool_props) == 88, "the runtime reads 88 bytes")
     X(int, cudaHostAlloc, (void **pointer, size_t byte_size, unsigned int flags))                  \
     X(int, cudaFreeHost, (void *pointer))
 
-// What an older runtime, and the simulator, have not.
+// Functions that an older runtime and the simulator do not have.
 #define STREAM_ORDERED_FUNCTIONS(X)                                                                \
     X(int, cudaStreamCreateWithFlags, (void **stream, unsigned int flags))                         \
     X(int, cudaStreamSynchronize, (void *stream))                                                  \
@@ -74,7 +75,7 @@ static const char *failure(const char *function, int error)
         if (error != 0) return failure(#function, error);                                          \
     } while (0)
 
-// What opens something returns "", or why it could not.
+// Functions that open something return "", or why they could not.
 
 const char *cuda_open(const char *cudart_path, double device_id)
 {
@@ -96,8 +97,8 @@ const char *cuda_open_stream(void)
 enum { MEM_POOL_COUNT_MAX = 8 };
 static void *mem_pools[MEM_POOL_COUNT_MAX];
 
-// A pool of the driver's. It gives back what is free above the threshold, whenever something is
-// synchronized; a negative one stands for "never".
+// Makes a pool of the driver's. Whenever something is synchronized it gives back what is free above
+// the threshold; a negative threshold stands for "never".
 const char *cuda_open_mem_pool(double index, double release_threshold)
 {
     const struct mem_pool_props props = {
@@ -112,7 +113,7 @@ const char *cuda_open_mem_pool(double index, double release_threshold)
     return "";
 }
 
-// cudaMallocAsync takes from this pool from now on.
+// Makes cudaMallocAsync take from this pool from now on.
 int32_t cuda_use_mem_pool(double index)
 {
     return cudaDeviceSetMemPool(device, mem_pools[(int)index]);

@@ -3,14 +3,15 @@
 //   bun measure.ts ROW EFFORT, both as JSON
 
 import type { Pointer } from "bun:ffi";
-import { fill } from "../../../harness/replacement.ts";
-import { runRounds } from "../../../harness/rounds.ts";
-import { calibrated } from "../../../bench/sections/speed/calibrated.ts";
-import { ownPairs } from "../../../bench/sections/speed/own-pairs.ts";
-import type { BlockSource } from "../../../bench/sections/speed/pairs.ts";
+import { tell } from "../../../harness/child/messages.ts";
+import type { Finding } from "../../../harness/run/findings.ts";
+import { calibrated } from "../../../harness/timing/calibrated.ts";
+import { ownPairs } from "../../../harness/timing/own-pairs.ts";
+import { runRounds } from "../../../harness/timing/rounds.ts";
+import type { BlockSource } from "../../../harness/workloads/blocks.ts";
+import { fill } from "../../../harness/workloads/replacement.ts";
 import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../../src/index.ts";
 import { cudartPath } from "../../cuda.ts";
-import { report } from "../../findings.ts";
 import {
   cudaHostAlloc,
   cudaMalloc,
@@ -27,7 +28,7 @@ const [gpu = 0] = getSupportedGpus();
 
 type Opener = () => BlockSource | StreamOrdered;
 
-/** The first one is what the others are compared with. */
+/** The others are compared with the first one. */
 const openers: Record<Row["memoryType"], Record<string, Opener>> = {
   GPU: {
     "this pool": () => {
@@ -38,7 +39,7 @@ const openers: Record<Row["memoryType"], Record<string, Opener>> = {
       };
     },
     cudaMalloc: () => cudaMalloc,
-    // The best case: never a wait, and nothing is ever given back to the driver.
+    // This is the best case: nothing waits, and nothing is given back to the driver.
     "cudaMallocAsync, keeping": () => openStreamOrdered(Infinity, false),
     cudaMallocAsync: () => openStreamOrdered(0, false),
     "cudaMallocAsync, free synchronized": () => openStreamOrdered(0, true),
@@ -74,7 +75,7 @@ async function prepare(name: string, source: BlockSource | StreamOrdered) {
         }
       : time;
   const settlingPairCount = workload.kind === "replacement" ? workload.liveBlockCount : 1;
-  return calibrated({ figureName: name, settlingPairCount, timePairs }, effort.sliceNanoseconds);
+  return calibrated({ row: row.name, name, settlingPairCount, timePairs }, effort.sliceNanoseconds);
 }
 
 openCuda(cudartPath, gpu);
@@ -84,10 +85,8 @@ for (const [name, open] of Object.entries(openers[row.memoryType])) {
     contestants.push(await prepare(name, open()));
   } catch (error) {
     if (!(error instanceof UnavailableError)) throw error;
-    report({ kind: "skipped", name: `${row.name}: ${name}`, reason: error.message });
+    tell<Finding>({ kind: "skipped", name: `${row.name}: ${name}`, reason: error.message });
   }
 }
-const figures = await runRounds(contestants, effort.roundCount, () => {});
-for (const [contestant, rounds] of Object.entries(figures)) {
-  report({ kind: "figure", row: row.name, contestant, unit: "ns", rounds });
-}
+const figures = await runRounds(contestants, "ns", effort.roundCount, () => {});
+for (const figure of figures.all) tell<Finding>(figure);

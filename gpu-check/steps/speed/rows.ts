@@ -1,18 +1,20 @@
-// What is measured: the same requests for whoever serves them.
+// What is measured: every allocator gets the same requests.
 
-import { replacementPoolByteSize, replacementSequence } from "../../../harness/replacement.ts";
-import type { ReplacementSequence } from "../../../bench/sections/speed/pairs.ts";
-import type { Workload } from "../../../bench/sections/speed/workloads.ts";
+import type { BlockWorkload, ReplacementSequence } from "../../../harness/workloads/blocks.ts";
+import {
+  replacementPoolByteSize,
+  replacementSequence,
+} from "../../../harness/workloads/replacement.ts";
 
 export interface Row {
   name: string;
   memoryType: "GPU" | "CPU_PINNED";
-  workload: Workload;
+  workload: BlockWorkload;
 }
 
 const liveBlockCount = 1000;
 
-const workloads: readonly [name: string, workload: Workload][] = [
+const workloads: readonly [name: string, workload: BlockWorkload][] = [
   ["one 4 KiB block", { kind: "one block", byteSize: 4096 }],
   ["one 1 MiB block", { kind: "one block", byteSize: 1024 ** 2 }],
   ["1,000 live blocks", { kind: "replacement", liveBlockCount }],
@@ -26,7 +28,7 @@ export const rows: readonly Row[] = (["GPU", "CPU_PINNED"] as const).flatMap((me
   })),
 );
 
-/** Of a replacement: many times its live blocks. */
+/** The requests of a replacement, many times as many as its live blocks. */
 export const sequence: ReplacementSequence = replacementSequence(liveBlockCount, 2 ** 16, 1);
 
 export const poolByteSize = replacementPoolByteSize(liveBlockCount);
@@ -34,7 +36,7 @@ export const poolByteSize = replacementPoolByteSize(liveBlockCount);
 /** How much is measured. */
 export interface Effort {
   roundCount: number;
-  /** How long each is measured in a round. */
+  /** How long each contestant is measured in a round. */
   sliceNanoseconds: number;
 }
 

@@ -1,11 +1,14 @@
-// The same start, its parts one after the other. What CUDA does once in a process it does in the
-// first call of its kind; so the pools come after the contexts, and show what they take alone.
+// A process that times the parts of a server's start one after the other. CUDA does what it does
+// once in a process in the first call of its kind. The pools therefore come after the contexts, and
+// show what they take alone.
 
+import { tell } from "../../../harness/child/messages.ts";
 import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../../src/index.ts";
 import { defaultCudaMemoryPoolByteSize } from "../../../src/managers/memory-managers.ts";
-import { cudart } from "../../../src/native/cudart.ts";
 import { defaultPinnedMemoryPoolByteSize } from "../../../src/managers/pinned-memory-manager.ts";
+import { cudart } from "../../../src/native/cudart.ts";
 import { requireDefaultPools } from "./default-pools.ts";
+import type { StartMessage } from "./start-message.ts";
 
 const milliseconds: Record<string, number> = {};
 
@@ -17,12 +20,12 @@ function time<Result>(name: string, action: () => Result): Result {
 }
 
 time("finding the CUDA runtime", () => cudart());
-const cuda = await import("../../cuda.ts"); // which opens the runtime itself
+const cuda = await import("../../cuda.ts"); // which finds the runtime when it is imported
 const gpus = time("getSupportedGpus()", () => getSupportedGpus());
 time("a context on each GPU", () => {
   for (const gpu of gpus) {
     cuda.makeCurrent(gpu);
-    cuda.check(cuda.runtime.cudaFree(null), "make a context");
+    cuda.requireSuccess(cuda.runtime.cudaFree(null), "make a context");
   }
   cuda.makeCurrent(0);
 });
@@ -37,6 +40,6 @@ time("cudaHostAlloc of 256 MiB alone", () => {
   const pointer = new BigUint64Array(new ArrayBuffer(8));
   const portable = 1; // as the package asks for it
   const error = cuda.runtime.cudaHostAlloc(pointer, defaultPinnedMemoryPoolByteSize, portable);
-  cuda.check(error, "pin memory");
+  cuda.requireSuccess(error, "pin memory");
 });
-console.log(JSON.stringify(milliseconds));
+tell<StartMessage>({ kind: "start", milliseconds });

@@ -3,7 +3,7 @@ import { CudaMemoryManager, getSupportedGpus, PinnedMemoryManager } from "../../
 import { defaultCudaMemoryPoolByteSize } from "../../../src/managers/memory-managers.ts";
 import { defaultPinnedMemoryPoolByteSize } from "../../../src/managers/pinned-memory-manager.ts";
 
-/** A start that fell back is no start: the time of it means nothing. */
+/** Throws where a pool fell back to plain memory: the time of such a start means nothing. */
 export function requireDefaultPools(): void {
   assert.equal(PinnedMemoryManager.totalByteSize, defaultPinnedMemoryPoolByteSize);
   for (const gpu of getSupportedGpus()) {

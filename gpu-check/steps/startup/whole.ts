@@ -1,11 +1,12 @@
-// A server's start in a process that has just begun, as a line of JSON: milliseconds by what was
-// done.
+// A process that times a server's start, which is the first thing that it does.
 
+import { tell } from "../../../harness/child/messages.ts";
 import { createMemoryManagers } from "../../../src/index.ts";
 import { requireDefaultPools } from "./default-pools.ts";
+import type { StartMessage } from "./start-message.ts";
 
 const start = performance.now();
 createMemoryManagers();
 const end = performance.now();
 requireDefaultPools();
-console.log(JSON.stringify({ "createMemoryManagers()": end - start }));
+tell<StartMessage>({ kind: "start", milliseconds: { "createMemoryManagers()": end - start } });

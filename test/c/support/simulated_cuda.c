@@ -2,28 +2,19 @@
 
 #include <inttypes.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "bun_cuda_memory.h"
 #include "check.h"
 #include "cuda/cudart.h"
 #include "cudart_sim.h"
-
-// A pointer to a function has no conversion to one to an object in C, but POSIX has both alike.
-#define BIND(result, function, parameters)                                                         \
-    {                                                                                              \
-        result function parameters;                                                                \
-        result(*address_of_function) parameters = function;                                        \
-        void *address;                                                                             \
-        memcpy(&address, &address_of_function, sizeof address);                                    \
-        cudart_bind(#function, address);                                                           \
-    }
+#include "harness/native/bind_cudart.h"
 
 void simulated_cuda_bind(const char *devices)
 {
     setenv("CUDART_SIM_DEVICES", devices, 1);
     unsetenv("CUDART_SIM_FAULTS");
-    CUDART_FUNCTIONS(BIND)
+    const char *missing = bind_cudart(RTLD_DEFAULT, cudart_bind); // the program is linked with it
+    CHECK(missing == NULL, "the simulator has no %s", missing);
     CHECK(cudart_is_bound(), "the library has all that it needs of CUDA");
 }
 
