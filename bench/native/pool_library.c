@@ -74,7 +74,7 @@ void pool_library_create(const struct pool_library *library, double byte_size)
 double pool_library_alloc(const struct pool_library *library, double byte_size)
 {
     double address = library->alloc(byte_size, 0);
-    if (address == 0) fail("%s", message());
+    if (address <= 0) fail("%s", message());
     return address;
 }
 
