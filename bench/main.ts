@@ -3,11 +3,11 @@ import { chosenRuntimePath, startAgainOnSimulator } from "../harness/cuda-runtim
 import { machineLines } from "../harness/machine.ts";
 import { verdictOf } from "../harness/run/findings.ts";
 import { runMain } from "../harness/run/program-main.ts";
-import { closingLines, newReport } from "../harness/run/report.ts";
-import { Run } from "../harness/run/run.ts";
+import { closingLines } from "../harness/run/report.ts";
 import type { BenchStep } from "./context.ts";
 import { limitsTable } from "./limits-table.ts";
 import { parseBenchOptions } from "./options.ts";
+import { BenchRun } from "./run.ts";
 import { bandwidth } from "./steps/bandwidth/bandwidth.ts";
 import { latency } from "./steps/latency.ts";
 import { metadata } from "./steps/metadata.ts";
@@ -46,7 +46,7 @@ async function main(argv: string[]): Promise<void> {
   );
   // Most steps need no GPU, since a pool that has been created makes no CUDA call.
   if (chosenRuntimePath() === undefined) startAgainOnSimulator(simulatedDevices);
-  const run = new Run(options, newReport(options));
+  const run = new BenchRun(options);
   const { report } = run;
   console.log(`bun-cuda-memory's benchmark\n\n${machineLines(report.machine)}`);
   await run.do(steps);

@@ -1,4 +1,3 @@
-import { MemoryError } from "../../src/memory-error.ts";
 import { Progress } from "../text/progress.ts";
 import { UsageError } from "./errors.ts";
 import { broken, type Finding, skipped, verdictOf } from "./findings.ts";
@@ -64,6 +63,11 @@ export class Run<Options extends RunOptions, RunReport extends Report> implement
     console.log(text);
   }
 
+  /** Why a step that threw this counts as skipped; `null`, the default, where it is broken. */
+  protected reasonToSkip(_error: unknown): string | null {
+    return null;
+  }
+
   #isChosen({ name, isAlwaysRun = false }: Step<this>): boolean {
     const { only } = this.options;
     return isAlwaysRun || only.length === 0 || only.includes(name);
@@ -88,9 +92,10 @@ export class Run<Options extends RunOptions, RunReport extends Report> implement
   }
 
   #addError(step: Step<this>, error: unknown): void {
-    if (error instanceof MemoryError) {
-      this.add(skipped(step.title, error.message));
-      this.print(`  skipped: ${error.message}`);
+    const reason = this.reasonToSkip(error);
+    if (reason !== null) {
+      this.add(skipped(step.title, reason));
+      this.print(`  skipped: ${reason}`);
     } else {
       const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
       this.add(broken("the step ends well", text));

@@ -28,7 +28,6 @@ export interface Step<Context> {
   isAlwaysRun?: boolean;
   /**
    * @returns What else goes into the report's `data`, for a program to read.
-   * @throws {MemoryError} where the CUDA runtime cannot serve the step, which is skipped then.
    * @throws {UsageError} where the options make no sense, which ends the run.
    */
   run(context: Context): Promise<object | void>;

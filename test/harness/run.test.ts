@@ -4,10 +4,19 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { UsageError } from "../../harness/run/errors.ts";
 import { broken, kept, limitOf } from "../../harness/run/findings.ts";
+import type { RunOptions } from "../../harness/run/options.ts";
 import { closingLines, newReport, type Report } from "../../harness/run/report.ts";
 import { Run } from "../../harness/run/run.ts";
 import type { Step, StepContext } from "../../harness/run/step.ts";
-import { MemoryError } from "../../src/memory-error.ts";
+
+class StrictRun extends Run<RunOptions, Report> {}
+
+/** For a program of which some errors only skip a step. */
+class LenientRun extends StrictRun {
+  protected override reasonToSkip(error: unknown): string | null {
+    return error instanceof RangeError ? error.message : null;
+  }
+}
 
 /** A step of this name. */
 function step(name: string, run: Step<StepContext>["run"], isAlwaysRun = false): Step<StepContext> {
@@ -15,12 +24,16 @@ function step(name: string, run: Step<StepContext>["run"], isAlwaysRun = false):
 }
 
 /** Does the steps; gives the report in the file and what was printed. */
-async function runOf(steps: readonly Step<StepContext>[], only: string[] = []) {
+async function runOf(
+  steps: readonly Step<StepContext>[],
+  only: string[] = [],
+  Program = StrictRun,
+) {
   const folder = mkdtempSync(join(tmpdir(), "run-"));
   const log = spyOn(console, "log").mockImplementation(() => {});
   try {
     const options = { only, isQuick: false, jsonPath: join(folder, "report.json") };
-    const run = new Run(options, newReport(options));
+    const run = new Program(options, newReport(options));
     await run.do(steps);
     const report = JSON.parse(readFileSync(options.jsonPath, "utf8")) as Report;
     return { report, printed: log.mock.calls.map(([line = ""]) => String(line)) };
@@ -72,11 +85,13 @@ describe("a run", () => {
     expect(closingLines(report, "FILE")).toContain("BROKEN: first: a: seen\n");
   });
 
-  test("is broken by an error, but not by memory that cannot be had", async () => {
-    const { report } = await runOf([
-      step("small", () => Promise.reject(new MemoryError("INTERNAL", "no room"))),
+  test("is broken by an error, unless the program says that it only skips the step", async () => {
+    const steps = [
+      step("small", () => Promise.reject(new RangeError("no room"))),
       step("wrong", () => Promise.reject(new Error("out of ink"))),
-    ]);
+    ];
+    expect((await runOf(steps)).report.checks).toMatchObject([{ step: "small", isKept: false }]);
+    const { report } = await runOf(steps, [], LenientRun);
     expect(report.skipped).toMatchObject([{ step: "small", reason: "no room" }]);
     expect(report.checks).toMatchObject([
       { step: "wrong", name: "the step ends well", isKept: false },
