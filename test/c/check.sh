@@ -11,7 +11,8 @@ build=build/check-c
 results=$build/results
 
 # Those with threads run under both; a race detector has nothing to see in the others.
-threaded='memory/byte_copy memory/stream_ordered memory/stream_ordered_threads memory/threads
+threaded='memory/byte_copy memory/stream_ordered_frees memory/stream_ordered_reuse
+  memory/stream_ordered_threads memory/stream_ordered_waits memory/streams_and_resets memory/threads
   pool/lock pool/threads'
 single='memory/faults memory/stream_ordered_faults pool/index pool/metadata_array
   pool/metadata_faults pool/sequences'
@@ -68,7 +69,7 @@ link() {
       [[ $1 == *faults ]] || continue
       extra+=("$failing_calls")
       ;;
-    held_stream | simulated_cuda)
+    held_stream | simulated_cuda | stream_fixture)
       [[ $1 == memory/* ]] || continue
       ;;
     esac
@@ -85,10 +86,10 @@ run() {
   status=$?
   if [ "$status" -eq 0 ]; then
     passed=$(sed -n 's/^\([0-9]*\) passed$/\1/p' "$log")
-    printf '%-40s %2d passed in %d s\n' "$name" "${passed:-0}" $((SECONDS - start))
+    printf '%-50s %2d passed in %d s\n' "$name" "${passed:-0}" $((SECONDS - start))
     echo "${passed:-0} 0" >>"$results"
   else
-    printf '%-40s FAILED with status %d in %d s, %s:\n%s\n' "$name" "$status" \
+    printf '%-50s FAILED with status %d in %d s, %s:\n%s\n' "$name" "$status" \
       $((SECONDS - start)) "$log" "$(tail -n 60 "$log")"
     echo '0 1' >>"$results"
   fi
