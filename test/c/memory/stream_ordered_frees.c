@@ -29,7 +29,8 @@ static void a_full_pool_takes_back_what_no_stream_uses(void)
     struct memory_allocation memory = alloc_now(POOL_BYTE_SIZE);
     free_on_stream(0, &memory);
     synchronize(0);
-    memory = alloc_now(POOL_BYTE_SIZE); // No free and no statistics took it back before.
+    // Nothing has looked at the stream since, neither another free nor statistics.
+    memory = alloc_now(POOL_BYTE_SIZE);
     CHECK(is_on_gpu(&memory), "memory that no stream uses can be allocated");
     free_now(&memory);
     tear_down();
@@ -68,8 +69,8 @@ static void host_memory_can_be_pending_too(void)
     struct memory_pool_stats stats;
     CHECK(pinned_memory_stats(&stats) == MEMORY_OK && stats.used_byte_size == POOL_BYTE_SIZE,
           "the stream still uses it");
-    memset((void *)(uintptr_t)nonpinned.address, 1,
-           100); // A sanitizer would see memory that was freed.
+    // A sanitizer would report a write to memory that is back on the heap.
+    memset((void *)(uintptr_t)nonpinned.address, 1, 100);
     release_and_synchronize(0);
     CHECK(pinned_memory_stats(&stats) == MEMORY_OK && stats.used_byte_size == 0,
           "the stream is done");

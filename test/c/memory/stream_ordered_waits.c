@@ -1,6 +1,5 @@
 // What a request for a full pool waits for: the block that was freed first of those that help.
-// Streams are held, so that a request which waits for another stream than it should never ends by
-// itself.
+// Streams are held, so that a request that waits for the wrong one would never end by itself.
 
 #include <pthread.h>
 #include <stdatomic.h>
@@ -82,7 +81,7 @@ static void a_stream_with_reused_memory_keeps_its_order(void)
     free_now(&reused); // It is pending where it was before: it is still the first of its stream.
     struct memory_allocation memory = alloc_after_releases(BLOCK_BYTE_SIZE, (const int[]){0}, 1);
     CHECK(memory.address == blocks[2].address || memory.address == blocks[6].address,
-          "one of the two");
+          "one of the two blocks that were freed on the stream");
     tear_down();
 }
 

@@ -1,5 +1,4 @@
-// Streams that are destroyed and managers that are reset while work is under way and memory is
-// pending.
+// Streams are destroyed and managers are reset while work is under way and memory is pending.
 
 #include <pthread.h>
 #include <stdatomic.h>

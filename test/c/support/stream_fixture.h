@@ -49,7 +49,7 @@ struct memory_allocation alloc_on_stream(int stream, double byte_size, bool may_
 // The same without a stream and without waiting.
 struct memory_allocation alloc_now(double byte_size);
 
-// All blocks of GPU 0, in address order.
+// Allocates the whole pool of GPU 0 as blocks of one size, and sorts them by address.
 void alloc_all(struct memory_allocation blocks[BLOCK_COUNT]);
 
 bool is_on_gpu(const struct memory_allocation *allocation);
@@ -57,7 +57,7 @@ bool is_on_gpu(const struct memory_allocation *allocation);
 void free_now(const struct memory_allocation *allocation);
 void free_on_stream(int stream, const struct memory_allocation *allocation);
 
-// The two above for calls that may fail.
+// The same for calls that may fail.
 enum memory_status try_free(const struct memory_allocation *allocation);
 enum memory_status try_free_on_stream(int stream, const struct memory_allocation *allocation);
 
