@@ -39,7 +39,8 @@ describe_failure() {
   printf '\n%s fails:\n' "$1"
   od -An -tx1 "$1"
   CHECK_TRACE=1 "$target" "$1" 2>&1 |
-    grep -E '^(open|close|alloc|free|tag)|: in "|does not hold|^SUMMARY|ERROR: ' | tail -n 60
+    grep -E '^(open|close|alloc|free|tag)|: in "|does not hold|: Assertion |^SUMMARY|ERROR: ' |
+    tail -n 60
   cat <<MESSAGE
 again:   CHECK_TRACE=1 $target $1
 smaller: $target -minimize_crash=1 -max_total_time=60 -exact_artifact_path=$1.small $1
