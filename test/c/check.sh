@@ -1,25 +1,26 @@
 #!/usr/bin/env bash
-# Builds the C tests beside it with sanitizers and runs them: a line for each program, and a last
-# one that adds up.
+# Builds the C tests with sanitizers and runs them. It prints a line for each program, and at the
+# end the sum of all.
 #
-#   CC=gcc         tried first; then clang, then gcc
-#   CHECK_SEED=n   other random numbers
+#   CC=gcc         the compiler that is tried first; clang and gcc come after it
+#   CHECK_SEED=n   the seed of other random numbers
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
 build=build/check-c
 results=$build/results
 
-# Those with threads run under both; a race detector has nothing to see in the others.
-threaded='memory/byte_copy memory/stream_ordered memory/stream_ordered_threads memory/threads
+# Programs with threads run under ThreadSanitizer too, which would find nothing in the others.
+threaded='memory/byte_copy memory/stream_ordered_frees memory/stream_ordered_reuse
+  memory/stream_ordered_threads memory/stream_ordered_waits memory/streams_and_resets memory/threads
   pool/lock pool/threads'
-single='memory/faults memory/stream_ordered_faults pool/index pool/metadata_array
-  pool/metadata_faults pool/sequences'
+# Every source of memory/ and pool/ is a program; the fuzzer alone is built by fuzz.sh.
+programs=$(cd test/c && ls memory/*.c pool/*.c | sed -n 's/\.c$//p' | grep -vx pool/fuzz)
 
 flags='-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -pthread -Wall -Wextra -Werror
   -fvisibility=hidden
   -iquote c -iquote simulator -iquote test/c/support -iquote .'
-# What failing_calls.c takes the place of.
+# The functions of the system that failing_calls.c can make fail.
 failing_calls='-Wl,--wrap=malloc,--wrap=mmap,--wrap=munmap,--wrap=mprotect,--wrap=posix_memalign'
 failing_calls+=',--wrap=tsearch'
 
@@ -27,9 +28,9 @@ export ASAN_OPTIONS=detect_leaks=1:detect_stack_use_after_return=1:strict_string
 export UBSAN_OPTIONS=print_stacktrace=1
 export TSAN_OPTIONS=halt_on_error=1
 
-# choose_tools SANITIZERS DIRECTORY: sets `compiler` to the first that builds programs that run, and
-# `launcher` to what they are run by. Older sanitizers do not know the address spaces of newer
-# kernels, unless these are not randomized.
+# choose_tools SANITIZERS DIRECTORY: sets `compiler` to the first whose programs run, and `launcher`
+# to the command that they are run by. Older sanitizers fail in the randomized address spaces of
+# newer kernels.
 choose_tools() {
   local trial=$2/trial
   echo 'int main(void) { return 0; }' >"$trial.c"
@@ -49,7 +50,7 @@ MESSAGE
   return 1
 }
 
-# compile KIND SOURCE...: the objects of the sources, into a folder of their own.
+# compile KIND SOURCE...: compiles the sources into a folder of their own.
 compile() {
   local kind=$1 source
   shift
@@ -66,7 +67,7 @@ hide_simulator_names() {
     objcopy --localize-hidden "$directory/simulator.o"
 }
 
-# link PROGRAM: with the simulator and with failing calls only where they are meant.
+# link PROGRAM: programs in memory/ get the simulator, and those named *faults get failing calls.
 link() {
   local objects=("$directory"/library/*.o) extra=() object
   [[ $1 == memory/* ]] && objects+=("$directory/simulator.o")
@@ -76,7 +77,7 @@ link() {
       [[ $1 == *faults ]] || continue
       extra+=("$failing_calls")
       ;;
-    held_stream | simulated_cuda)
+    held_stream | simulated_cuda | stream_fixture)
       [[ $1 == memory/* ]] || continue
       ;;
     esac
@@ -95,10 +96,10 @@ run() {
   status=$?
   if [ "$status" -eq 0 ]; then
     passed=$(sed -n 's/^\([0-9]*\) passed$/\1/p' "$log")
-    printf '%-40s %2d passed in %d s\n' "$name" "${passed:-0}" $((SECONDS - start))
+    printf '%-50s %2d passed in %d s\n' "$name" "${passed:-0}" $((SECONDS - start))
     echo "${passed:-0} 0" >>"$results"
   else
-    printf '%-40s FAILED with status %d in %d s, %s:\n%s\n' "$name" "$status" \
+    printf '%-50s FAILED with status %d in %d s, %s:\n%s\n' "$name" "$status" \
       $((SECONDS - start)) "$log" "$(tail -n 60 "$log")"
     echo '0 1' >>"$results"
   fi
@@ -128,8 +129,8 @@ rm -rf "$build"
 mkdir -p "$build"
 : >"$results"
 
-# Side by side: two processors are the least that a machine has today.
-check address,undefined $single $threaded &
+# Both run at once, because every machine today has at least two processors.
+check address,undefined $programs &
 check thread $threaded &
 wait
 

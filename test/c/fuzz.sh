@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Builds the fuzz target beside it and runs it on what earlier runs have learned.
+# Builds the fuzz target of the pool and runs it, beginning with the inputs that earlier runs kept.
 #
-#   FUZZ_SECONDS=60   how long; 0 is until it is stopped
-#   CLANG=clang       libFuzzer comes with no other compiler
+#   FUZZ_SECONDS=60   how long it runs; 0 lets it run until it is stopped
+#   CLANG=clang       the compiler, which must be a clang: libFuzzer is a part of it
 set -uo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -26,7 +26,7 @@ build_target() {
   local flags='-std=c11 -D_GNU_SOURCE -O1 -g -fno-omit-frame-pointer -Wall -Wextra -Werror
     -iquote c -iquote test/c/support -pthread -fno-sanitize-recover=all'
   local support=test/c/support
-  # What is to be covered is the pool, not its model.
+  # The model is compiled without coverage: the fuzzer is to cover the pool only.
   "$clang" $flags -fsanitize=address,undefined -c $support/pool_model.c -o build/pool_model.o &&
     "$clang" $flags -fsanitize=fuzzer,address,undefined \
       -fsanitize-coverage-ignorelist=test/c/pool/fuzz_uncovered.txt \
@@ -34,12 +34,13 @@ build_target() {
       build/pool_model.o -o "$target"
 }
 
-# The input, what its calls were, and how to run it again.
+# Prints the input, the calls that it made, and how to run it again.
 describe_failure() {
   printf '\n%s fails:\n' "$1"
   od -An -tx1 "$1"
   CHECK_TRACE=1 "$target" "$1" 2>&1 |
-    grep -E '^(open|close|alloc|free|tag)|: in "|does not hold|^SUMMARY|ERROR: ' | tail -n 60
+    grep -E '^(open|close|alloc|free|tag)|: in "|does not hold|: Assertion |^SUMMARY|ERROR: ' |
+    tail -n 60
   cat <<MESSAGE
 again:   CHECK_TRACE=1 $target $1
 smaller: $target -minimize_crash=1 -max_total_time=60 -exact_artifact_path=$1.small $1
@@ -50,14 +51,14 @@ command -v "$clang" >/dev/null || give_up "There is no $clang here."
 mkdir -p "$corpus" "$crashes"
 build_target || give_up "$clang could not build the fuzz target; perhaps its runtime is missing."
 
-# What failed once and does not any more is one more input to begin with.
+# An input that failed once and does not fail any more is kept as one to begin with.
 shopt -s nullglob
 for failure in "$crashes"/*; do
   "$target" "$failure" >/dev/null 2>&1 && mv "$failure" "$corpus/"
 done
 
-# Inputs of 1 KiB are some hundred calls. Their length may grow fast: a pool that is to be in a
-# complicated state needs many calls.
+# An input of 1 KiB is some hundred calls. The inputs' length may grow fast, because a pool gets
+# into a complicated state only by many calls.
 "$target" -max_total_time="$seconds" -max_len=1024 -len_control=5 -timeout=20 \
   -artifact_prefix="$crashes/" "$corpus" 2>&1 |
   grep --line-buffered -vE '^#[0-9]+\s+(NEW|REDUCE|RELOAD)|NEW_FUNC|^INFO: |Uses: |dictionary\. #'

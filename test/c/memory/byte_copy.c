@@ -1,4 +1,4 @@
-// Copies of every size around the limits, at every alignment, by one thread and by several.
+// Copies of sizes around the limits, at random alignments, made by one thread and by several.
 #include "memory/byte_copy.h"
 
 #include <stdlib.h>

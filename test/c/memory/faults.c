@@ -1,6 +1,6 @@
-// Every memory that the managers ask of the system is refused in turn: for the tables of their
-// pools, for the pools themselves (the simulator's mmap), and on the system heap. What is refused
-// falls back or is an error, what was there keeps its bytes, and nothing is lost.
+// All memory that the managers need of the system is refused in turn, one call at a time: for the
+// tables of their pools, for the pools themselves (the simulator's mmap), and on the system heap. A
+// refused call falls back or is an error, live memory keeps its bytes, and nothing is lost.
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -13,7 +13,7 @@
 
 enum {
     DEVICE_COUNT = 2,
-    GPU_POOL_BYTE_SIZE = 4 * 1024 * 1024, // more blocks than the first step of its tables holds
+    GPU_POOL_BYTE_SIZE = 4 * 1024 * 1024, // for more blocks than the tables first have room for
     PINNED_POOL_BYTE_SIZE = 16 * 1024,
     MEMORY_COUNT_MAX = 6000,
     GPU_FILL_COUNT = 5000,
@@ -28,7 +28,7 @@ struct memory {
 static struct memory memories[MEMORY_COUNT_MAX];
 static int memory_count;
 
-static void take(double byte_size, double memory_type, struct random *random)
+static void alloc_memory(double byte_size, double memory_type, struct random *random)
 {
     CHECK(memory_count < MEMORY_COUNT_MAX, "the test has too few places");
     uint64_t failures_before = failed_call_count;
@@ -47,7 +47,7 @@ static void take(double byte_size, double memory_type, struct random *random)
     memory_count++;
 }
 
-static void give(int index)
+static void free_memory(int index)
 {
     const struct memory *memory = &memories[index];
     unsigned char content;
@@ -72,7 +72,7 @@ static void create(void)
     struct memory_pool_stats stats;
     for (int device = 0; device < DEVICE_COUNT; device++) {
         CHECK((cuda_memory_stats(device, &stats) == MEMORY_OK) == !was_refused,
-              "where one reservation fails none stays: GPU %d", device);
+              "where one reservation fails, none stays: GPU %d", device);
     }
     failures_before = failed_call_count;
     int32_t pinned_status = pinned_memory_create(PINNED_POOL_BYTE_SIZE);
@@ -95,19 +95,19 @@ static void run(bool fills_gpus)
 {
     struct random random = random_stream(1);
     create();
-    for (int i = 0; fills_gpus && i < GPU_FILL_COUNT; i++) take(512, MEMORY_GPU, &random);
+    for (int i = 0; fills_gpus && i < GPU_FILL_COUNT; i++) alloc_memory(512, MEMORY_GPU, &random);
     for (int step = 0; step < STEP_COUNT; step++) {
         if (random_below(&random, 3) == 0) {
-            if (memory_count > 0) give((int)random_below(&random, (uint64_t)memory_count));
+            if (memory_count > 0) free_memory((int)random_below(&random, (uint64_t)memory_count));
         } else {
-            // Mostly more than the pinned pool has left, which leads to the system heap.
+            // Most sizes are more than the pinned pool has left: the system heap is used too.
             double byte_size = (double)(1 + random_below(&random, 2000));
-            take(byte_size, (double)random_below(&random, 12) == 0 ? MEMORY_CPU : MEMORY_GPU,
-                 &random);
+            alloc_memory(byte_size,
+                         (double)random_below(&random, 12) == 0 ? MEMORY_CPU : MEMORY_GPU, &random);
         }
     }
-    // Half is given back, the rest is left to the reset.
-    for (int i = memory_count / 2; i > 0; i--) give(i);
+    // Half of the memory is freed, and the reset takes the rest.
+    for (int i = memory_count / 2; i > 0; i--) free_memory(i);
     memory_count = 0;
     reset();
 }
@@ -115,7 +115,7 @@ static void run(bool fills_gpus)
 static uint64_t refuse_each_in_turn(bool fills_gpus, bool for_good)
 {
     fail_call(0, false);
-    run(fills_gpus); // the simulator maps its devices at their first use, and keeps the maps
+    run(fills_gpus); // The simulator maps its devices at their first use, and keeps the maps.
     int64_t steady_map_count = live_map_count;
     for (uint64_t nth = 1;; nth++) {
         uint64_t before = failed_call_count;
@@ -130,7 +130,7 @@ static uint64_t refuse_each_in_turn(bool fills_gpus, bool for_good)
 
 static void expect_enough(uint64_t refused_count)
 {
-    // Four tables of two GPUs in two calls each, the pinned pool and its tables, and the heap.
+    // The four tables of two GPUs take two calls each, and the pinned pool and the heap take more.
     CHECK(refused_count >= 20, "only %" PRIu64 " calls could be refused", refused_count);
 }
 

@@ -1,5 +1,5 @@
-// Every call of CUDA and every memory of the system that streams need, and memory that is freed with
-// them, is refused in turn. What is refused is an error or falls back, memory whose freeing fails
+// Everything that streams and stream-ordered memory need of CUDA and of the system is refused in
+// turn, one call at a time. A refused call is an error or falls back, memory whose freeing fails
 // still lives, and in the end nothing is lost.
 
 #include <inttypes.h>
@@ -16,31 +16,24 @@
 enum {
     DEVICE_COUNT = 2,
     STREAM_COUNT = 3,
-    POOL_BYTE_SIZE = 8192,
+    NO_STREAM = -1,
+    POOL_BYTE_SIZE = 8192, // so that one allocation takes all of a pool
     CUDA_ERROR_UNKNOWN = 999,
     OPERATION_NS = 100 * 1000,
 };
 
 static struct cuda_stream streams[STREAM_COUNT];
-static struct memory_allocation source; // pinned
+static struct memory_allocation source; // pinned memory, from which the GPUs copy
 
 // ---- What is made to fail
 
-static const char *failing_function; // null for the system's memory
-static uint64_t failing_call;        // counted from the start of the process
-
-static uint64_t call_count(const char *function)
-{
-    uint64_t count;
-    int error = cudartSimGetCallCount(function, &count);
-    CHECK(error == 0, "cudartSimGetCallCount of %s: error %d", function, error);
-    return count;
-}
+static const char *failing_function; // null where the system refuses memory
+static uint64_t failing_call;        // the first that fails, counted from the start of the process
 
 static bool has_failed(void)
 {
     if (failing_function == NULL) return failed_call_count > 0;
-    return call_count(failing_function) >= failing_call;
+    return simulated_cuda_call_count(failing_function) >= failing_call;
 }
 
 static bool is_done(enum memory_status status, const char *call)
@@ -53,14 +46,15 @@ static bool is_done(enum memory_status status, const char *call)
 
 // ---- Memory on streams
 
-static bool take_for(int stream, struct memory_allocation *allocation)
+static bool alloc_on_stream(int stream, struct memory_allocation *allocation)
 {
-    enum memory_status status = allocated_memory_alloc_on_stream(
-        allocation, POOL_BYTE_SIZE, MEMORY_GPU, 0, stream < 0 ? NULL : &streams[stream], true);
+    enum memory_status status =
+        allocated_memory_alloc_on_stream(allocation, POOL_BYTE_SIZE, MEMORY_GPU, 0,
+                                         stream == NO_STREAM ? NULL : &streams[stream], true);
     return is_done(status, "allocated_memory_alloc_on_stream");
 }
 
-static void give(const struct memory_allocation *allocation)
+static void free_now(const struct memory_allocation *allocation)
 {
     enum memory_status status =
         allocated_memory_free(allocation->address, allocation->memory_type, allocation->device_id,
@@ -68,22 +62,22 @@ static void give(const struct memory_allocation *allocation)
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 
-// One that fails succeeds at once when it is repeated: only one call fails.
+// A synchronization that fails succeeds when it is repeated, because only one call fails.
 static void synchronize(int stream)
 {
     if (is_done(cuda_stream_synchronize(&streams[stream]), "cuda_stream_synchronize")) return;
     CHECK(cuda_stream_synchronize(&streams[stream]) == MEMORY_OK, "%s", memory_message());
 }
 
-static void give_after(int stream, const struct memory_allocation *allocation)
+static void free_on_stream(int stream, const struct memory_allocation *allocation)
 {
     if (is_done(allocated_memory_free_on_stream(allocation, &streams[stream]),
                 "allocated_memory_free_on_stream")) {
         return;
     }
-    // All streams, because the block may have been handed on.
+    // The block may be a reused one, which more than one stream uses.
     for (int i = 0; i < STREAM_COUNT; i++) synchronize(i);
-    give(allocation); // it lives, or this would not be right
+    free_now(allocation); // After the failure it still lives.
 }
 
 static void use_on(int stream, const struct memory_allocation *memory)
@@ -92,13 +86,13 @@ static void use_on(int stream, const struct memory_allocation *memory)
             "allocated_memory_copy");
 }
 
-static void use_after(int asking, int using, int freeing)
+static void alloc_use_and_free(int alloc_stream, int use_stream, int free_stream)
 {
     struct memory_allocation memory;
-    if (!take_for(asking, &memory)) return;
-    if (using >= 0) use_on(using, &memory);
-    if (freeing < 0) give(&memory);
-    else give_after(freeing, &memory);
+    if (!alloc_on_stream(alloc_stream, &memory)) return;
+    if (use_stream != NO_STREAM) use_on(use_stream, &memory);
+    if (free_stream == NO_STREAM) free_now(&memory);
+    else free_on_stream(free_stream, &memory);
 }
 
 static void use_events(void)
@@ -127,26 +121,27 @@ static void use_idle_streams(void)
 static void use_host_memory(void)
 {
     struct memory_allocation host[2];
-    for (int i = 0; i < 2; i++) { // what the pinned pool has left, and memory of the heap
+    for (int i = 0; i < 2; i++) { // The second falls back to the system heap.
         enum memory_status status = pinned_memory_alloc(&host[i], POOL_BYTE_SIZE, 1);
         if (!is_done(status, "pinned_memory_alloc")) host[i].address = 0;
     }
     for (int i = 0; i < 2; i++) {
-        if (host[i].address != 0) give_after(1, &host[i]);
+        if (host[i].address != 0) free_on_stream(1, &host[i]);
     }
 }
 
 static void use_memory(void)
 {
-    use_after(-1, 0, 0);
-    use_after(0, -1, -1); // handed on to its own stream, unused
-    use_after(1, 1, 1);   // handed on to another
-    use_after(0, 0, 2);   // and freed with a third
-    use_after(2, -1, 2);
-    use_after(-1, -1, -1); // waits
-    use_after(0, 0, 0);
-    use_after(1, -1, -1);
-    use_after(-1, -1, 0);
+    // Each allocation takes the whole pool, which is what the one before it has freed.
+    alloc_use_and_free(NO_STREAM, 0, 0);
+    alloc_use_and_free(0, NO_STREAM, NO_STREAM); // reused on the same stream, and not used there
+    alloc_use_and_free(1, 1, 1);                 // reused on another stream
+    alloc_use_and_free(0, 0, 2);                 // freed on a third stream
+    alloc_use_and_free(2, NO_STREAM, 2);
+    alloc_use_and_free(NO_STREAM, NO_STREAM, NO_STREAM); // waits for all of them
+    alloc_use_and_free(0, 0, 0);
+    alloc_use_and_free(1, NO_STREAM, NO_STREAM);
+    alloc_use_and_free(NO_STREAM, NO_STREAM, 0);
     use_host_memory();
 }
 
@@ -154,7 +149,7 @@ static void expect_all_free(void)
 {
     for (int i = 0; i < STREAM_COUNT; i++) synchronize(i);
     struct memory_pool_stats stats;
-    for (int i = 0; i < 2; i++) { // the first look may be the one that fails
+    for (int i = 0; i < 2; i++) { // Reading takes back pending memory, and the first may fail to.
         CHECK(cuda_memory_stats(0, &stats) == MEMORY_OK, "%s", memory_message());
     }
     CHECK(stats.used_byte_size == 0, "%.0f bytes are lost", stats.used_byte_size);
@@ -196,8 +191,8 @@ static void run(void)
         use_events();
         use_idle_streams();
         expect_all_free();
-        use_after(-1, 0, 0); // for the reset
-        use_after(1, 1, 1);
+        alloc_use_and_free(NO_STREAM, 0, 0); // Both are still under way at the reset.
+        alloc_use_and_free(1, 1, 1);
         for (int i = 0; i < STREAM_COUNT; i++) {
             is_done(cuda_stream_destroy(&streams[i]), "cuda_stream_destroy");
         }
@@ -215,13 +210,13 @@ static void expect_nothing_left(void)
 
 // ---- The cases
 
-// Gives how often it could be refused.
+// Returns how many calls of the function there were to refuse.
 static uint64_t refuse_each(const char *function)
 {
     failing_function = function;
     for (uint64_t nth = 1;; nth++) {
         create();
-        failing_call = call_count(function) + nth;
+        failing_call = simulated_cuda_call_count(function) + nth;
         CHECK(cudartSimFailCall(function, nth, CUDA_ERROR_UNKNOWN) == 0, "no such function");
         run();
         bool was_refused = has_failed();
@@ -275,7 +270,7 @@ static uint64_t refuse_each_memory(bool for_good)
 
 static void expect_enough(uint64_t refused_count)
 {
-    // At least three streams, and the records of a dozen blocks.
+    // Three streams and a dozen freed blocks need memory of the system.
     CHECK(refused_count >= 15, "only %" PRIu64 " calls could be refused", refused_count);
 }
 
@@ -289,30 +284,31 @@ static void memory_that_is_refused_from_then_on(void)
     expect_enough(refuse_each_memory(true));
 }
 
-// An error that ends all work on a GPU: its memory is never known to be unused, until the reset.
+// After an error that ends all work on a GPU, its memory is not known to be unused before a reset.
 static void a_gpu_whose_work_has_ended(void)
 {
     enum { ILLEGAL_ADDRESS = 700 };
     create();
     CHECK(create_streams(), "%s", memory_message());
     failing_function = "cudaMemcpyAsync";
-    failing_call = 0; // from now on everything may fail
+    failing_call = 0; // From here on every call may fail.
     cudartSimFailOperation(1, ILLEGAL_ADDRESS);
-    use_after(-1, 0, 0);
+    alloc_use_and_free(NO_STREAM, 0, 0);
     struct memory_allocation memory;
-    CHECK(take_for(-1, &memory) && memory.memory_type != MEMORY_GPU,
-          "what CUDA cannot tell to be done is not given out");
-    give(&memory);
+    CHECK(alloc_on_stream(NO_STREAM, &memory) && memory.memory_type != MEMORY_GPU,
+          "memory that CUDA cannot tell to be unused is not allocated");
+    free_now(&memory);
     for (int i = 0; i < 2; i++) {
-        CHECK(cuda_stream_query(&streams[0]) == MEMORY_INTERNAL, "the owner is told each time");
+        CHECK(cuda_stream_query(&streams[0]) == MEMORY_INTERNAL,
+              "the owner of the stream is told each time");
     }
     for (int i = 0; i < STREAM_COUNT; i++) cuda_stream_destroy(&streams[i]);
-    CHECK(cuda_memory_reset() == MEMORY_INTERNAL, "a reset says it too");
+    CHECK(cuda_memory_reset() == MEMORY_INTERNAL, "a reset reports the error too");
     cudartSimClearFaults();
     expect_nothing_left();
 }
 
-// An error that CUDA tells only once, found by somebody who only wants memory.
+// CUDA reports such an error only once, and a request that looks for memory comes upon it first.
 static void an_error_is_kept_for_the_owner_of_the_stream(void)
 {
     enum { NOT_SUPPORTED = 801 };
@@ -321,20 +317,22 @@ static void an_error_is_kept_for_the_owner_of_the_stream(void)
     failing_function = "cudaMemcpyAsync";
     failing_call = 0;
     cudartSimFailOperation(1, NOT_SUPPORTED);
-    use_after(-1, 0, 0);
+    alloc_use_and_free(NO_STREAM, 0, 0);
     struct memory_allocation memory;
-    CHECK(take_for(-1, &memory), "%s", memory_message());
-    give(&memory);
+    CHECK(alloc_on_stream(NO_STREAM, &memory), "%s", memory_message());
+    free_now(&memory);
     struct memory_pool_stats stats;
     for (int i = 0; i < 2; i++) {
         CHECK(cuda_memory_stats(0, &stats) == MEMORY_OK, "%s", memory_message());
     }
     CHECK(stats.used_byte_size == 0, "the memory comes back all the same");
-    CHECK(cuda_stream_query(&streams[1]) == MEMORY_OK, "another's owner is told nothing");
-    CHECK(cuda_stream_synchronize(&streams[0]) == MEMORY_INTERNAL, "the owner is told");
-    CHECK(strstr(memory_message(), "cudaErrorNotSupported") != NULL, "what it was: %s",
-          memory_message());
-    CHECK(cuda_stream_synchronize(&streams[0]) == MEMORY_OK, "once");
+    CHECK(cuda_stream_query(&streams[1]) == MEMORY_OK,
+          "the owner of another stream is told nothing");
+    CHECK(cuda_stream_synchronize(&streams[0]) == MEMORY_INTERNAL,
+          "the owner of the stream is told");
+    CHECK(strstr(memory_message(), "cudaErrorNotSupported") != NULL,
+          "the message names the error: %s", memory_message());
+    CHECK(cuda_stream_synchronize(&streams[0]) == MEMORY_OK, "the owner is told only once");
     for (int i = 0; i < STREAM_COUNT; i++) {
         CHECK(cuda_stream_destroy(&streams[i]) == MEMORY_OK, "%s", memory_message());
     }

@@ -1,6 +1,6 @@
-// Threads that use memory on streams of their own and free it with them, all out of the same pools.
-// Whatever is written is read back behind it, on the stream, and compared: a block that is used again
-// too early has its bytes changed under those who still use it, and a race detector sees that too.
+// Threads that allocate from the same pools, and use memory and free it on streams of their own.
+// Whatever is written on a stream is read back after it and compared: memory that is reused too
+// early changes under work of its earlier owner, and a race detector sees that too.
 
 #include <stdatomic.h>
 #include <stddef.h>
@@ -16,8 +16,8 @@
 enum {
     DEVICE_COUNT = 2,
     THREAD_COUNT_MAX = 64,
-    STREAM_COUNT = 3, // of a thread: the last is of GPU 1
-    SLOT_COUNT = 16,  // of a thread
+    STREAM_COUNT = 3, // of each thread; the last is of GPU 1
+    SLOT_COUNT = 16,  // of each thread
     BYTE_SIZE_MAX = 4096,
     POOL_BYTE_SIZE = 2 * BYTE_SIZE_MAX,
     STEP_COUNT = 6000, // of all threads together
@@ -40,7 +40,7 @@ static void reset(void)
     CHECK(pinned_memory_reset() == MEMORY_OK, "pinned_memory_reset: %s", memory_message());
 }
 
-// Whether resets may take memory away: then a call may be refused, and only then.
+// Whether resets may take memory away. A call may be refused only then.
 static bool resets_happen;
 
 static bool is_done(enum memory_status status, const char *call)
@@ -53,11 +53,11 @@ static bool is_done(enum memory_status status, const char *call)
 
 // ---- What a thread has
 
-// What is written to a memory, and where it is read back to, on a stream.
+// The bytes that are written to an allocation on a stream, and those that are read back after it.
 struct slot {
     unsigned char source[BYTE_SIZE_MAX];
     unsigned char target[BYTE_SIZE_MAX];
-    size_t byte_size; // 0 where nothing is under way
+    size_t byte_size; // 0 where no copy is under way
     int stream;
     unsigned char content;
 };
@@ -65,7 +65,8 @@ struct slot {
 struct user {
     struct random random;
     struct cuda_stream streams[STREAM_COUNT];
-    struct slot *slots; // pinned, or their copies would not be asynchronous; not the managers'
+    // Pinned memory that is not the managers': copies of ordinary memory are not asynchronous.
+    struct slot *slots;
 };
 
 static void synchronize(const struct user *user, int stream)
@@ -128,7 +129,7 @@ static void write_and_read_on(struct user *user, int stream, const struct memory
     slot->stream = stream;
     slot->content = content;
     if (is_queued) slot->byte_size = byte_size;
-    else synchronize(user, stream); // one of the two may be under way
+    else synchronize(user, stream); // The write may be under way although the read was refused.
 }
 
 static void write_and_read_now(const struct memory_allocation *memory, unsigned char content)
@@ -144,14 +145,15 @@ static void write_and_read_now(const struct memory_allocation *memory, unsigned 
     }
 }
 
-static void give(const struct memory_allocation *memory)
+static void free_now(const struct memory_allocation *memory)
 {
     enum memory_status status = allocated_memory_free(memory->address, memory->memory_type,
                                                       memory->device_id, memory->generation);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 
-static void give_after(const struct user *user, int stream, const struct memory_allocation *memory)
+static void free_on_stream(const struct user *user, int stream,
+                           const struct memory_allocation *memory)
 {
     enum memory_status status = allocated_memory_free_on_stream(memory, &user->streams[stream]);
     CHECK(status == MEMORY_OK, "allocated_memory_free_on_stream: %d, %s", status, memory_message());
@@ -172,23 +174,24 @@ static void use_some_memory(struct user *user)
           memory_message());
     if (stream < 0) {
         write_and_read_now(&memory, content);
-        give(&memory);
+        free_now(&memory);
         return;
     }
     switch (random_below(random, 8)) {
-    case 0: // it was handed on, perhaps, and goes unused
-        give(&memory);
+    case 0: // Memory that was perhaps reused is freed without having been used.
+        free_now(&memory);
         break;
     case 1:
-        give_after(user, (int)random_below(random, STREAM_COUNT), &memory);
+        free_on_stream(user, (int)random_below(random, STREAM_COUNT), &memory);
         break;
     default:
         write_and_read_on(user, stream, &memory, content);
-        give_after(user, stream, &memory);
+        free_on_stream(user, stream, &memory);
     }
 }
 
-// With resets, threads go on until so many have happened, however seldom that thread gets a processor.
+// Where resets happen, threads go on until there were at least so many, however seldom the
+// resetting thread gets a processor.
 enum { RESET_COUNT_MIN = 4 };
 
 static atomic_int reset_count;
@@ -216,7 +219,8 @@ static void read_stats(void)
     struct memory_pool_stats stats;
     for (int device = 0; device < DEVICE_COUNT; device++) {
         if (cuda_memory_stats(device, &stats) != MEMORY_OK) continue;
-        CHECK(stats.used_byte_size + stats.free_byte_size == POOL_BYTE_SIZE, "they add up");
+        CHECK(stats.used_byte_size + stats.free_byte_size == POOL_BYTE_SIZE,
+              "the used and the free size add up");
     }
     sleep_microseconds(300);
 }
@@ -230,22 +234,16 @@ static void expect_all_free(void)
     CHECK(pinned_memory_nonpinned_count() == 0, "non-pinned memory is left");
 }
 
-static uint64_t call_count(const char *function)
-{
-    uint64_t count;
-    CHECK(cudartSimGetCallCount(function, &count) == 0, "there is no %s", function);
-    return count;
-}
-
 static void run_without_resets(int count)
 {
     thread_count = count;
-    uint64_t wait_count = call_count("cudaEventSynchronize");
-    uint64_t stream_wait_count = call_count("cudaStreamWaitEvent");
+    uint64_t wait_count = simulated_cuda_call_count("cudaEventSynchronize");
+    uint64_t stream_wait_count = simulated_cuda_call_count("cudaStreamWaitEvent");
     create();
     threads_run_beside(thread_count, use_own_streams, read_stats);
-    CHECK(call_count("cudaEventSynchronize") > wait_count, "nobody ever waited");
-    CHECK(call_count("cudaStreamWaitEvent") > stream_wait_count, "no stream ever waited");
+    CHECK(simulated_cuda_call_count("cudaEventSynchronize") > wait_count, "no request ever waited");
+    CHECK(simulated_cuda_call_count("cudaStreamWaitEvent") > stream_wait_count,
+          "no stream ever waited");
     expect_all_free();
     reset();
     simulated_cuda_expect_nothing_live(DEVICE_COUNT);
@@ -256,7 +254,7 @@ static void bytes_stay_their_owners_in_one_thread(void)
     run_without_resets(1);
 }
 
-static void bytes_stay_their_owners_in_many(void)
+static void bytes_stay_their_owners_in_many_threads(void)
 {
     run_without_resets(threads_beyond_processors());
 }
@@ -283,11 +281,11 @@ static void resets_take_memory_away_that_streams_use(void)
 
 int main(void)
 {
-    // Small: a race detector cannot map what is large.
+    // The devices are small because ThreadSanitizer cannot map large ones.
     simulated_cuda_bind("9.0:1048576,8.0:1048576");
     cudartSimSetDelay(0, OPERATION_NS);
-    check_case("bytes stay their owner's, in one thread", bytes_stay_their_owners_in_one_thread);
-    check_case("bytes stay their owner's, in many", bytes_stay_their_owners_in_many);
+    check_case("bytes stay their owner's in one thread", bytes_stay_their_owners_in_one_thread);
+    check_case("bytes stay their owner's in many threads", bytes_stay_their_owners_in_many_threads);
     check_case("resets take memory away that streams use",
                resets_take_memory_away_that_streams_use);
     return check_report();

@@ -1,5 +1,5 @@
-// The managers as the Workers of a server use them: every thread takes, fills, reads, copies and
-// gives back memory of all kinds; then with another one that resets and creates all the while.
+// The managers as the Workers of a server use them: every thread allocates, fills, reads, copies
+// and frees memory of all types, at times while another thread resets and creates the managers.
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -48,7 +48,7 @@ struct memory {
     unsigned char content;
 };
 
-// Whether resets may take memory away: then a copy may be refused, and only then.
+// Whether resets may take memory away. A copy may be refused only then.
 static bool resets_happen;
 
 static bool is_done(enum memory_status status, const char *call)
@@ -80,10 +80,11 @@ static void expect_content(const struct memory *memory)
     }
 }
 
-static void take(struct memory *memory, struct random *random)
+static void alloc_memory(struct memory *memory, struct random *random)
 {
     size_t byte_size = random_log_uniform(random, BYTE_SIZE_MAX);
-    double memory_type = (double)random_below(random, 3); // CPU is served from pinned memory
+    // MEMORY_CPU comes from the pinned pool too, where there is room.
+    double memory_type = (double)random_below(random, 3);
     double device_id = (double)random_below(random, DEVICE_COUNT);
     enum memory_status status =
         allocated_memory_alloc(&memory->allocation, (double)byte_size, memory_type, device_id);
@@ -92,15 +93,15 @@ static void take(struct memory *memory, struct random *random)
     fill(memory, (unsigned char)random_below(random, 256));
 }
 
-static int32_t try_to_free(const struct memory_allocation *allocation)
+static enum memory_status try_free(const struct memory_allocation *allocation)
 {
     return allocated_memory_free(allocation->address, allocation->memory_type,
                                  allocation->device_id, allocation->generation);
 }
 
-static void give(struct memory *memory)
+static void free_memory(struct memory *memory)
 {
-    enum memory_status status = try_to_free(&memory->allocation);
+    enum memory_status status = try_free(&memory->allocation);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
     memory->byte_size = 0;
 }
@@ -112,7 +113,7 @@ static void copy_between(struct memory *target, const struct memory *source)
     enum memory_status status = allocated_memory_copy(&target->allocation, 0, &source->allocation,
                                                       0, (double)byte_size, NULL);
     if (!is_done(status, "allocated_memory_copy")) return;
-    // A part of the target may be left as it was: make it all alike again.
+    // The rest of the target keeps its bytes, so all of it is filled alike again.
     if (byte_size == target->byte_size) target->content = source->content;
     else fill(target, target->content);
 }
@@ -125,7 +126,7 @@ static void use_memory(int number)
         struct memory *chosen = &memories[random_below(&random, MEMORIES_PER_THREAD)];
         struct memory *other = &memories[random_below(&random, MEMORIES_PER_THREAD)];
         if (chosen->byte_size == 0) {
-            take(chosen, &random);
+            alloc_memory(chosen, &random);
             continue;
         }
         expect_content(chosen);
@@ -137,11 +138,11 @@ static void use_memory(int number)
             if (other != chosen && other->byte_size != 0) copy_between(chosen, other);
             break;
         default:
-            give(chosen);
+            free_memory(chosen);
         }
     }
     for (int i = 0; i < MEMORIES_PER_THREAD; i++) {
-        if (memories[i].byte_size != 0) give(&memories[i]);
+        if (memories[i].byte_size != 0) free_memory(&memories[i]);
     }
 }
 
@@ -162,7 +163,7 @@ static void read_stats(void)
             expect_sound_stats(&stats, GPU_POOL_BYTE_SIZE);
         }
     }
-    // Without a pool all is zero.
+    // All statistics are 0 where there is no pool.
     if (pinned_memory_stats(&stats) == MEMORY_OK && stats.capacity_byte_size != 0) {
         expect_sound_stats(&stats, PINNED_POOL_BYTE_SIZE);
     }
@@ -189,7 +190,7 @@ static void memory_stays_its_owners(void)
     simulated_cuda_expect_nothing_live(DEVICE_COUNT);
 }
 
-// The managers' own calls, where an address alone says what is meant.
+// These are the managers' own calls, which name memory by its address alone.
 static void use_managers(int number)
 {
     struct random random = random_stream(100 + (uint64_t)number);
@@ -210,7 +211,8 @@ static void use_managers(int number)
         CHECK(status >= MEMORY_OK || (step % 2 == 0 && status == MEMORY_INTERNAL),
               "pinned_memory_alloc: %d, %s", status, memory_message());
         if (status < MEMORY_OK) continue;
-        memset((void *)(uintptr_t)allocation.address, number, (size_t)byte_size); // host memory
+        // Host memory can be written to by the CPU.
+        memset((void *)(uintptr_t)allocation.address, number, (size_t)byte_size);
         CHECK(pinned_memory_free(allocation.address + 1) == MEMORY_INVALID_ARG, "misaligned");
         status = pinned_memory_free(allocation.address);
         CHECK(status == MEMORY_OK, "pinned_memory_free: %d, %s", status, memory_message());
@@ -236,7 +238,7 @@ static void reset_and_create(void)
 {
     read_stats();
     reset();
-    // Between the two the managers do not exist, and memory of the system heap is served.
+    // Until create() no manager exists, and requests are served from the system heap.
     if (reset_count++ % 2 == 0) sleep_microseconds(100);
     create();
 }
@@ -273,14 +275,14 @@ static void threads_that_create_at_once_make_one_manager(void)
 {
     created_count = 0;
     threads_run(thread_count, create_and_reset_with_others);
-    CHECK(created_count > 0, "nobody created a manager");
+    CHECK(created_count > 0, "no thread created a manager");
     reset();
     simulated_cuda_expect_nothing_live(DEVICE_COUNT);
 }
 
 int main(void)
 {
-    // Small: a race detector cannot map what is large.
+    // The devices are small because ThreadSanitizer cannot map large ones.
     simulated_cuda_bind("9.0:1048576,8.0:1048576");
     thread_count = threads_beyond_processors();
     check_case("memory stays its owner's", memory_stays_its_owners);

@@ -1,4 +1,4 @@
-// The input's bytes as calls of a pool, each of which is compared with the model.
+// Reads the input's bytes as calls of a pool, each of which is compared with the model.
 
 #include <stddef.h>
 
@@ -7,13 +7,13 @@
 
 static const uint64_t GRANULE = POOL_GRANULE_BYTE_SIZE;
 
-// What is left of the input. Behind its end everything is 0.
+// The rest of the input. After its end every byte is 0.
 struct input {
     const uint8_t *bytes;
     size_t byte_count;
 };
 
-static uint64_t take(struct input *input, size_t byte_count)
+static uint64_t consume(struct input *input, size_t byte_count)
 {
     uint64_t number = 0;
     for (size_t i = 0; i < byte_count && input->byte_count > 0; i++) {
@@ -23,23 +23,23 @@ static uint64_t take(struct input *input, size_t byte_count)
     return number;
 }
 
-// Any size in two bytes: six leading bits, how many bits follow, and whether those are 0 or 1.
-static uint64_t take_scaled(struct input *input)
+// Makes a size of two bytes: six leading bits, how many bits follow, and whether they are 0 or 1.
+static uint64_t consume_scaled(struct input *input)
 {
-    uint64_t leading = take(input, 1), exponent = take(input, 1) % 40;
+    uint64_t leading = consume(input, 1), exponent = consume(input, 1) % 40;
     uint64_t below = (UINT64_C(1) << exponent) - 1;
     return (leading >> 1 | 64) << exponent | ((leading & 1) != 0 ? below : 0);
 }
 
-static uint64_t take_granule_count(struct input *input)
+static uint64_t consume_granule_count(struct input *input)
 {
-    switch (take(input, 1) % 4) {
+    switch (consume(input, 1) % 4) {
     case 0:
-        return 1 + take(input, 1) % 64;
+        return 1 + consume(input, 1) % 64;
     case 1:
-        return 1 + take(input, 2) % 8192;
+        return 1 + consume(input, 2) % 8192;
     default: {
-        uint64_t granule_count = take_scaled(input);
+        uint64_t granule_count = consume_scaled(input);
         return granule_count > UINT64_C(1) << 44 ? UINT64_C(1) << 44 : granule_count;
     }
     }
@@ -47,16 +47,16 @@ static uint64_t take_granule_count(struct input *input)
 
 static void open_some(struct checked_pool *checked, struct input *input)
 {
-    uint64_t base = (1 + take(input, 1)) * GRANULE;
-    checked_open(checked, base, take_granule_count(input) * GRANULE);
+    uint64_t base = (1 + consume(input, 1)) * GRANULE;
+    checked_open(checked, base, consume_granule_count(input) * GRANULE);
 }
 
 static uint64_t live_address(const struct checked_pool *checked, struct input *input)
 {
     const struct pool_model *model = &checked->model;
-    uint64_t choice = take(input, 1);
+    uint64_t choice = consume(input, 1);
     if (model->block_count == 0) return model->base + choice * GRANULE;
-    // From both ends: what was taken last is mostly at one of them.
+    // The index counts from both ends: the latest allocation is mostly near one of them.
     size_t index = (choice >> 1) % model->block_count;
     return pool_model_address(model, (choice & 1) != 0 ? model->block_count - 1 - index : index);
 }
@@ -65,12 +65,12 @@ static void free_wrong(struct checked_pool *checked, struct input *input)
 {
     uint64_t address = live_address(checked, input);
     uint64_t end = checked->model.base + checked->model.granule_count * GRANULE;
-    switch (take(input, 1) % 8) {
+    switch (consume(input, 1) % 8) {
     case 0:
-        checked_free(checked, address + GRANULE * take(input, 1), 0);
+        checked_free(checked, address + GRANULE * consume(input, 1), 0);
         break;
     case 1:
-        checked_free(checked, address + 1 + take(input, 2), 0);
+        checked_free(checked, address + 1 + consume(input, 2), 0);
         break;
     case 2:
         checked_free(checked, checked->model.base - GRANULE, 0);
@@ -88,33 +88,34 @@ static void free_wrong(struct checked_pool *checked, struct input *input)
         checked_free(checked, address, checked->generation - 1);
         break;
     default:
-        checked_free(checked, take(input, 8), take(input, 1));
+        checked_free(checked, consume(input, 8), consume(input, 1));
     }
 }
 
 static void use_tag(struct checked_pool *checked, struct input *input)
 {
     uint64_t address = live_address(checked, input);
-    uint64_t life = take(input, 1);
-    uint64_t generation = life & 128 ? checked->generation : life & 64 ? 0 : life & 32;
-    switch (life % 8) {
+    uint64_t kind = consume(input, 1);
+    uint64_t generation = kind & 128 ? checked->generation : kind & 64 ? 0 : kind & 32;
+    switch (kind % 8) {
     default:
-        checked_use_tag(checked, take(input, 1), address, generation);
+        checked_use_tag(checked, consume(input, 1), address, generation);
         break;
     case 6:
-        checked_use_tag(checked, take(input, 1), address + take(input, 1), generation);
+        checked_use_tag(checked, consume(input, 1), address + consume(input, 1), generation);
         break;
     case 7:
-        checked_use_tag(checked, take(input, 1), address + GRANULE * take(input, 1), generation);
+        checked_use_tag(checked, consume(input, 1), address + GRANULE * consume(input, 1),
+                        generation);
     }
     checked_ask(checked, address);
 }
 
-// Nearly the size of a live block: many blocks of one class, of which only some are enough.
-static uint64_t take_alike(const struct checked_pool *checked, struct input *input)
+// Nearly the size of a live block, so that only some blocks of a full bin are large enough.
+static uint64_t consume_alike(const struct checked_pool *checked, struct input *input)
 {
     const struct pool_model *model = &checked->model;
-    uint64_t choice = take(input, 1), more = take(input, 1);
+    uint64_t choice = consume(input, 1), more = consume(input, 1);
     if (model->block_count == 0) return more;
     uint64_t granule_count = model->blocks[choice % model->block_count].granule_count;
     return granule_count + granule_count / 128 * (more % 16) / 16;
@@ -123,21 +124,21 @@ static uint64_t take_alike(const struct checked_pool *checked, struct input *inp
 static void run_call(struct checked_pool *checked, struct input *input)
 {
     uint64_t gap = pool_model_largest_gap(&checked->model) * GRANULE;
-    switch (take(input, 1) % 16) {
+    switch (consume(input, 1) % 16) {
     case 0:
     case 1:
-        checked_alloc(checked, (1 + take(input, 1)) * GRANULE);
+        checked_alloc(checked, (1 + consume(input, 1)) * GRANULE);
         break;
     case 2:
     case 3:
-        checked_alloc(checked, take_alike(checked, input) * GRANULE);
+        checked_alloc(checked, consume_alike(checked, input) * GRANULE);
         break;
     case 4:
-        checked_alloc(checked, take(input, 2));
+        checked_alloc(checked, consume(input, 2));
         break;
     case 5:
     case 6:
-        checked_alloc(checked, take_scaled(input) * GRANULE);
+        checked_alloc(checked, consume_scaled(input) * GRANULE);
         break;
     case 7:
         checked_alloc(checked, gap);
@@ -146,7 +147,7 @@ static void run_call(struct checked_pool *checked, struct input *input)
         checked_alloc(checked, gap + 1);
         break;
     case 9:
-        checked_alloc(checked, take(input, 8));
+        checked_alloc(checked, consume(input, 8));
         break;
     case 10:
     case 11:
@@ -159,11 +160,11 @@ static void run_call(struct checked_pool *checked, struct input *input)
         free_wrong(checked, input);
         break;
     case 14:
-        open_some(checked, input); // refused while it is open
+        open_some(checked, input); // An open pool refuses it.
         break;
     default:
-        // Rarely: with the pool everything goes that the input has built.
-        if (take(input, 1) % 8 == 0) checked_close(checked);
+        // Closing is rare, because the pool loses the state that the input has built.
+        if (consume(input, 1) % 8 == 0) checked_close(checked);
         else checked_free_all(checked);
     }
 }
@@ -174,8 +175,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t byte_count)
 {
     static struct checked_pool checked;
     struct input input = {bytes, byte_count};
-    // The pool is looked at after every call, or so rarely that looking cannot help it.
-    uint64_t verified_every = take(&input, 1) % 2 == 0 ? 1 : 64;
+    // Verifying may bring the pool's lists into order and so hide a fault: it comes after every call
+    // or rarely.
+    uint64_t verified_every = consume(&input, 1) % 2 == 0 ? 1 : 64;
     open_some(&checked, &input);
     for (uint64_t call = 1; input.byte_count > 0; call++) {
         run_call(&checked, &input);

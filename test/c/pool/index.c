@@ -1,4 +1,4 @@
-// How long the chains of a pool's index are, whatever regularity the addresses of its blocks have.
+// The chains of a pool's index are short, whatever regularity the addresses of its blocks have.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -7,27 +7,27 @@
 #include "pool/pool.h"
 #include "pool/tables.h"
 
-// Random addresses give 1.25 where half as many blocks as buckets live and the number of these is a
-// power of two, and a little more where it is not.
+// With random addresses the mean is 1.25 where there are half as many live blocks as buckets and
+// the number of buckets is a power of two, and a little more where it is not.
 static const double MEAN_MAX = 1.45;
 
 static struct pool pool;
 
-// Links on the way to a block, the mean of all.
-static double mean_way(void)
+// The mean number of links that lead to a live block.
+static double mean_link_count(void)
 {
-    uint64_t way_count = 0, block_count = 0;
+    uint64_t link_count = 0, block_count = 0;
     for (uint64_t bucket = 0; bucket < pool.bucket_count; bucket++) {
-        uint64_t way = 0;
+        uint64_t chain_link_count = 0;
         for (uint32_t number = *bucket_at(&pool, bucket); number != SENTINEL;
              number = node_at(&pool, number)->bucket_next) {
-            way_count += ++way;
+            link_count += ++chain_link_count;
             block_count++;
         }
     }
     CHECK(block_count == pool.live_block_count, "%llu of %llu blocks are in the index",
           (unsigned long long)block_count, (unsigned long long)pool.live_block_count);
-    return (double)way_count / (double)block_count;
+    return (double)link_count / (double)block_count;
 }
 
 static void fill_with(uint64_t granule_count, uint64_t block_count)
@@ -49,7 +49,7 @@ static void blocks_of_one_size_spread(void)
          granule_count += granule_count < 260 ? 1 : 30) {
         for (size_t i = 0; i < sizeof block_counts / sizeof *block_counts; i++) {
             fill_with(granule_count, block_counts[i]);
-            double mean = mean_way();
+            double mean = mean_link_count();
             CHECK(mean < MEAN_MAX, "%llu blocks of %llu granules: %.2f links to a block",
                   (unsigned long long)block_counts[i], (unsigned long long)granule_count, mean);
             pool_close(&pool);
@@ -57,7 +57,7 @@ static void blocks_of_one_size_spread(void)
     }
 }
 
-static void blocks_that_were_left_over_spread(void)
+static void blocks_that_stay_when_most_are_freed_spread(void)
 {
     for (uint64_t every = 2; every <= 64; every++) {
         fill_with(8, 60000);
@@ -65,7 +65,7 @@ static void blocks_that_were_left_over_spread(void)
             uint64_t address = POOL_GRANULE_BYTE_SIZE * (1 + 8 * i);
             if (i % every != 0) CHECK(pool_free(&pool, address, 0) == POOL_OK, "freed");
         }
-        double mean = mean_way();
+        double mean = mean_link_count();
         CHECK(mean < MEAN_MAX, "one block in %llu: %.2f links to a block",
               (unsigned long long)every, mean);
         pool_close(&pool);
@@ -75,6 +75,7 @@ static void blocks_that_were_left_over_spread(void)
 int main(void)
 {
     check_case("blocks of one size spread over the index", blocks_of_one_size_spread);
-    check_case("so do those that are left when most are freed", blocks_that_were_left_over_spread);
+    check_case("blocks that stay when most are freed spread over the index",
+               blocks_that_stay_when_most_are_freed_spread);
     return check_report();
 }

@@ -1,4 +1,4 @@
-// The lock, wanted by more threads than there are processors.
+// The lock of a pool, contended by more threads than there are processors.
 
 #include <inttypes.h>
 #include <sched.h>
@@ -14,7 +14,7 @@ enum { ROUND_COUNT = 200 * 1000 }; // of all threads together
 static struct lock lock;
 static int thread_count;
 
-// Not atomic on purpose: the lock alone keeps them right.
+// Both are not atomic on purpose: only the lock keeps them right.
 static uint64_t count;
 static bool is_inside;
 
@@ -36,7 +36,7 @@ static void no_increment_is_lost(void)
     CHECK(count == expected, "%" PRIu64 " increments became %" PRIu64, expected, count);
 }
 
-// Gives the processor away while it holds the lock: what happens to a thread whose time is up.
+// Yields the processor while it holds the lock, as a thread does whose time slice ends there.
 static void stay_inside(int number)
 {
     (void)number;
@@ -52,7 +52,7 @@ static void stay_inside(int number)
     }
 }
 
-static void a_holder_that_is_put_aside_is_waited_for(void)
+static void a_holder_that_is_preempted_is_waited_for(void)
 {
     count = 0;
     threads_run(thread_count, stay_inside);
@@ -61,7 +61,7 @@ static void a_holder_that_is_put_aside_is_waited_for(void)
 
 static atomic_bool is_held;
 
-// Long enough that every waiter stops spinning and sleeps.
+// Holds the lock for so long that every waiter stops spinning and sleeps.
 static void hold_for_long(void)
 {
     lock_acquire(&lock);
@@ -97,8 +97,8 @@ int main(void)
 {
     thread_count = threads_beyond_processors();
     check_case("no increment is lost", no_increment_is_lost);
-    check_case("a holder that is put aside is waited for",
-               a_holder_that_is_put_aside_is_waited_for);
+    check_case("a holder that is preempted is waited for",
+               a_holder_that_is_preempted_is_waited_for);
     check_case("waiters that sleep wake up", waiters_that_sleep_wake_up);
     return check_report();
 }

@@ -1,4 +1,4 @@
-// The array under the pool's tables: it grows in place, keeps what is in it and hands out zeros.
+// The array under a pool's tables grows in place, keeps its bytes, and adds bytes that are 0.
 
 #include <stddef.h>
 #include <stdint.h>
@@ -14,13 +14,13 @@ static void expect_empty(const struct metadata_array *array)
           "the array is empty");
 }
 
-static void it_grows_in_place(void)
+static void an_array_grows_in_place(void)
 {
     struct metadata_array array;
     CHECK(metadata_array_reserve(&array, RESERVED_BYTE_SIZE), "address space is there");
     const char *base = array.base;
     size_t written = 0;
-    // Sizes that never fall together with a page or a step.
+    // The sizes never coincide with the end of a page or of a growth step.
     for (size_t byte_size = 1; byte_size <= RESERVED_BYTE_SIZE; byte_size += 4093) {
         CHECK(metadata_array_ensure(&array, byte_size), "%zu bytes are there", byte_size);
         CHECK(array.base == base, "the array moved");
@@ -38,7 +38,7 @@ static void it_grows_in_place(void)
     expect_empty(&array);
 }
 
-static void what_is_there_costs_no_growth(void)
+static void committed_bytes_need_no_growth(void)
 {
     struct metadata_array array;
     CHECK(metadata_array_reserve(&array, RESERVED_BYTE_SIZE), "address space is there");
@@ -52,7 +52,7 @@ static void what_is_there_costs_no_growth(void)
     metadata_array_release(&array);
 }
 
-static void beyond_the_reservation_it_refuses(void)
+static void an_array_does_not_grow_beyond_its_reservation(void)
 {
     struct metadata_array array;
     CHECK(metadata_array_reserve(&array, RESERVED_BYTE_SIZE), "address space is there");
@@ -67,12 +67,12 @@ static void beyond_the_reservation_it_refuses(void)
     metadata_array_release(&array);
 }
 
-static void address_space_that_is_not_there_is_refused(void)
+static void a_reservation_beyond_the_address_space_is_refused(void)
 {
     struct metadata_array array;
     CHECK(!metadata_array_reserve(&array, (size_t)1 << 60), "no machine has 2^60 bytes");
     expect_empty(&array);
-    metadata_array_release(&array); // an empty one may be released
+    metadata_array_release(&array); // An empty array may be released.
     expect_empty(&array);
 }
 
@@ -93,11 +93,12 @@ static void a_released_array_starts_anew(void)
 
 int main(void)
 {
-    check_case("it grows in place", it_grows_in_place);
-    check_case("what is there costs no growth", what_is_there_costs_no_growth);
-    check_case("beyond the reservation it refuses", beyond_the_reservation_it_refuses);
-    check_case("address space that is not there is refused",
-               address_space_that_is_not_there_is_refused);
+    check_case("an array grows in place", an_array_grows_in_place);
+    check_case("committed bytes need no growth", committed_bytes_need_no_growth);
+    check_case("an array does not grow beyond its reservation",
+               an_array_does_not_grow_beyond_its_reservation);
+    check_case("a reservation beyond the address space is refused",
+               a_reservation_beyond_the_address_space_is_refused);
     check_case("a released array starts anew", a_released_array_starts_anew);
     return check_report();
 }

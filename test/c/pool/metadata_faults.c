@@ -1,5 +1,5 @@
-// Every memory that a pool asks of the system is refused in turn. Each time the caller gets an
-// error, the pool stays what the model says, and nothing is lost.
+// All memory that a pool needs of the system is refused in turn, one call at a time. Each time the
+// caller gets an error, the pool stays what the model says, and nothing is lost.
 
 #include <inttypes.h>
 #include <stddef.h>
@@ -10,10 +10,10 @@
 
 enum {
     GRANULE_COUNT = 400 * 1000,
-    // Enough blocks for every table to grow several times.
+    // So many blocks let every table grow several times.
     FILL_COUNT = 18 * 1000,
     CHURN_COUNT = 1000,
-    // Once memory is refused for good, more of the same tells nothing more.
+    // Where every call is refused, further refusals would test nothing new.
     REFUSALS_IN_A_ROW_MAX = 200,
 };
 
@@ -29,7 +29,7 @@ static uint64_t random_byte_size(struct random *random)
     return granule_count * POOL_GRANULE_BYTE_SIZE - random_below(random, POOL_GRANULE_BYTE_SIZE);
 }
 
-// After a refusal at once, where there are not too many of them; otherwise now and then.
+// Verifies the pool after each refusal, unless many follow each other, and otherwise now and then.
 static void verify(int step)
 {
     static uint64_t failures_seen;
@@ -49,7 +49,7 @@ static void open_with_retries(void)
     CHECK(live_map_count == 0, "%" PRId64 " maps are left of a pool that did not open",
           live_map_count);
     CHECK(checked_alloc(&checked, 1) == POOL_CLOSED, "a pool that did not open is closed");
-    fail_call(0, false); // the system has memory again
+    fail_call(0, false); // The system has memory again.
     CHECK(checked_open(&checked, BASE, byte_size) == POOL_OK, "it opens once there is memory");
 }
 
@@ -75,17 +75,18 @@ static void run(void)
     checked_verify(&checked);
     fail_call(0, false);
     for (int step = 0; step < CHURN_COUNT; step++) {
-        checked_alloc(&checked, random_byte_size(&random)); // now a refusal has no excuse
+        // The system has memory again: only a full pool may refuse.
+        checked_alloc(&checked, random_byte_size(&random));
     }
     checked_verify(&checked);
-    checked_free_all(&checked); // asks for nothing, so nothing can be refused
+    checked_free_all(&checked); // Freeing needs no memory, so that no call can be refused.
     checked_verify(&checked);
     CHECK(pool_model_largest_gap(&checked.model) == GRANULE_COUNT, "everything is free again");
     checked_close(&checked);
     CHECK(live_map_count == 0, "%" PRId64 " maps are left of a closed pool", live_map_count);
 }
 
-// Gives how many calls there are to refuse.
+// Returns how many calls there were to refuse.
 static uint64_t refuse_each_in_turn(bool for_good)
 {
     for (uint64_t nth = 1;; nth++) {
@@ -100,7 +101,7 @@ static uint64_t refuse_each_in_turn(bool for_good)
 
 static void expect_enough(uint64_t refused_count)
 {
-    // Two reservations and two first steps at the opening, and steps of both tables later.
+    // Opening reserves two tables and grows each by a first step; further steps come later.
     CHECK(refused_count >= 8, "only %" PRIu64 " calls could be refused", refused_count);
 }
 

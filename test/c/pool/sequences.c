@@ -15,7 +15,8 @@ static uint64_t bytes_of(uint64_t granule_count)
 
 // ---- Sequences
 
-// A bin's lowest or highest size: the highest bit and six more, and then all zeros or all ones.
+// The lowest or the highest size of the bin of a size. A bin's sizes agree in the highest bit and
+// the six bits after it; in the lowest size all further bits are 0, in the highest all are 1.
 static uint64_t bin_edge(struct random *random, uint64_t granule_count)
 {
     uint64_t bit_count = 64 - (uint64_t)__builtin_clzll(granule_count);
@@ -23,8 +24,8 @@ static uint64_t bin_edge(struct random *random, uint64_t granule_count)
     return granule_count / width * width + (random_next(random) & 1) * (width - 1);
 }
 
-// Sizes where something changes: at granules, where bins meet, and at what is left. Most are small,
-// or a pool would never hold more than a few blocks.
+// Sizes at which a pool's answer changes: at granules, where bins meet, and at the largest free
+// block. Most are small, because otherwise a pool would never hold more than a few blocks.
 static uint64_t random_byte_size(struct random *random, const struct checked_pool *checked)
 {
     uint64_t granule_count = checked->model.granule_count;
@@ -48,8 +49,8 @@ static void free_some_live(struct checked_pool *checked, struct random *random)
     if (checked_free(checked, address, generation) == POOL_TAGGED) {
         checked_free_tagged(checked, address, generation, tag);
     }
-    // Nothing else starts there before the next request.
-    CHECK(checked_free(checked, address, 0) == POOL_NOT_ALLOCATED, "and freed only once");
+    // No other block starts there before the next request.
+    CHECK(checked_free(checked, address, 0) == POOL_NOT_ALLOCATED, "a block is freed only once");
 }
 
 static void free_wrong(struct checked_pool *checked, struct random *random)
@@ -60,13 +61,13 @@ static void free_wrong(struct checked_pool *checked, struct random *random)
     checked_free(checked, base + capacity, 0);
     checked_free(checked, 0, 0);
     checked_free(checked, random_next(random), 0);
-    // Mostly inside a block or in a gap; where a block starts there, it is a right one.
+    // This address is mostly inside a block or in a gap. A block that starts there is freed.
     checked_free(checked, base + bytes_of(random_below(random, checked->model.granule_count)), 0);
     if (checked->model.block_count == 0) return;
     size_t index = random_below(random, checked->model.block_count);
     uint64_t address = pool_model_address(&checked->model, index);
     checked_free(checked, address + 1 + random_below(random, POOL_GRANULE_BYTE_SIZE - 1), 0);
-    // With 0, which comes before the first, any generation is meant.
+    // Generation 0, which comes before the first, would stand for any.
     CHECK(checked->generation == 1 ||
               checked_free(checked, address, checked->generation - 1) == POOL_CLOSED,
           "a block of another generation is not this pool's");
@@ -74,7 +75,7 @@ static void free_wrong(struct checked_pool *checked, struct random *random)
           "a block of another generation is not this pool's");
 }
 
-// Right and wrong calls alike: the model knows which it is.
+// The calls are right and wrong ones: the model knows which.
 static void tag_some(struct checked_pool *checked, struct random *random)
 {
     uint64_t address = checked->model.base + bytes_of(checked->model.granule_count);
@@ -86,18 +87,18 @@ static void tag_some(struct checked_pool *checked, struct random *random)
     if (percent < 2) address += POOL_GRANULE_BYTE_SIZE;
     if (percent == 2) address++;
     if (percent == 3) address = random_next(random);
-    // Mostly this life, or whichever it is.
-    uint64_t life = random_below(random, 16);
-    uint64_t generation = life > 7 ? 0 : life > 0 ? checked->generation : checked->generation - 1;
+    // The generation is mostly that of the pool, or 0, which stands for any.
+    uint64_t kind = random_below(random, 16);
+    uint64_t generation = kind > 7 ? 0 : kind > 0 ? checked->generation : checked->generation - 1;
     checked_use_tag(checked, random_below(random, 1024), address, generation);
     checked_ask(checked, address);
 }
 
-// `verified_every` steps the whole pool is looked at.
+// The whole pool is verified once in `verified_every` steps.
 static void run_sequence(struct checked_pool *checked, struct random *random, int step_count,
                          int verified_every)
 {
-    // Pools get full in one phase and nearly empty in the next.
+    // The pool gets full in one phase and nearly empty in the next.
     int phase_step_count = step_count / 8 + 1;
     uint64_t free_share = 0;
     for (int step = 0; step < step_count; step++) {
@@ -152,7 +153,8 @@ static void large_pools(void)
     }
 }
 
-// Nothing is behind these pools but address space, and not even that is real.
+// These pools manage more addresses than any machine has memory: a pool never touches what it
+// manages.
 static void huge_pools(void)
 {
     for (uint64_t exponent = 20; exponent <= 44; exponent += 4) {
@@ -163,7 +165,8 @@ static void huge_pools(void)
 
 // ---- Blocks of nearly one size
 
-// Whatever classes a pool has, many free blocks fall into one of them, and only some are enough.
+// Block sizes so close to each other that many free blocks are in one bin, and only some of them
+// are large enough for a request.
 struct alike {
     uint64_t granule_count_min;
     uint64_t variety;
@@ -176,7 +179,7 @@ static enum pool_status alloc_alike(struct checked_pool *checked, struct random 
     return checked_alloc(checked, bytes_of(granule_count));
 }
 
-// Mostly blocks between two live ones, which stay what they are when they are free.
+// Frees mostly blocks between two live ones, which cannot coalesce.
 static void free_apart(struct checked_pool *checked, struct random *random, uint64_t free_count)
 {
     while (free_count > 0 && checked->model.block_count > 0) {
@@ -200,7 +203,7 @@ static void run_alike(struct alike alike, uint64_t block_count, struct random *r
         uint64_t free_count = checked.model.block_count / 3;
         free_apart(&checked, random, free_count);
         checked_verify(&checked);
-        // Most of them are refused in the end, and rightly.
+        // In the end most requests are refused, rightly: the model checks each.
         for (uint64_t i = 0; i < 2 * free_count; i++) {
             alloc_alike(&checked, random, alike);
         }
@@ -235,9 +238,10 @@ static void fill_with_single_granules(uint64_t granule_count)
         CHECK(status == POOL_OK, "block %" PRIu64 " of %" PRIu64 " is served", i + 1,
               granule_count);
     }
-    CHECK(checked_alloc(&checked, 1) == POOL_FULL, "and no block more");
+    CHECK(checked_alloc(&checked, 1) == POOL_FULL, "a full pool serves no block more");
     checked_verify(&checked);
-    // Every second one: nothing can join, and as many free blocks live as there can be.
+    // Every second block is freed: none can coalesce, and there are as many free blocks as there
+    // can be.
     for (size_t i = checked.model.block_count; i > 0; i--) {
         if (i % 2 == 1) checked_free(&checked, pool_model_address(&checked.model, i - 1), 0);
     }
@@ -247,7 +251,7 @@ static void fill_with_single_granules(uint64_t granule_count)
     checked_close(&checked);
 }
 
-// At the sizes where the tables are cut to the granule count, and where they grow by a step.
+// The sizes are those at which the tables are cut to the granule count, and at which they grow.
 static void every_granule_can_be_a_block(void)
 {
     for (uint64_t granule_count = 1; granule_count <= 8; granule_count++) {
@@ -258,7 +262,7 @@ static void every_granule_can_be_a_block(void)
             fill_with_single_granules(around + (uint64_t)beside);
         }
     }
-    // Where a node takes no power of two.
+    // Tables of nodes whose size is no power of two grow at these counts.
     for (uint64_t node_byte_size = 20; node_byte_size <= 48; node_byte_size += 4) {
         uint64_t node_count = 64 * 1024 / node_byte_size;
         for (int beside = -4; beside <= 4; beside++) {
@@ -269,8 +273,8 @@ static void every_granule_can_be_a_block(void)
 
 // ---- All sequences of a tiny pool
 
-// A choice at a step of a sequence: a request of so many granules, or a call for the block at a
-// granule, right or wrong.
+// Each step of a sequence is a request of so many granules, or one of the calls for the block at a
+// granule, whether there is one or not.
 typedef enum pool_status block_call(struct checked_pool *checked, uint64_t address,
                                     uint64_t generation);
 
@@ -297,7 +301,7 @@ static void choose(struct checked_pool *checked, const struct tiny_pool *tiny, u
     }
 }
 
-// The sequence is a number whose digits are the choices.
+// The digits of the number are the choices of the sequence.
 static void run_numbered_sequence(struct checked_pool *checked, const struct tiny_pool *tiny,
                                   uint64_t number)
 {
@@ -315,7 +319,7 @@ static void run_all_sequences(const struct tiny_pool *tiny)
     checked_open(&checked, BASE, bytes_of(tiny->granule_count));
     uint64_t sequence_count = 1;
     for (int i = 0; i < tiny->depth; i++) sequence_count *= choice_count(tiny);
-    // A block has to be before another choice means anything: the first is always a request.
+    // The first choice is always a request: no other call means anything before there is a block.
     for (uint64_t number = 0; number < sequence_count; number++) {
         bool begins_with_request = number % choice_count(tiny) < tiny->granule_count;
         if (begins_with_request) run_numbered_sequence(&checked, tiny, number);
@@ -331,9 +335,8 @@ static void all_sequences_of_a_tiny_pool(void)
         &(struct tiny_pool){.granule_count = 4, .depth = 6, .calls = calls, .call_count = 1});
 }
 
-// The ways by which a block gets a tag, changes it and loses it.
-static enum pool_status give_tag(struct checked_pool *checked, uint64_t address,
-                                 uint64_t generation)
+// The calls by which a block gets a tag, changes it and loses it.
+static enum pool_status set_tag(struct checked_pool *checked, uint64_t address, uint64_t generation)
 {
     return checked_exchange_tag(checked, address, generation, 0, 1);
 }
@@ -344,8 +347,8 @@ static enum pool_status change_tag(struct checked_pool *checked, uint64_t addres
     return checked_exchange_tag(checked, address, generation, 1, 2);
 }
 
-static enum pool_status take_tag(struct checked_pool *checked, uint64_t address,
-                                 uint64_t generation)
+static enum pool_status clear_tag(struct checked_pool *checked, uint64_t address,
+                                  uint64_t generation)
 {
     return checked_exchange_tag(checked, address, generation, 2, 0);
 }
@@ -358,10 +361,10 @@ static enum pool_status free_tagged(struct checked_pool *checked, uint64_t addre
 
 static void all_sequences_with_tagged_blocks(void)
 {
-    static block_call *const calls[] = {checked_free, give_tag, free_tagged, change_tag, take_tag};
+    static block_call *const calls[] = {checked_free, set_tag, free_tagged, change_tag, clear_tag};
     run_all_sequences(
         &(struct tiny_pool){.granule_count = 2, .depth = 5, .calls = calls, .call_count = 5});
-    // Three neighbours that get tags in every order.
+    // Three neighbours get tags in every order.
     run_all_sequences(
         &(struct tiny_pool){.granule_count = 3, .depth = 6, .calls = calls + 1, .call_count = 1});
 }
@@ -383,7 +386,7 @@ static void reopened_pools_start_anew(void)
         CHECK(checked_alloc(&checked, 1) == POOL_OK, "an empty pool serves one byte");
         if (stale_generation != 0) {
             CHECK(checked_free(&checked, stale_address, stale_generation) == POOL_CLOSED,
-                  "a block of an earlier life is not freed in a later one");
+                  "a block of an earlier generation is not freed in a later one");
             checked_exchange_tag(&checked, stale_address, stale_generation, 0, 1);
             checked_free_tagged(&checked, stale_address, stale_generation, 0);
             checked_exchange_tag(&checked, stale_address, stale_generation, 1, 2);
@@ -399,12 +402,14 @@ static void reopened_pools_start_anew(void)
         checked_close(&checked);
         checked_verify(&checked);
         CHECK(checked_alloc(&checked, 1) == POOL_CLOSED, "a closed pool serves nothing");
-        CHECK(checked_alloc(&checked, 0) == POOL_BAD_RANGE, "least of all an empty request");
-        CHECK(checked_free(&checked, stale_address, 0) == POOL_CLOSED, "and frees nothing");
+        CHECK(checked_alloc(&checked, 0) == POOL_BAD_RANGE,
+              "a closed pool refuses an empty request as an open one does");
+        CHECK(checked_free(&checked, stale_address, 0) == POOL_CLOSED,
+              "a closed pool frees nothing");
         CHECK(checked_exchange_tag(&checked, stale_address, 0, 0, 1) == POOL_CLOSED,
-              "and gives no tag");
+              "a closed pool sets no tag");
         checked_ask(&checked, stale_address);
-        checked_close(&checked); // once more changes nothing
+        checked_close(&checked); // Closing a closed pool changes nothing.
         checked_verify(&checked);
     }
 }
@@ -434,7 +439,7 @@ static void bad_ranges_are_refused(void)
     }
     CHECK(checked_open(&checked, UINT64_MAX - bytes_of(2) + 1, granule) == POOL_OK,
           "a pool may end just before the last granule of the address space");
-    CHECK(checked_alloc(&checked, granule) == POOL_OK, "and serves it all");
+    CHECK(checked_alloc(&checked, granule) == POOL_OK, "that pool serves all of its range");
     checked_verify(&checked);
     checked_close(&checked);
 }
@@ -443,8 +448,8 @@ static void refused_requests_change_nothing(void)
 {
     static struct checked_pool checked;
     checked_open(&checked, BASE, bytes_of(100));
-    CHECK(checked_alloc(&checked, 0) == POOL_BAD_RANGE, "nothing is not a size");
-    CHECK(checked_alloc(&checked, bytes_of(100) + 1) == POOL_FULL, "a byte too many");
+    CHECK(checked_alloc(&checked, 0) == POOL_BAD_RANGE, "0 is not a size");
+    CHECK(checked_alloc(&checked, bytes_of(100) + 1) == POOL_FULL, "a byte more than the pool has");
     CHECK(checked_alloc(&checked, UINT64_MAX) == POOL_FULL, "the largest number");
     CHECK(checked_alloc(&checked, UINT64_C(1) << 53) == POOL_FULL, "a size above all bins");
     checked_verify(&checked);

@@ -1,5 +1,5 @@
-// One pool, more threads than processors. Every thread marks what it was given, so that a block
-// that two of them have is seen by the tests too, and not only by a race detector.
+// One pool is used by more threads than there are processors. Every thread marks the granules of
+// its blocks, so that the tests find a block with two owners too, and not only a race detector.
 
 #include <inttypes.h>
 #include <stdatomic.h>
@@ -48,7 +48,7 @@ static void open_pool(void)
 {
     enum pool_status status =
         pool_open(&pool, BASE, (uint64_t)GRANULE_COUNT * POOL_GRANULE_BYTE_SIZE);
-    CHECK(status == POOL_OK, "pool_open gave %d", (int)status);
+    CHECK(status == POOL_OK, "pool_open: status %d", (int)status);
 }
 
 static void expect_sound_stats(const struct pool_stats *stats)
@@ -83,8 +83,8 @@ static void expect_all_free(void)
     expect_invariants();
 }
 
-// Watches from beside, and gives the processor away in between: the watcher holds the lock for
-// long.
+// Verifies the pool while other threads use it. It sleeps in between, because verifying holds the
+// lock for long.
 static void watch(void)
 {
     struct pool_stats stats;
@@ -95,14 +95,14 @@ static void watch(void)
     sleep_microseconds(500);
 }
 
-// ---- A pool that stays open: whoever holds a block may do with it what he likes
+// ---- A pool that stays open
 
-// Not atomic on purpose: passing a block on through the pool is all that orders the writes of its
-// owners.
+// The marks are not atomic on purpose: a block goes from one owner to the next through the pool,
+// which alone has to order the writes of both.
 static uint32_t owners[GRANULE_COUNT];
 static _Atomic uint64_t refusal_count;
 
-static void take(struct held_block *held, uint32_t owner, uint64_t granule_count)
+static void alloc_and_mark(struct held_block *held, uint32_t owner, uint64_t granule_count)
 {
     struct pool_stats full;
     enum pool_status status =
@@ -111,7 +111,7 @@ static void take(struct held_block *held, uint32_t owner, uint64_t granule_count
         refusal_count++;
         return;
     }
-    CHECK(status == POOL_OK, "pool_alloc gave %d", (int)status);
+    CHECK(status == POOL_OK, "pool_alloc: status %d", (int)status);
     held->granule_count = granule_count;
     expect_inside(held);
     uint32_t *marks = &owners[first_granule(&held->block)];
@@ -132,7 +132,7 @@ static void expect_wrong_frees_refused(const struct held_block *held)
     CHECK(pool_free(&pool, last, generation) == POOL_NOT_ALLOCATED, "inside a block");
 }
 
-static void give(struct held_block *held, uint32_t owner)
+static void unmark_and_free(struct held_block *held, uint32_t owner)
 {
     uint32_t *marks = &owners[first_granule(&held->block)];
     for (uint64_t i = 0; i < held->granule_count; i++) {
@@ -145,7 +145,7 @@ static void give(struct held_block *held, uint32_t owner)
     held->granule_count = 0;
 }
 
-static void take_and_give(int number)
+static void alloc_and_free(int number)
 {
     struct held_block held[BLOCKS_PER_THREAD] = {0};
     struct random random = random_stream((uint64_t)number);
@@ -153,21 +153,21 @@ static void take_and_give(int number)
     for (int step = 0; step < STEP_COUNT / thread_count; step++) {
         struct held_block *chosen = &held[random_below(&random, BLOCKS_PER_THREAD)];
         if (chosen->granule_count == 0) {
-            take(chosen, owner, random_granule_count(&random));
+            alloc_and_mark(chosen, owner, random_granule_count(&random));
         } else {
             if (step % 16 == 0) expect_wrong_frees_refused(chosen);
-            give(chosen, owner);
+            unmark_and_free(chosen, owner);
         }
     }
     for (int i = 0; i < BLOCKS_PER_THREAD; i++) {
-        if (held[i].granule_count != 0) give(&held[i], owner);
+        if (held[i].granule_count != 0) unmark_and_free(&held[i], owner);
     }
 }
 
 static void no_granule_has_two_owners(void)
 {
     open_pool();
-    threads_run_beside(thread_count, take_and_give, watch);
+    threads_run_beside(thread_count, alloc_and_free, watch);
     expect_all_free();
     struct pool_stats stats;
     pool_read_stats(&pool, &stats);
@@ -179,11 +179,12 @@ static void no_granule_has_two_owners(void)
 
 // ---- A pool that is closed and opened again at any moment
 
-// generation << 8 | owner, where owner 0 is nobody. Blocks end with their generation, so a mark of
-// an earlier one means nothing.
+// Each is generation << 8 | owner, where owner 0 is no thread. Blocks end with their generation, so
+// a mark of an earlier one means nothing.
 static _Atomic uint64_t marks_of_generations[GRANULE_COUNT];
 
-// False where the pool was reopened already: then the granule may belong to the later life.
+// Returns false where the pool was reopened already: then the granule may belong to a later
+// generation.
 static bool mark(uint64_t granule, uint64_t own_mark)
 {
     uint64_t found = atomic_load_explicit(&marks_of_generations[granule], memory_order_relaxed);
@@ -207,43 +208,44 @@ static void unmark(uint64_t granule, uint64_t own_mark)
           own_mark & 255, found & 255);
 }
 
-static void take_in_generation(struct held_block *held, uint64_t owner, uint64_t granule_count)
+static void alloc_in_generation(struct held_block *held, uint64_t owner, uint64_t granule_count)
 {
     enum pool_status status =
         pool_alloc(&pool, granule_count * POOL_GRANULE_BYTE_SIZE, &held->block, NULL);
     if (status == POOL_FULL || status == POOL_CLOSED) return;
-    CHECK(status == POOL_OK, "pool_alloc gave %d", (int)status);
+    CHECK(status == POOL_OK, "pool_alloc: status %d", (int)status);
     held->granule_count = granule_count;
     expect_inside(held);
     uint64_t granule = first_granule(&held->block);
     for (uint64_t i = 0; i < granule_count; i++) {
         if (mark(granule + i, held->block.generation << 8 | owner)) continue;
-        // The block went with its life of the pool, and the marks that it set with it: all that
-        // a later life finds is older.
+        // The block ended with its generation. Its marks need not be removed, because to a later
+        // generation they are older ones.
         CHECK(pool_free(&pool, held->block.address, held->block.generation) == POOL_CLOSED,
-              "a block of an earlier life is not freed in a later one");
+              "a block of an earlier generation is not freed in a later one");
         held->granule_count = 0;
         return;
     }
 }
 
-static void give_in_generation(struct held_block *held, uint64_t owner)
+static void free_in_generation(struct held_block *held, uint64_t owner)
 {
     uint64_t granule = first_granule(&held->block);
     for (uint64_t i = 0; i < held->granule_count; i++) {
         unmark(granule + i, held->block.generation << 8 | owner);
     }
     enum pool_status status = pool_free(&pool, held->block.address, held->block.generation);
-    CHECK(status == POOL_OK || status == POOL_CLOSED, "pool_free gave %d", (int)status);
+    CHECK(status == POOL_OK || status == POOL_CLOSED, "pool_free: status %d", (int)status);
     held->granule_count = 0;
 }
 
-// Threads go on until the pool was reopened so often, however seldom that thread gets a processor.
+// Threads go on until the pool was reopened so often, however seldom the reopening thread gets a
+// processor.
 enum { REOPENING_COUNT_MIN = 4 };
 
 static atomic_int reopening_count;
 
-static void take_and_give_in_generations(int number)
+static void alloc_and_free_in_generations(int number)
 {
     struct held_block held[BLOCKS_PER_THREAD] = {0};
     struct random random = random_stream((uint64_t)number);
@@ -252,13 +254,13 @@ static void take_and_give_in_generations(int number)
          step++) {
         struct held_block *chosen = &held[random_below(&random, BLOCKS_PER_THREAD)];
         if (chosen->granule_count == 0) {
-            take_in_generation(chosen, owner, random_granule_count(&random));
+            alloc_in_generation(chosen, owner, random_granule_count(&random));
         } else {
-            give_in_generation(chosen, owner);
+            free_in_generation(chosen, owner);
         }
     }
     for (int i = 0; i < BLOCKS_PER_THREAD; i++) {
-        if (held[i].granule_count != 0) give_in_generation(&held[i], owner);
+        if (held[i].granule_count != 0) free_in_generation(&held[i], owner);
     }
 }
 
@@ -273,7 +275,7 @@ static void reopen(void)
 static void no_block_outlives_its_generation(void)
 {
     open_pool();
-    threads_run_beside(thread_count, take_and_give_in_generations, reopen);
+    threads_run_beside(thread_count, alloc_and_free_in_generations, reopen);
     expect_all_free();
     pool_close(&pool);
 }

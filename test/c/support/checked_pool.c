@@ -39,7 +39,8 @@ static uint64_t faults_so_far(const struct checked_pool *checked)
 
 static void expect_status(enum pool_status status, enum pool_status expected, const char *call)
 {
-    CHECK(status == expected, "%s gave %s instead of %s", call, name_of(status), name_of(expected));
+    CHECK(status == expected, "%s returned %s instead of %s", call, name_of(status),
+          name_of(expected));
 }
 
 static void expect_stats(const struct pool_stats *stats, struct pool_stats expected,
@@ -109,8 +110,7 @@ static enum pool_status expected_of_alloc(const struct checked_pool *checked, ui
 {
     if (byte_size == 0) return POOL_BAD_RANGE;
     if (checked->generation == 0) return POOL_CLOSED;
-    // That there was room for a block is proved where the model accepts it, and need not be looked
-    // for.
+    // Where a block was served, the model checks that there was room for it.
     if (status == POOL_OK) return POOL_OK;
     return granules_of(byte_size) <= pool_model_largest_gap(&checked->model) ? POOL_OK : POOL_FULL;
 }
@@ -137,15 +137,15 @@ enum pool_status checked_alloc(struct checked_pool *checked, uint64_t byte_size)
               "a block is of generation %" PRIu64 ", the pool of %" PRIu64, block.generation,
               checked->generation);
     } else if (status == POOL_FULL || status == POOL_OUT_OF_METADATA) {
-        if (wants_stats) { // otherwise the caller says that it tries again
+        if (wants_stats) { // A refusal of a call without them is not counted.
             checked->model.failed_allocation_count++;
-            expect_stats(&full, pool_model_stats(&checked->model), "what a refusal says");
+            expect_stats(&full, pool_model_stats(&checked->model), "the statistics of a refusal");
         }
     }
     return status;
 }
 
-// What a call is to give that names a block and its tag.
+// The status that a call must return which names a block and its tag.
 static enum pool_status expected_of(const struct checked_pool *checked, uint64_t generation,
                                     const struct model_block *block, uint32_t tag)
 {
@@ -211,7 +211,7 @@ enum pool_status checked_exchange_tag(struct checked_pool *checked, uint64_t add
     return status;
 }
 
-// In half of all cases the tag that makes the call right.
+// In half of all cases the tag is the one that makes the call right.
 static uint32_t tag_of_choice(const struct checked_pool *checked, uint64_t choice, uint64_t address)
 {
     const struct model_block *block = pool_model_find(&checked->model, address);

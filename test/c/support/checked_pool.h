@@ -8,14 +8,14 @@
 #include "pool/pool.h"
 #include "pool_model.h"
 
-// All zero is a closed one.
+// A zeroed one is a valid, closed pool.
 struct checked_pool {
     struct pool pool;
     struct pool_model model;
     uint64_t generation; // 0 while closed
     uint64_t alloc_count;
-    // Where a test makes system calls fail, the number that failed so far. Only a call during which
-    // it grew may run out of metadata.
+    // The number of system calls that have failed, or null where a test makes none fail. A call of
+    // the pool may run out of metadata only where the number grew meanwhile.
     const uint64_t *fault_count;
 };
 
@@ -24,35 +24,35 @@ void checked_close(struct checked_pool *checked);
 
 enum pool_status checked_alloc(struct checked_pool *checked, uint64_t byte_size);
 
-// Right and wrong frees alike: the model knows which it is.
+// The address and the generation may be wrong: the model knows whether they are.
 enum pool_status checked_free(struct checked_pool *checked, uint64_t address, uint64_t generation);
 
-// Gives the block the tag `desired` where its tag is `expected`.
+// Sets the tag of the block to `desired` where it is `expected`.
 enum pool_status checked_exchange_tag(struct checked_pool *checked, uint64_t address,
                                       uint64_t generation, uint32_t expected, uint32_t desired);
 
 enum pool_status checked_free_tagged(struct checked_pool *checked, uint64_t address,
                                      uint64_t generation, uint32_t tag);
 
-// The tags that the tests use, besides 0.
+// The tests use the tags from 0 to this.
 enum { TAG_COUNT = 3 };
 
-// One of the two calls, with tags drawn from `choice`: right and wrong ones alike.
+// Makes one of the two calls with tags that follow from `choice`, which may be right or wrong.
 void checked_use_tag(struct checked_pool *checked, uint64_t choice, uint64_t address,
                      uint64_t generation);
 
-// What the pool says of the block at the address: its tag, and how large the free block around it
-// would be, for every choice of tags that count as free.
+// Checks what the pool says of the block at the address: its tag, and how large the free block
+// around it would be, for every choice of tags that count as free.
 void checked_ask(struct checked_pool *checked, uint64_t address);
 
 // Frees every live block, whatever its tag, from the last to the first.
 void checked_free_all(struct checked_pool *checked);
 
-// The statistics are the model's, and so is the range. Asking for them may put a pool's lists in an
-// order that makes the next request easy, so that not every call may be followed by this.
+// Checks that the statistics and the range are the model's. Reading them may put a pool's lists
+// into an order that makes the next request easy, so tests do not call this after every call.
 void checked_verify_stats(struct checked_pool *checked);
 
-// And every invariant holds, which takes a walk over the whole pool.
+// Checks the same and every invariant, which takes a walk over the whole pool.
 void checked_verify(struct checked_pool *checked);
 
 #endif

@@ -30,7 +30,8 @@ static bool must_fail(void)
     return true;
 }
 
-// The names are the linker's: it sends calls of mmap to __wrap_mmap, and of __real_mmap to mmap.
+// The linker prescribes the names: a call of mmap becomes one of __wrap_mmap, and a call of
+// __real_mmap one of mmap.
 
 void *__real_malloc(size_t size);
 void *__wrap_malloc(size_t size);

@@ -1,18 +1,18 @@
-// Makes the system refuse memory: malloc, mmap, mprotect, posix_memalign and tsearch of everything
-// that is linked with -Wl,--wrap=... of these and of munmap, which is counted.
+// Makes the system refuse memory. In programs that are linked with -Wl,--wrap=... for each of them,
+// malloc, mmap, mprotect, posix_memalign and tsearch can be made to fail, and maps are counted.
 #ifndef FAILING_CALLS_H
 #define FAILING_CALLS_H
 
 #include <stdbool.h>
 #include <stdint.h>
 
-// The nth call from now fails, and, `for_good`, so does every one after it; none with nth 0.
+// Makes the nth call from now fail, and with `for_good` every later one too. With 0 none fails.
 void fail_call(uint64_t nth, bool for_good);
 
-// Grows with every call that was made to fail.
+// The number of calls that were made to fail.
 extern uint64_t failed_call_count;
 
-// Maps that were made and not given back.
+// The number of maps that were made and not unmapped.
 extern int64_t live_map_count;
 
 #endif

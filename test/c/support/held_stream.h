@@ -1,5 +1,5 @@
-// A stream of the simulator that stands still until the test lets it go on: what is queued on it
-// meanwhile is certainly not done, and no test has to guess how long that takes.
+// A stream of the simulator that is held until the test releases it. Work that is queued on it
+// meanwhile is certainly not done, so that no test has to guess how long work takes.
 #ifndef HELD_STREAM_H
 #define HELD_STREAM_H
 
@@ -7,12 +7,13 @@
 
 #include "bun_cuda_memory.h"
 
-// Where a stream stands still. Must stay where it is until the stream has gone on and is done.
+// What a held stream waits for. It must not be moved or held again before the stream is released
+// and done.
 struct hold {
     sem_t released;
 };
 
-// Queues the hold: what was queued before is still done.
+// Queues the hold on the stream: work that was queued before is still done.
 void hold_stream(const struct cuda_stream *stream, struct hold *hold);
 void release_stream(struct hold *hold);
 

@@ -119,7 +119,8 @@ uint64_t pool_model_coalesced_byte_size(const struct pool_model *model, uint64_t
 {
     const struct model_block *wanted = pool_model_find(model, address);
     if (wanted == NULL) return 0;
-    // The blocks that would stay: the last before the wanted one, and the first after it.
+    // These are the end of the last block before the wanted one that would stay live, and the start
+    // of the first after it.
     uint64_t start = 0, end = model->granule_count;
     for (size_t i = 0; i < model->block_count; i++) {
         const struct model_block *block = &model->blocks[i];

@@ -1,5 +1,5 @@
-// What a pool has to be, in the simplest terms: a list of its live blocks. It says nothing of where
-// a block is put, only what must hold wherever it is.
+// The simplest model of a pool: a list of its live blocks. It does not say where a block is put,
+// only what must hold wherever that is.
 #ifndef POOL_MODEL_H
 #define POOL_MODEL_H
 
@@ -18,7 +18,7 @@ struct model_block {
 struct pool_model {
     uint64_t base;
     uint64_t granule_count;
-    struct model_block *blocks; // the live ones, in address order
+    struct model_block *blocks; // the live blocks, in address order
     size_t block_count;
     size_t block_capacity;
     uint64_t used_granule_count;
@@ -28,29 +28,30 @@ struct pool_model {
 
 void pool_model_open(struct pool_model *model, uint64_t base, uint64_t byte_size);
 
-// Also frees the model's own memory; a closed model may be opened again.
+// Frees the model's own memory. A closed model may be opened again.
 void pool_model_close(struct pool_model *model);
 
 uint64_t granules_of(uint64_t byte_size);
 
-// Notes what the pool handed out. Null, or why it must not have.
+// Adds a block that the pool has allocated. Returns why the pool must not have done so, or null.
 const char *pool_model_add(struct pool_model *model, uint64_t address, uint64_t byte_size);
 
-// The live block that starts at the address, until the next block is added or removed; or null.
+// Returns the live block that starts at the address, or null. It is valid until a block is added or
+// removed.
 struct model_block *pool_model_find(const struct pool_model *model, uint64_t address);
 
 void pool_model_remove(struct pool_model *model, struct model_block *block);
 
 uint64_t pool_model_address(const struct pool_model *model, size_t block_index);
 
-// In granules.
+// The granule count of the largest gap, which is a run of granules that no live block has.
 uint64_t pool_model_largest_gap(const struct pool_model *model);
 
-// What pool_coalesced_byte_size() has to give.
+// Returns what pool_coalesced_byte_size() must return.
 uint64_t pool_model_coalesced_byte_size(const struct pool_model *model, uint64_t address,
                                         pool_tag_predicate *counts_as_free, const void *context);
 
-// What pool_read_stats() has to give.
+// Returns what pool_read_stats() must return.
 struct pool_stats pool_model_stats(const struct pool_model *model);
 
 #endif

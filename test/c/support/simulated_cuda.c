@@ -48,3 +48,11 @@ void simulated_cuda_expect_pools_emptied(int device_count, double pool_byte_size
         CHECK(stats.failed_allocation_count > 0, "GPU %d was never full", device);
     }
 }
+
+uint64_t simulated_cuda_call_count(const char *function)
+{
+    uint64_t count;
+    int error = cudartSimGetCallCount(function, &count);
+    CHECK(error == 0, "cudartSimGetCallCount of %s: error %d", function, error);
+    return count;
+}

@@ -33,7 +33,7 @@ static void start(struct task *tasks, int thread_count, void (*run)(int number))
     for (int i = 0; i < thread_count; i++) {
         tasks[i] = (struct task){.number = i, .run = run};
         int error = pthread_create(&tasks[i].thread, NULL, run_task, &tasks[i]);
-        CHECK(error == 0, "pthread_create gave error %d", error);
+        CHECK(error == 0, "pthread_create: error %d", error);
     }
 }
 

@@ -2,13 +2,13 @@
 #ifndef THREADS_H
 #define THREADS_H
 
-// More than the machine has processors, so that holders of locks are put aside in the middle.
+// A count above that of the processors, so that threads are preempted while they hold locks.
 int threads_beyond_processors(void);
 
-// Each thread gets its number, from 0.
+// Each thread is called with its number, from 0.
 void threads_run(int thread_count, void (*run)(int number));
 
-// The same, with one more thread that repeats `meanwhile` until all the others have ended.
+// Does the same, while one more thread repeats `meanwhile` until all the others have ended.
 void threads_run_beside(int thread_count, void (*run)(int number), void (*meanwhile)(void));
 
 void sleep_microseconds(long microseconds);
