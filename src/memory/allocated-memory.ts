@@ -14,7 +14,7 @@ import {
   queueTransfer,
   releaseStream,
 } from "../streams/cuda-stream.ts";
-import { HostView, hostViewByteSizeMax, ownerOf } from "./host-view.ts";
+import { HostView, ownerOf } from "./host-view.ts";
 import { LeakGuard } from "./leak-guard.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
@@ -28,6 +28,7 @@ import {
   nativeMessages,
   newAllocation,
 } from "../native/memory-library.ts";
+import { arrayBufferByteSizeMax } from "../native/host-memory.ts";
 import type { NativeStream } from "../native/stream.ts";
 import {
   memoryAllocation as at,
@@ -497,10 +498,10 @@ export class AllocatedMemory implements Disposable {
           "use read",
       );
     }
-    if (this.#byteSize > hostViewByteSizeMax) {
+    if (this.#byteSize > arrayBufferByteSizeMax) {
       throw new MemoryError(
         "UNSUPPORTED",
-        `bytes: a view has at most ${hostViewByteSizeMax} bytes, the memory ${this.#byteSize}`,
+        `bytes: a view has at most ${arrayBufferByteSizeMax} bytes, the memory ${this.#byteSize}`,
       );
     }
     if (this.#address === 0) return noBytes;

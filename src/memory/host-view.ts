@@ -1,7 +1,5 @@
-import { type Pointer, toArrayBuffer } from "bun:ffi";
-
-/** The most that bun:ffi makes an ArrayBuffer of: 4 GiB. */
-export const hostViewByteSizeMax = 2 ** 32;
+import type { Pointer } from "bun:ffi";
+import { arrayBufferOf } from "../native/host-memory.ts";
 
 const owner = Symbol("owner");
 
@@ -18,7 +16,7 @@ export class HostView {
 
   /** @param memory What must not be garbage collected, and so freed, before the view is. */
   constructor(pointer: Pointer, byteSize: number, memory: object) {
-    const buffer = toArrayBuffer(pointer, 0, byteSize) as ArrayBuffer;
+    const buffer = arrayBufferOf(pointer, byteSize);
     Object.defineProperty(buffer, owner, { value: memory });
     this.bytes = new Uint8Array(buffer);
     liveBuffers.set(this.#number, new WeakRef(buffer));
