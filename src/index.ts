@@ -4,12 +4,9 @@
  *
  * @module
  */
-export {
-  AllocatedMemory,
-  type AllocatedMemoryOptions,
-  type MemoryBuffer,
-  type TransferOptions,
-} from "./memory/allocated-memory.ts";
+export { AllocatedMemory } from "./memory/allocated-memory.ts";
+export type { AllocatedMemoryOptions } from "./memory/allocation-request.ts";
+export type { MemoryBuffer } from "./memory/memory-buffer.ts";
 export { copyBuffer, type CopyBufferOptions } from "./memory/copy-buffer.ts";
 export {
   CudaMemoryManager,
@@ -21,6 +18,7 @@ export { type Logger, setLogger } from "./logger.ts";
 export { MemoryError, type MemoryErrorCode } from "./memory-error.ts";
 export { createMemoryManagers } from "./managers/memory-managers.ts";
 export { type MemoryOptions, parseMemoryOptions } from "./managers/memory-options.ts";
+export type { TransferOptions } from "./memory/memory-transfer.ts";
 export type { MemoryType } from "./memory/memory-type.ts";
 export {
   type PinnedAllocation,

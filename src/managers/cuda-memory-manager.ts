@@ -10,13 +10,9 @@ import {
 } from "../arguments.ts";
 import { defaultMinComputeCapability, getSupportedGpus } from "../devices/devices.ts";
 import { log } from "../logger.ts";
-import {
-  checkStatus,
-  memoryLibrary,
-  nativeError,
-  nativeMessage,
-} from "../native/memory-library.ts";
+import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
+import { checkStatus, nativeError, nativeMessage } from "../native/status.ts";
 import { type PoolStats, readPoolStats } from "./pool-stats.ts";
 
 const {

@@ -9,8 +9,9 @@ import { defaultMinComputeCapability, getSupportedGpus } from "../devices/device
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import type { MemoryOptions } from "./memory-options.ts";
-import { memoryLibrary, nativeMessages } from "../native/memory-library.ts";
+import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
+import { nativeMessages } from "../native/status.ts";
 import {
   createPinnedMemoryManager,
   defaultPinnedMemoryPoolByteSize,

@@ -6,18 +6,14 @@ import {
   checkRequest,
   invalidArgument,
 } from "../arguments.ts";
-import { detachHostViews } from "../memory/host-view.ts";
 import { log } from "../logger.ts";
+import { detachHostViews } from "../memory/host-view.ts";
 import { memoryTypes } from "../memory/memory-type.ts";
+import { newAllocation } from "../native/allocation.ts";
 import { cudart } from "../native/cudart.ts";
-import {
-  checkStatus,
-  memoryLibrary,
-  nativeMessage,
-  nativeMessages,
-  newAllocation,
-} from "../native/memory-library.ts";
+import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
+import { checkStatus, nativeMessage, nativeMessages } from "../native/status.ts";
 import { type PoolStats, readPoolStats } from "./pool-stats.ts";
 
 const {

@@ -1,4 +1,5 @@
 import { memoryPoolStats as at } from "../native/memory-symbols.ts";
+import { newStruct } from "../native/struct.ts";
 
 /** What a pool holds at one moment. Sizes are in bytes; used sizes count whole 512-byte granules. */
 export interface PoolStats {
@@ -20,9 +21,7 @@ export interface PoolStats {
 
 /** Reads statistics that `fill` puts into an array laid out as `struct memory_pool_stats`. */
 export function readPoolStats(fill: (stats: Float64Array) => void): PoolStats {
-  const stats = new Float64Array(
-    new ArrayBuffer(Object.keys(at).length * Float64Array.BYTES_PER_ELEMENT),
-  );
+  const stats = newStruct(at);
   fill(stats);
   return {
     capacityByteSize: stats[at.capacity_byte_size]!,

@@ -1,182 +1,62 @@
 import type { Pointer } from "bun:ffi";
-import { types } from "node:util";
-import {
-  checkByteSize,
-  checkDeviceId,
-  checkOptions,
-  invalidArgument,
-  isWholeNumber,
-} from "../arguments.ts";
-import {
-  type CudaStream,
-  holdStream,
-  nativeStreamOf,
-  queueTransfer,
-  releaseStream,
-} from "../streams/cuda-stream.ts";
-import { HostView, ownerOf } from "./host-view.ts";
-import { LeakGuard } from "./leak-guard.ts";
+import { invalidArgument, isWholeNumber } from "../arguments.ts";
 import { log } from "../logger.ts";
-import { MemoryError } from "../memory-error.ts";
-import { type MemoryType, memoryTypes, numberOfMemoryType } from "./memory-type.ts";
-import {
-  checkStatus,
-  freeAllocation,
-  memoryLibrary,
-  nativeError,
-  nativeMessage,
-  nativeMessages,
-  newAllocation,
-} from "../native/memory-library.ts";
-import { arrayBufferByteSizeMax } from "../native/host-memory.ts";
-import type { NativeStream } from "../native/stream.ts";
+import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
+import { memoryLibrary } from "../native/memory-library.ts";
 import {
   memoryAllocation as at,
   memoryStatus,
   memoryTypeNumber,
 } from "../native/memory-symbols.ts";
+import { checkStatus, nativeError, nativeMessage, nativeMessages } from "../native/status.ts";
+import { type CudaStream, queueOf } from "../streams/cuda-stream.ts";
+import type { StreamQueue } from "../streams/stream-queue.ts";
 import {
-  type Transfer,
-  transferOnHost,
-  transferOnHostInTurn,
-  transferOnOwnStream,
-  transferOnStream,
-} from "../streams/transfer.ts";
+  allocateForStream,
+  type AllocatedMemoryOptions,
+  checkAllocationArguments,
+  streamRequestOf,
+} from "./allocation-request.ts";
+import { freeDropped } from "./dropped-memory.ts";
+import { checkViewable, HostView } from "./host-view.ts";
+import { bytesOf } from "./js-bytes.ts";
+import { LeakGuard } from "./leak-guard.ts";
+import type { MemoryBuffer } from "./memory-buffer.ts";
+import { checkRange } from "./memory-range.ts";
+import { transferBytes, type TransferOptions, transferRequestOf } from "./memory-transfer.ts";
+import { type MemoryType, memoryTypes, numberOfMemoryType } from "./memory-type.ts";
+import { MemoryUses } from "./memory-uses.ts";
 
 const {
   allocated_memory_alloc,
-  allocated_memory_alloc_on_stream,
   allocated_memory_check,
   allocated_memory_fill,
   allocated_memory_free,
-  allocated_memory_free_on_stream,
   allocated_memory_write,
   allocated_memory_read,
 } = memoryLibrary;
 
-/** One buffer of a memory. */
-export interface MemoryBuffer {
-  /** Its address. */
-  pointer: Pointer;
-  /** Its bytes. */
-  byteSize: number;
-  /** The kind of memory that it lies in. */
-  memoryType: MemoryType;
-  /** The GPU's CUDA ordinal; 0 for host memory. */
-  memoryTypeId: number;
-}
-
-/** Options of {@link AllocatedMemory}'s constructor. */
-export interface AllocatedMemoryOptions {
-  /**
-   * The stream that the memory will be used on, and no other before {@link CudaStream.finished}. It
-   * may then have memory at once that was freed with that stream, or with another that this one is
-   * made to wait for.
-   */
-  stream?: CudaStream;
-  /**
-   * What to do where a pool has room only in blocks that streams still use: `"wait"` for them, which
-   * blocks the thread (or, with a `stream`, mostly makes only the stream wait), or `"fallBack"` to
-   * the next kind of memory. Default `"wait"`.
-   */
-  whenFull?: "wait" | "fallBack";
-}
-
-/** Options of {@link AllocatedMemory.writeAsync} and {@link AllocatedMemory.readAsync}. */
-export interface TransferOptions {
-  /** The transfer comes after what was queued on this stream. Default: a stream of its own. */
-  stream?: CudaStream;
-}
-
-/** What there is to see of a memory that has none. */
+/** The view of a memory that was freed, or that there never was. */
 const noBytes = new Uint8Array(0);
 
-/** A `struct memory_allocation`, into which the native library puts an allocation. */
-const allocation = newAllocation();
+/** Where the native library puts the allocation that it has just made. */
+const allocated = newAllocation();
 
-/** Frees a memory that was dropped without having been freed. */
-function freeDropped(allocation: Float64Array): void {
-  const memoryType = allocation[at.memory_type]!;
-  const memoryTypeId = allocation[at.device_id]!;
-  const status = freeAllocation(allocation);
-  if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
-  log.warn(
-    `an AllocatedMemory of ${allocation[at.byte_size]} bytes (${memoryTypes[memoryType]} ` +
-      `${memoryTypeId}) was never freed; it has been freed now that it was garbage collected`,
-  );
-}
+/** Reads the private allocation of a memory; null for any other object. Set by the class. */
+let readAllocation: (object: object) => NativeAllocation | null;
 
 /**
- * A memory's `struct memory_allocation`, for this package's own functions; `null` for what is no
- * memory. Does not go through the public properties, which a subclass may override.
+ * The allocation of a memory, for this package's own functions; `null` for any other value. It does
+ * not go through the public properties, which a subclass may override.
  */
-export let allocationOf: (memory: AllocatedMemory) => Float64Array | null;
+export function allocationOf(memory: unknown): NativeAllocation | null {
+  return typeof memory === "object" && memory !== null ? readAllocation(memory) : null;
+}
 
-const leakGuard = new LeakGuard<AllocatedMemory, Float64Array>(
-  (memory) => allocationOf(memory)!,
+const leakGuard = new LeakGuard<AllocatedMemory, NativeAllocation>(
+  (memory) => readAllocation(memory)!,
   freeDropped,
 );
-
-/** The options as the native library takes them. */
-interface Request {
-  stream: NativeStream | null;
-  mayWait: 0 | 1;
-}
-
-function requestOf(options: AllocatedMemoryOptions): Request {
-  const operation = "new AllocatedMemory";
-  checkOptions(operation, options);
-  const { stream, whenFull = "wait" } = options;
-  if (whenFull !== "wait" && whenFull !== "fallBack") {
-    throw invalidArgument(operation, "whenFull", '"wait" or "fallBack"', whenFull);
-  }
-  return {
-    stream: stream === undefined ? null : nativeStreamOf(operation, stream),
-    mayWait: whenFull === "wait" ? 1 : 0,
-  };
-}
-
-function checkArguments(byteSize: unknown, memoryType: unknown, memoryTypeId: unknown): void {
-  const operation = "new AllocatedMemory";
-  checkByteSize(operation, "byteSize", byteSize);
-  if (numberOfMemoryType(memoryType) < 0) {
-    throw invalidArgument(operation, "memoryType", '"CPU", "CPU_PINNED" or "GPU"', memoryType);
-  }
-  checkDeviceId(operation, memoryTypeId);
-}
-
-/** @throws {MemoryError} `INVALID_ARG` unless the range lies inside the memory. */
-export function checkRange(
-  operation: string,
-  allocation: Float64Array,
-  offset: unknown,
-  byteSize: number,
-): void {
-  if (!isWholeNumber(offset)) {
-    throw invalidArgument(operation, "the offset", "a whole number of bytes from 0", offset);
-  }
-  const totalByteSize = allocation[at.byte_size]!;
-  if (byteSize > totalByteSize - offset) {
-    throw new MemoryError(
-      "INVALID_ARG",
-      `${operation}: ${byteSize} bytes at offset ${offset} are not inside a memory of ` +
-        `${totalByteSize} bytes`,
-    );
-  }
-}
-
-/** The bytes of a buffer or a view, whatever its element type: as many as it has now, if it can grow. */
-function bytesOf(operation: string, name: string, value: unknown): Uint8Array {
-  try {
-    if (ArrayBuffer.isView(value)) {
-      return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-    }
-    if (types.isAnyArrayBuffer(value)) return new Uint8Array(value, 0, value.byteLength);
-  } catch {
-    throw invalidArgument(operation, name, "a buffer that is not detached", value);
-  }
-  throw invalidArgument(operation, name, "an ArrayBuffer or a view of one", value);
-}
 
 /**
  * Memory for a tensor: CUDA memory where a GPU was asked for and its pool can serve, else pinned
@@ -202,24 +82,11 @@ export class AllocatedMemory implements Disposable {
   #generation = 0;
   #leakTicket = 0;
   #view: HostView | null = null;
-  /** Transfers under way, and reads and writes of Bun's through a view that was taken away. */
-  #useCount = 0;
-  /** Whether the memory was freed with a stream, so that transfers under way are to be finished. */
-  #isFreedInOrder = false;
-  /** How to free the memory when the last of them is over, once it has been freed. */
-  #freeLater: (() => void) | null = null;
+  /** Made when there is a view or a transfer, which most memories never have. */
+  #uses: MemoryUses | null = null;
 
   static {
-    allocationOf = (memory) => {
-      if (!(#address in memory)) return null;
-      const allocation = newAllocation();
-      allocation[at.address] = memory.#address;
-      allocation[at.byte_size] = memory.#byteSize;
-      allocation[at.memory_type] = memory.#memoryType;
-      allocation[at.device_id] = memory.#memoryTypeId;
-      allocation[at.generation] = memory.#generation;
-      return allocation;
-    };
+    readAllocation = (object) => (#address in object ? object.#allocation() : null);
   }
 
   /**
@@ -239,9 +106,9 @@ export class AllocatedMemory implements Disposable {
   ) {
     const wanted = numberOfMemoryType(memoryType);
     if (!isWholeNumber(byteSize) || wanted < 0 || !isWholeNumber(memoryTypeId)) {
-      checkArguments(byteSize, memoryType, memoryTypeId);
+      checkAllocationArguments(byteSize, memoryType, memoryTypeId);
     }
-    const request = options === undefined ? null : requestOf(options);
+    const request = options === undefined ? null : streamRequestOf(options);
     if (byteSize === 0) {
       this.#memoryType = wanted;
       if (memoryType === "GPU") this.#memoryTypeId = memoryTypeId;
@@ -249,26 +116,29 @@ export class AllocatedMemory implements Disposable {
     }
     const status =
       request === null
-        ? allocated_memory_alloc(allocation, byteSize, wanted, memoryTypeId)
-        : allocated_memory_alloc_on_stream(
-            allocation,
-            byteSize,
-            wanted,
-            memoryTypeId,
-            request.stream,
-            request.mayWait,
-          );
+        ? allocated_memory_alloc(allocated, byteSize, wanted, memoryTypeId)
+        : allocateForStream(allocated, byteSize, wanted, memoryTypeId, request);
     if (status < memoryStatus.MEMORY_OK) {
       log.error(nativeMessage());
       return;
     }
-    this.#address = allocation[at.address]!;
+    this.#address = allocated[at.address]!;
     this.#byteSize = byteSize;
-    this.#memoryType = allocation[at.memory_type]!;
-    this.#memoryTypeId = allocation[at.device_id]!;
-    this.#generation = allocation[at.generation]!;
+    this.#memoryType = allocated[at.memory_type]!;
+    this.#memoryTypeId = allocated[at.device_id]!;
+    this.#generation = allocated[at.generation]!;
     this.#leakTicket = leakGuard.watch(this);
     if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
+  }
+
+  #allocation(): NativeAllocation {
+    const allocation = newAllocation();
+    allocation[at.address] = this.#address;
+    allocation[at.byte_size] = this.#byteSize;
+    allocation[at.memory_type] = this.#memoryType;
+    allocation[at.device_id] = this.#memoryTypeId;
+    allocation[at.generation] = this.#generation;
+    return allocation;
   }
 
   /** Bytes that were asked for and got; 0 where nothing was got, and once freed. */
@@ -320,7 +190,7 @@ export class AllocatedMemory implements Disposable {
    */
   write(source: ArrayBuffer | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("write", "source", source);
-    const allocation = allocationOf(this)!;
+    const allocation = this.#allocation();
     checkRange("write", allocation, byteOffset, bytes.byteLength);
     if (bytes.byteLength === 0) return;
     checkStatus(allocated_memory_write(allocation, byteOffset, bytes, bytes.byteLength, null));
@@ -334,7 +204,7 @@ export class AllocatedMemory implements Disposable {
    */
   read(target: ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("read", "target", target);
-    const allocation = allocationOf(this)!;
+    const allocation = this.#allocation();
     checkRange("read", allocation, byteOffset, bytes.byteLength);
     if (bytes.byteLength === 0) return;
     checkStatus(allocated_memory_read(allocation, byteOffset, bytes, bytes.byteLength, null));
@@ -363,7 +233,9 @@ export class AllocatedMemory implements Disposable {
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {
-    await this.#transfer("write", source, byteOffset, options);
+    const request = transferRequestOf("writeAsync", source, options);
+    this.#uses ??= new MemoryUses(this);
+    await transferBytes(request, this.#allocation(), byteOffset, this.#uses);
   }
 
   /**
@@ -384,72 +256,9 @@ export class AllocatedMemory implements Disposable {
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {
-    await this.#transfer("read", target, byteOffset, options);
-  }
-
-  async #transfer(
-    direction: Transfer["direction"],
-    buffer: unknown,
-    byteOffset: number,
-    options: TransferOptions | undefined,
-  ): Promise<void> {
-    const operation = `${direction}Async`;
-    checkOptions(operation, options);
-    const stream = options?.stream;
-    if (stream !== undefined) nativeStreamOf(operation, stream);
-    const bytes = bytesOf(operation, direction === "write" ? "source" : "target", buffer);
-    const allocation = allocationOf(this)!;
-    const byteSize = bytes.byteLength; // not later: the buffer may be detached or shrink meanwhile
-    checkRange(operation, allocation, byteOffset, byteSize);
-    if (byteSize === 0) return;
-    const where = `${memoryTypes[this.#memoryType]} memory ${this.#memoryTypeId}, offset ${byteOffset}`;
-    const description = `${operation} of ${byteSize} bytes (${where})`;
-    const isFreed = () => this.#address === 0 && !this.#isFreedInOrder;
-    const transfer: Transfer = {
-      description,
-      direction,
-      bytes,
-      byteSize,
-      allocation,
-      byteOffset,
-      isBackward: false,
-      isFreed,
-    };
-    // What is not staged the GPU reads from host memory itself, or writes there.
-    const viewed = ownerOf(bytes.buffer) as AllocatedMemory | undefined;
-    if (viewed === this) {
-      const [from, to] =
-        direction === "write" ? [bytes.byteOffset, byteOffset] : [byteOffset, bytes.byteOffset];
-      transfer.isBackward = from < to; // the two may overlap
-    }
-    this.#useCount++;
-    if (viewed !== undefined) viewed.#useCount++;
-    try {
-      await this.#run(transfer, stream);
-    } catch (error) {
-      if (!(error instanceof MemoryError) || error.message.startsWith(description)) throw error;
-      throw new MemoryError(error.code, `${description}: ${error.message}`);
-    } finally {
-      this.#endUse();
-      if (viewed !== undefined) viewed.#endUse();
-    }
-  }
-
-  #endUse(): void {
-    if (--this.#useCount === 0) this.#freeLater?.();
-  }
-
-  async #run(transfer: Transfer, stream: CudaStream | undefined): Promise<void> {
-    const isOnGpu = this.#memoryType === memoryTypeNumber.MEMORY_GPU;
-    if (stream !== undefined) {
-      const operation = { description: transfer.description, memories: [this] };
-      const run = isOnGpu ? transferOnStream : transferOnHost;
-      await queueTransfer(stream, operation, (native) => run(transfer, native));
-    } else if (isOnGpu) {
-      await transferOnOwnStream(transfer, this.#memoryTypeId);
-    } else {
-      await transferOnHostInTurn(transfer);
-    }
+    const request = transferRequestOf("readAsync", target, options);
+    this.#uses ??= new MemoryUses(this);
+    await transferBytes(request, this.#allocation(), byteOffset, this.#uses);
   }
 
   /**
@@ -468,7 +277,7 @@ export class AllocatedMemory implements Disposable {
     if (!isWholeNumber(byte) || byte > 255) {
       throw invalidArgument("fill", "byte", "a whole number from 0 to 255", byte);
     }
-    if (this.#address !== 0) checkStatus(allocated_memory_fill(allocationOf(this)!, byte));
+    if (this.#address !== 0) checkStatus(allocated_memory_fill(this.#allocation(), byte));
   }
 
   /**
@@ -491,28 +300,17 @@ export class AllocatedMemory implements Disposable {
    * ```
    */
   get bytes(): Uint8Array<ArrayBuffer> {
-    if (this.#memoryType === memoryTypeNumber.MEMORY_GPU) {
-      throw new MemoryError(
-        "UNSUPPORTED",
-        `bytes: the memory is on GPU ${this.#memoryTypeId}, where the host cannot look at it; ` +
-          "use read",
-      );
-    }
-    if (this.#byteSize > arrayBufferByteSizeMax) {
-      throw new MemoryError(
-        "UNSUPPORTED",
-        `bytes: a view has at most ${arrayBufferByteSizeMax} bytes, the memory ${this.#byteSize}`,
-      );
-    }
-    if (this.#address === 0) return noBytes;
-    this.#view ??= this.#newView();
-    return this.#view.bytes;
+    return this.#view?.bytes ?? this.#newView();
   }
 
-  #newView(): HostView {
+  #newView(): Uint8Array<ArrayBuffer> {
+    checkViewable(this.#memoryType, this.#memoryTypeId, this.#byteSize);
+    if (this.#address === 0) return noBytes;
     // The manager may have been reset, and the address be somebody else's.
-    checkStatus(allocated_memory_check(allocationOf(this)!));
-    return new HostView(this.#address as Pointer, this.#byteSize, this);
+    checkStatus(allocated_memory_check(this.#allocation()));
+    this.#uses ??= new MemoryUses(this);
+    this.#view = new HostView(this.#address as Pointer, this.#byteSize, this.#uses);
+    return this.#view.bytes;
   }
 
   /**
@@ -534,11 +332,12 @@ export class AllocatedMemory implements Disposable {
    * ```
    */
   free(stream?: CudaStream): void {
+    const queue = stream === undefined ? null : queueOf("free", stream);
     const address = this.#address;
-    if (stream !== undefined) nativeStreamOf("free", stream);
     if (address === 0) return;
-    this.#takeViewAway();
-    if (stream !== undefined || this.#useCount > 0) return this.#freeAfterwards(stream);
+    this.#view?.detach();
+    this.#view = null;
+    if (queue !== null || this.#uses?.isInUse) return this.#freeInOrder(queue);
     this.#forget();
     const status = allocated_memory_free(
       address,
@@ -549,38 +348,15 @@ export class AllocatedMemory implements Disposable {
     if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
   }
 
-  /** Where that cannot be yet the memory is in use until it can. */
-  #takeViewAway(): void {
-    const view = this.#view;
-    if (view === null) return;
-    this.#view = null;
-    if (view.tryToDetach()) return;
-    this.#useCount++;
-    void view.detached().then(() => this.#endUse());
-  }
-
-  /** After the transfers that are under way, and what the stream was given. */
-  #freeAfterwards(stream: CudaStream | undefined): void {
-    const allocation = allocationOf(this)!;
-    if (this.#useCount === 0) {
-      checkStatus(allocated_memory_free_on_stream(allocation, nativeStreamOf("free", stream)));
-      return this.#forget();
-    }
-    this.#isFreedInOrder = stream !== undefined;
-    const held = stream === undefined ? null : holdStream("free", stream);
-    this.#freeLater = () => {
-      this.#freeLater = null;
-      const status =
-        held === null
-          ? freeAllocation(allocation)
-          : allocated_memory_free_on_stream(allocation, held);
-      if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
-      if (stream !== undefined) releaseStream(stream);
-    };
+  /** Frees the memory after the uses that are under way, and after what the stream was given. */
+  #freeInOrder(queue: StreamQueue | null): void {
+    const allocation = this.#allocation();
+    if (this.#uses?.isInUse) this.#uses.freeAfterwards(allocation, queue);
+    else checkStatus(freeAllocation(allocation, queue?.native));
     this.#forget();
   }
 
-  /** The memory is not this object's any more. */
+  /** Makes this an empty memory, of which there is nothing to free. */
   #forget(): void {
     this.#address = 0;
     this.#byteSize = 0;

@@ -1,9 +1,12 @@
-import { AllocatedMemory, checkRange, allocationOf } from "./allocated-memory.ts";
 import { checkByteSize, checkOptions, invalidArgument, isWholeNumber } from "../arguments.ts";
-import { type CudaStream, nativeStreamOf, noteQueued } from "../streams/cuda-stream.ts";
 import { MemoryError } from "../memory-error.ts";
-import { checkStatus, memoryLibrary } from "../native/memory-library.ts";
+import type { NativeAllocation } from "../native/allocation.ts";
+import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
+import { checkStatus } from "../native/status.ts";
+import { type CudaStream, queueOf } from "../streams/cuda-stream.ts";
+import { type AllocatedMemory, allocationOf } from "./allocated-memory.ts";
+import { checkRange } from "./memory-range.ts";
 
 const { allocated_memory_copy } = memoryLibrary;
 
@@ -49,8 +52,8 @@ export function copyBuffer(
 ): boolean {
   checkOptions("copyBuffer", options);
   const { targetOffset = 0, sourceOffset = 0, byteSize: wanted, stream } = options ?? {};
-  const to = requireMemory("target", target);
-  const from = requireMemory("source", source);
+  const to = requireAllocation("target", target);
+  const from = requireAllocation("source", source);
   const byteSize = wanted === undefined ? restOf(from, sourceOffset) : wanted;
   checkByteSize("copyBuffer", "byteSize", byteSize);
   checkRange("copyBuffer: source", from, sourceOffset, byteSize);
@@ -58,7 +61,7 @@ export function copyBuffer(
   if (target === source && Math.abs(targetOffset - sourceOffset) < byteSize) {
     throw new MemoryError("INVALID_ARG", "copyBuffer: the ranges of source and target overlap");
   }
-  const nativeStream = stream === undefined ? null : nativeStreamOf("copyBuffer", stream);
+  const queue = stream === undefined ? null : queueOf("copyBuffer", stream);
   if (byteSize === 0) return false;
   const status = allocated_memory_copy(
     to,
@@ -66,24 +69,25 @@ export function copyBuffer(
     from,
     sourceOffset,
     byteSize,
-    nativeStream,
+    queue === null ? null : queue.native,
   );
   checkStatus(status);
-  if (stream === undefined || status !== memoryStatus.MEMORY_QUEUED) return false;
-  noteQueued(stream, {
+  if (queue === null || status !== memoryStatus.MEMORY_QUEUED) return false;
+  queue.remember({
     description: `copyBuffer of ${byteSize} bytes`,
     memories: [target, source],
   });
   return true;
 }
 
-function requireMemory(name: string, memory: AllocatedMemory): Float64Array {
-  const allocation = memory instanceof AllocatedMemory ? allocationOf(memory) : null;
+/** @throws {MemoryError} `INVALID_ARG` for what is no memory. */
+function requireAllocation(name: string, memory: unknown): NativeAllocation {
+  const allocation = allocationOf(memory);
   if (allocation === null) throw invalidArgument("copyBuffer", name, "an AllocatedMemory", memory);
   return allocation;
 }
 
 /** Bytes from the offset to the end; 0 for an offset that is none, which is refused later. */
-function restOf(allocation: Float64Array, offset: unknown): number {
+function restOf(allocation: NativeAllocation, offset: unknown): number {
   return isWholeNumber(offset) ? Math.max(0, allocation[at.byte_size]! - offset) : 0;
 }

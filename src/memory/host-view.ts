@@ -1,50 +1,73 @@
 import type { Pointer } from "bun:ffi";
-import { arrayBufferOf } from "../native/host-memory.ts";
+import { MemoryError } from "../memory-error.ts";
+import { arrayBufferByteSizeMax, arrayBufferOf } from "../native/host-memory.ts";
+import { memoryTypeNumber } from "../native/memory-symbols.ts";
+import type { MemoryUses } from "./memory-uses.ts";
 
-const owner = Symbol("owner");
+/** The property of a view's buffer that refers to the uses of the memory, and so to the memory. */
+const usesKey = Symbol("uses");
 
-/** Views of this thread whose memory has not been freed. */
+/** The buffers of this thread's views that are not to be detached yet, each by its view's number. */
 const liveBuffers = new Map<number, WeakRef<ArrayBuffer>>();
 let lastNumber = 0;
 
 const collected = new FinalizationRegistry((number: number) => void liveBuffers.delete(number));
 
+/** @throws {MemoryError} `UNSUPPORTED` for memory that there can be no view of. */
+export function checkViewable(memoryType: number, deviceId: number, byteSize: number): void {
+  if (memoryType === memoryTypeNumber.MEMORY_GPU) {
+    throw new MemoryError(
+      "UNSUPPORTED",
+      `bytes: the memory is on GPU ${deviceId}, where the host cannot look at it; use read`,
+    );
+  }
+  if (byteSize > arrayBufferByteSizeMax) {
+    throw new MemoryError(
+      "UNSUPPORTED",
+      `bytes: a view has at most ${arrayBufferByteSizeMax} bytes, the memory ${byteSize}`,
+    );
+  }
+}
+
 /** A view of host memory that can be taken away from whoever holds it. */
 export class HostView {
   readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #uses: MemoryUses;
   readonly #number = ++lastNumber;
 
-  /** @param memory What must not be garbage collected, and so freed, before the view is. */
-  constructor(pointer: Pointer, byteSize: number, memory: object) {
+  /** @param uses Those of the memory, which is not garbage collected before the view is. */
+  constructor(pointer: Pointer, byteSize: number, uses: MemoryUses) {
     const buffer = arrayBufferOf(pointer, byteSize);
-    Object.defineProperty(buffer, owner, { value: memory });
+    Object.defineProperty(buffer, usesKey, { value: uses });
     this.bytes = new Uint8Array(buffer);
+    this.#uses = uses;
     liveBuffers.set(this.#number, new WeakRef(buffer));
     collected.register(buffer, this.#number, this);
   }
 
-  /** Everything that looks at the memory through this view has length 0 then. See {@link tryToDetach}. */
-  tryToDetach(): boolean {
+  /**
+   * Takes the view away: everything that looks at the memory through it has length 0 then. Where
+   * Bun holds on to the view for a while, the memory is in use until the view is gone.
+   */
+  detach(): void {
     collected.unregister(this);
     liveBuffers.delete(this.#number);
-    return tryToDetach(this.bytes.buffer);
-  }
-
-  /** Resolves when it is so. */
-  detached(): Promise<void> {
-    return untilDetached(this.bytes.buffer);
+    const { buffer } = this.bytes;
+    if (tryToDetach(buffer)) return;
+    this.#uses.acquire();
+    void untilDetached(buffer).then(() => this.#uses.release());
   }
 }
 
-/** The memory that a buffer is a view of, or `undefined`. */
-export function ownerOf(buffer: ArrayBufferLike): unknown {
-  return (buffer as { [owner]?: unknown })[owner];
+/** The uses of the memory that a buffer is a view of, or `undefined` for any other buffer. */
+export function usesOfView(buffer: ArrayBufferLike): MemoryUses | undefined {
+  return (buffer as { [usesKey]?: MemoryUses })[usesKey];
 }
 
-/** False where Bun holds on to the buffer for a while: it reads a file into it, for example. */
+/** Returns false where Bun holds on to the buffer: it reads a file into it, for example. */
 function tryToDetach(buffer: ArrayBuffer): boolean {
   try {
-    // What this returns is an empty buffer: one with the memory would count as garbage once more.
+    // This returns an empty buffer: one with the memory would count as garbage once more.
     if (!buffer.detached) buffer.transfer(0);
   } catch {} // an attempt in vain copies the whole buffer, for which there may be no memory
   return buffer.detached;

@@ -1,7 +1,7 @@
 import { dlopen } from "bun:ffi";
-import { MemoryError, type MemoryErrorCode } from "../memory-error.ts";
+import { MemoryError } from "../memory-error.ts";
 import { findLibrary } from "./library-search.ts";
-import { memoryAllocation, memoryStatus, memorySymbols } from "./memory-symbols.ts";
+import { memorySymbols } from "./memory-symbols.ts";
 
 /**
  * A bundler takes along what is required by a literal path, and passes over what is not there if a
@@ -49,52 +49,3 @@ function open() {
 
 /** The native library's functions. Opened when the package is imported, never closed. */
 export const memoryLibrary = open();
-
-/**
- * Room for a struct of doubles, given by the places of its members. Backed by a buffer of its own:
- * the storage of a small typed array moves when the JIT compiles what uses it.
- */
-export function newStruct(members: Record<string, number>): Float64Array {
-  return new Float64Array(
-    new ArrayBuffer(Object.keys(members).length * Float64Array.BYTES_PER_ELEMENT),
-  );
-}
-
-/** Room for a `struct memory_allocation`. */
-export function newAllocation(): Float64Array {
-  return newStruct(memoryAllocation);
-}
-
-/** Gives back what a `struct memory_allocation` says. Returns a `memory_status`. */
-export function freeAllocation(allocation: Float64Array): number {
-  return memoryLibrary.allocated_memory_free(
-    allocation[memoryAllocation.address]!,
-    allocation[memoryAllocation.memory_type]!,
-    allocation[memoryAllocation.device_id]!,
-    allocation[memoryAllocation.generation]!,
-  );
-}
-
-const codes = Object.fromEntries(
-  Object.entries(memoryStatus).map(([name, status]) => [status, name.replace("MEMORY_", "")]),
-);
-
-/** What the calling thread's last call had to say, a line for each thing that went wrong. */
-export function nativeMessages(): string[] {
-  return String(memoryLibrary.memory_message()).split("\n");
-}
-
-/** The same as one sentence. */
-export function nativeMessage(): string {
-  return nativeMessages().join("; ");
-}
-
-/** The error for a call that returned `status`, with the message that it left. */
-export function nativeError(status: number): MemoryError {
-  return new MemoryError((codes[status] ?? "UNKNOWN") as MemoryErrorCode, nativeMessage());
-}
-
-/** @throws {MemoryError} where the status is a failure. */
-export function checkStatus(status: number): void {
-  if (status < memoryStatus.MEMORY_OK) throw nativeError(status);
-}

@@ -1,21 +1,24 @@
-import { checkStatus, memoryLibrary, newStruct } from "./memory-library.ts";
-import { memoryStatus, cudaStream } from "./memory-symbols.ts";
+import { memoryLibrary } from "./memory-library.ts";
+import { cudaStream, memoryStatus } from "./memory-symbols.ts";
+import { checkStatus } from "./status.ts";
+import { newStruct } from "./struct.ts";
 
 const { cuda_event_release, cuda_event_query, cuda_event_record } = memoryLibrary;
 
 /** A `struct cuda_stream`: a stream as the native library knows it. */
 export type NativeStream = Float64Array;
 
+/** Makes room for a `struct cuda_stream`. */
 export function newNativeStream(): NativeStream {
   return newStruct(cudaStream);
 }
 
-/** A point in a stream's work. Must be released. */
+/** A point in a stream's work: a CUDA event, which is released when the point is disposed of. */
 export class StreamPoint implements Disposable {
   #event: number;
 
   /**
-   * The point after all that the stream has been given so far.
+   * Marks the point after all that the stream has been given so far.
    *
    * @throws {MemoryError} `INTERNAL` where CUDA refuses.
    */
@@ -24,7 +27,11 @@ export class StreamPoint implements Disposable {
     checkStatus(this.#event);
   }
 
-  /** @throws {MemoryError} `INTERNAL` where work before the point has failed. */
+  /**
+   * Whether the stream has done all work before the point.
+   *
+   * @throws {MemoryError} `INTERNAL` where that work has failed.
+   */
   hasPassed(): boolean {
     const status = cuda_event_query(this.#event);
     checkStatus(status);

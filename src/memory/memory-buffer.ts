@@ -1,0 +1,14 @@
+import type { Pointer } from "bun:ffi";
+import type { MemoryType } from "./memory-type.ts";
+
+/** One buffer of a memory. */
+export interface MemoryBuffer {
+  /** Its address. */
+  pointer: Pointer;
+  /** Its bytes. */
+  byteSize: number;
+  /** The kind of memory that it lies in. */
+  memoryType: MemoryType;
+  /** The GPU's CUDA ordinal; 0 for host memory. */
+  memoryTypeId: number;
+}

@@ -1,0 +1,118 @@
+import { checkOptions } from "../arguments.ts";
+import { MemoryError } from "../memory-error.ts";
+import type { NativeAllocation } from "../native/allocation.ts";
+import { memoryAllocation as at, memoryTypeNumber } from "../native/memory-symbols.ts";
+import { type CudaStream, queueOf } from "../streams/cuda-stream.ts";
+import { transferOnGpu, transferOnGpuAfter } from "../streams/gpu-transfer.ts";
+import { transferOnHost, transferOnHostAfter } from "../streams/host-transfer.ts";
+import type { StreamQueue } from "../streams/stream-queue.ts";
+import type { Transfer } from "../streams/transfer.ts";
+import { usesOfView } from "./host-view.ts";
+import { bytesOf } from "./js-bytes.ts";
+import { checkRange } from "./memory-range.ts";
+import { memoryTypes } from "./memory-type.ts";
+import type { MemoryUses } from "./memory-uses.ts";
+
+/** Options of {@link AllocatedMemory.writeAsync} and {@link AllocatedMemory.readAsync}. */
+export interface TransferOptions {
+  /** The transfer comes after what was queued on this stream. Default: a stream of its own. */
+  stream?: CudaStream;
+}
+
+/** The JS side of a transfer, as it was asked for. */
+export interface TransferRequest {
+  readonly operation: "writeAsync" | "readAsync";
+  readonly bytes: Uint8Array;
+  readonly queue: StreamQueue | null;
+}
+
+/** @throws {MemoryError} `INVALID_ARG` for a buffer or options that are not what they have to be. */
+export function transferRequestOf(
+  operation: TransferRequest["operation"],
+  buffer: unknown,
+  options: TransferOptions | undefined,
+): TransferRequest {
+  checkOptions(operation, options);
+  const stream = options?.stream;
+  const queue = stream === undefined ? null : queueOf(operation, stream);
+  return {
+    operation,
+    bytes: bytesOf(operation, operation === "writeAsync" ? "source" : "target", buffer),
+    queue,
+  };
+}
+
+/**
+ * Makes a transfer between JS memory and a memory, both of which are in use until it is over. Adds
+ * to an error what the transfer was.
+ *
+ * @throws {MemoryError} `INVALID_ARG` where the bytes do not fit, before one moves, or the JS memory
+ * is detached or shrinks meanwhile; `UNAVAILABLE` where the memory is freed meanwhile or its manager
+ * was reset; `INTERNAL` where CUDA fails.
+ */
+export async function transferBytes(
+  request: TransferRequest,
+  allocation: NativeAllocation,
+  byteOffset: number,
+  uses: MemoryUses,
+): Promise<void> {
+  const { operation, bytes, queue } = request;
+  const byteSize = bytes.byteLength; // not later: the buffer may be detached or shrink meanwhile
+  checkRange(operation, allocation, byteOffset, byteSize);
+  if (byteSize === 0) return;
+  const memoryType = memoryTypes[allocation[at.memory_type]!];
+  const where = `${memoryType} memory ${allocation[at.device_id]}, offset ${byteOffset}`;
+  const direction = operation === "writeAsync" ? "write" : "read";
+  // Bytes that are not staged are read by the GPU from the viewed memory itself, or written there.
+  const viewedUses = usesOfView(bytes.buffer);
+  const transfer: Transfer = {
+    description: `${operation} of ${byteSize} bytes (${where})`,
+    direction,
+    bytes,
+    byteSize,
+    allocation,
+    byteOffset,
+    isBackward: viewedUses === uses && isToHigherAddress(direction, bytes.byteOffset, byteOffset),
+    isFreed: () => uses.isCancelled,
+  };
+  uses.acquire();
+  viewedUses?.acquire();
+  try {
+    await runTransfer(transfer, queue, uses.memory);
+  } catch (error) {
+    const { description } = transfer;
+    if (!(error instanceof MemoryError) || error.message.startsWith(description)) throw error;
+    throw new MemoryError(error.code, `${description}: ${error.message}`);
+  } finally {
+    uses.release();
+    viewedUses?.release();
+  }
+}
+
+/** Whether bytes move towards the end of a memory that both sides of the transfer lie in. */
+function isToHigherAddress(
+  direction: Transfer["direction"],
+  viewOffset: number,
+  byteOffset: number,
+): boolean {
+  return direction === "write" ? viewOffset < byteOffset : byteOffset < viewOffset;
+}
+
+async function runTransfer(
+  transfer: Transfer,
+  queue: StreamQueue | null,
+  memory: object,
+): Promise<void> {
+  const { allocation, description } = transfer;
+  const isOnGpu = allocation[at.memory_type] === memoryTypeNumber.MEMORY_GPU;
+  if (queue !== null) {
+    const transferAfter = isOnGpu ? transferOnGpuAfter : transferOnHostAfter;
+    await queue.transfer({ description, memories: [memory] }, (stream) =>
+      transferAfter(transfer, stream),
+    );
+  } else if (isOnGpu) {
+    await transferOnGpu(transfer, allocation[at.device_id]!);
+  } else {
+    await transferOnHost(transfer);
+  }
+}

@@ -1,0 +1,56 @@
+import { log } from "../logger.ts";
+import { freeAllocation, type NativeAllocation } from "../native/allocation.ts";
+import { memoryStatus } from "../native/memory-symbols.ts";
+import { nativeMessage } from "../native/status.ts";
+import type { StreamQueue } from "../streams/stream-queue.ts";
+
+/**
+ * Counts what uses a memory at the moment: transfers under way, and whatever Bun still does through
+ * a view that was taken away. A memory that is freed meanwhile goes when the last use ends.
+ */
+export class MemoryUses {
+  /** The memory, which is not garbage collected as long as its uses are referred to. */
+  readonly memory: object;
+  #count = 0;
+  #isCancelled = false;
+  #free: (() => void) | null = null;
+
+  constructor(memory: object) {
+    this.memory = memory;
+  }
+
+  get isInUse(): boolean {
+    return this.#count > 0;
+  }
+
+  /** Whether transfers under way are to fail, because the memory was freed without a stream. */
+  get isCancelled(): boolean {
+    return this.#isCancelled;
+  }
+
+  /** Begins a use, which lasts until {@link release}. */
+  acquire(): void {
+    this.#count++;
+  }
+
+  /** Ends a use. After the last one the memory is freed, if that was put off until then. */
+  release(): void {
+    if (--this.#count > 0) return;
+    this.#free?.();
+    this.#free = null;
+  }
+
+  /**
+   * Puts off freeing the memory, which is in use, until the last use ends. With a stream, transfers
+   * under way go on, and the memory is freed in the stream's order; otherwise they fail.
+   */
+  freeAfterwards(allocation: NativeAllocation, queue: StreamQueue | null): void {
+    queue?.acquire("free");
+    this.#isCancelled = queue === null;
+    this.#free = () => {
+      const status = freeAllocation(allocation, queue?.native);
+      if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
+      queue?.release();
+    };
+  }
+}

@@ -1,0 +1,33 @@
+import { memoryLibrary } from "../native/memory-library.ts";
+import { checkStatus } from "../native/status.ts";
+import type { NativeStream } from "../native/stream.ts";
+import { Semaphore } from "./semaphore.ts";
+import { activeTransferCountMax, bytesOfPiece, piecesOf, type Transfer } from "./transfer.ts";
+import { waitForStream, yieldToEventLoop } from "./wait.ts";
+
+const { allocated_memory_read, allocated_memory_write } = memoryLibrary;
+
+const semaphore = new Semaphore(activeTransferCountMax);
+
+/** Makes a transfer of host memory, when its turn comes. */
+export async function transferOnHost(transfer: Transfer): Promise<void> {
+  await semaphore.run(() => copyPieces(transfer));
+}
+
+/** Makes a transfer of host memory, after what the stream was given before. */
+export async function transferOnHostAfter(transfer: Transfer, stream: NativeStream): Promise<void> {
+  await waitForStream(stream);
+  await copyPieces(transfer);
+}
+
+async function copyPieces(transfer: Transfer): Promise<void> {
+  const copy = transfer.direction === "write" ? allocated_memory_write : allocated_memory_read;
+  const pieces = [...piecesOf(transfer)];
+  if (transfer.isBackward) pieces.reverse();
+  for (const piece of pieces) {
+    if (piece !== pieces[0]) await yieldToEventLoop();
+    const bytes = bytesOfPiece(transfer, piece);
+    const { allocation, byteOffset } = transfer;
+    checkStatus(copy(allocation, byteOffset + piece.offset, bytes, piece.byteSize, null));
+  }
+}
