@@ -13,7 +13,8 @@ export {
   type CudaMemoryManagerOptions,
 } from "./managers/cuda-memory-manager.ts";
 export { CudaStream } from "./streams/cuda-stream.ts";
-export { getSupportedGpus, pointerAttributes, type PointerAttributes } from "./devices/devices.ts";
+export { pointerAttributes, type PointerAttributes } from "./devices/pointer-attributes.ts";
+export { getSupportedGpus } from "./devices/supported-gpus.ts";
 export { type Logger, setLogger } from "./logger.ts";
 export { MemoryError, type MemoryErrorCode } from "./memory-error.ts";
 export { createMemoryManagers } from "./managers/memory-managers.ts";

@@ -8,7 +8,7 @@ import {
   checkRequest,
   isWholeNumber,
 } from "../arguments.ts";
-import { defaultMinComputeCapability, getSupportedGpus } from "../devices/devices.ts";
+import { defaultMinComputeCapability, getSupportedGpus } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";

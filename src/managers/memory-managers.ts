@@ -5,7 +5,7 @@ import {
   checkPoolByteSizes,
 } from "../arguments.ts";
 import { createCudaMemoryManager, CudaMemoryManager } from "./cuda-memory-manager.ts";
-import { defaultMinComputeCapability, getSupportedGpus } from "../devices/devices.ts";
+import { defaultMinComputeCapability, getSupportedGpus } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import type { MemoryOptions } from "./memory-options.ts";

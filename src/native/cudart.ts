@@ -114,20 +114,3 @@ export function cudart(): Cudart | null {
   if (opened === undefined) opened = open();
   return opened;
 }
-
-/** @throws {MemoryError} `INTERNAL`, with the call and CUDA's name and text, for a failed call. */
-export function checkCuda(
-  runtime: Cudart,
-  error: number,
-  functionName: keyof Cudart,
-  doing: string,
-): void {
-  if (error === cudaError.cudaSuccess) return;
-  const name = runtime.cudaGetErrorName(error);
-  const text = runtime.cudaGetErrorString(error);
-  runtime.cudaGetLastError(); // noted: this thread's next user of CUDA must not find it
-  throw new MemoryError(
-    "INTERNAL",
-    `failed to ${doing}: ${functionName} returned ${name} (${error}): ${text}`,
-  );
-}

@@ -1,6 +1,6 @@
 import type { Pointer } from "bun:ffi";
 import { checkDeviceId, invalidArgument } from "../arguments.ts";
-import { gpuCount } from "../devices/devices.ts";
+import { gpuCount } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { cudaStream as at } from "../native/memory-symbols.ts";

@@ -1,0 +1,41 @@
+import type { Pointer } from "bun:ffi";
+import { checkPointer } from "../arguments.ts";
+import { deviceCount } from "../native/cuda-device.ts";
+import { readPointerAttributes } from "../native/cuda-pointer.ts";
+import { cudart } from "../native/cudart.ts";
+import type { cudaMemoryTypes } from "../native/cudart-symbols.ts";
+
+/** CUDA's own number for "no device". */
+const cudaInvalidDeviceId = -2;
+
+/** What CUDA knows of an address. */
+export interface PointerAttributes {
+  /** `"unregistered"` is ordinary host memory, or no memory at all. */
+  type: (typeof cudaMemoryTypes)[number];
+  /** The GPU that the memory belongs to; -2 (CUDA's "no device") for unregistered memory. */
+  device: number;
+}
+
+/**
+ * Asks the CUDA runtime what kind of memory an address lies in. Where there is no GPU, every
+ * address is unregistered.
+ *
+ * @throws {MemoryError} `INVALID_ARG` for anything but a number above 0, `INTERNAL` where CUDA
+ * fails.
+ *
+ * @example
+ * ```ts
+ * pointerAttributes(CudaMemoryManager.alloc(1024, 0)); // { type: "device", device: 0 }
+ * ```
+ */
+export function pointerAttributes(pointer: Pointer): PointerAttributes {
+  checkPointer("pointerAttributes", pointer);
+  const runtime = cudart();
+  if (runtime === null || deviceCount(runtime) === 0) return unregistered();
+  const attributes = readPointerAttributes(runtime, pointer);
+  return attributes.type === "unregistered" ? unregistered() : attributes;
+}
+
+function unregistered(): PointerAttributes {
+  return { type: "unregistered", device: cudaInvalidDeviceId };
+}
