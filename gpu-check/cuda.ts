@@ -2,10 +2,10 @@
 // runtime.
 
 import { dlopen } from "bun:ffi";
-import { cudaDeviceAttr } from "../src/native/cudart-symbols.ts";
+import { cudaDeviceAttr, extraCudartSymbols } from "../src/native/cudart-symbols.ts";
 import { cudart } from "../src/native/cudart.ts";
 import { memoryLibrary } from "../src/native/memory-library.ts";
-import { extraCudartSymbols, simulatorSymbols } from "../src/native/simulator-symbols.ts";
+import { simulatorSymbols } from "../src/native/simulator-symbols.ts";
 import { realCudartSymbols } from "./cuda-symbols.ts";
 
 function requireRuntime() {

@@ -30,9 +30,9 @@
  * @module
  */
 
-import type { cudartSymbols } from "./native/cudart-symbols.ts";
+import type { cudartSymbols, extraCudartSymbols } from "./native/cudart-symbols.ts";
 import * as library from "./native/simulator-library.ts";
-import { delayNsMax, type extraCudartSymbols } from "./native/simulator-symbols.ts";
+import { delayNsMax } from "./native/simulator-symbols.ts";
 
 export { simulatorLibraryPath } from "./native/simulator-library.ts";
 export type { Delay, LiveHandles, LiveMemory } from "./native/simulator-library.ts";

@@ -39,6 +39,22 @@ export const cudartSymbols = {
   cudaPointerGetAttributes: { args: ["ptr", "ptr"], returns: "i32" },
 } as const satisfies Record<string, FFIFunction>;
 
+/**
+ * Functions of the CUDA runtime that this package does not call. The simulator has them too, because
+ * tests of programs that use it may call them.
+ */
+export const extraCudartSymbols = {
+  cudaPeekAtLastError: { args: [], returns: "i32" },
+  cudaDeviceDisablePeerAccess: { args: ["i32"], returns: "i32" },
+  cudaStreamCreate: { args: ["ptr"], returns: "i32" },
+  cudaLaunchHostFunc: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
+  cudaEventCreate: { args: ["ptr"], returns: "i32" },
+  cudaEventElapsedTime: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
+  cudaMemGetInfo: { args: ["ptr", "ptr"], returns: "i32" },
+  cudaMemcpyPeerAsync: { args: ["ptr", "i32", "ptr", "i32", "u64", "ptr"], returns: "i32" },
+  cudaMemsetAsync: { args: ["ptr", "i32", "u64", "ptr"], returns: "i32" },
+} as const satisfies Record<string, FFIFunction>;
+
 /** `cudaError_t` values that the package tells apart; any other is just an error. */
 export const cudaError = {
   cudaSuccess: 0,

@@ -1,4 +1,5 @@
 import { dlopen } from "bun:ffi";
+import { cString } from "./c-string.ts";
 import { findLibrary } from "./library-search.ts";
 import { simulatorSymbols } from "./simulator-symbols.ts";
 
@@ -72,10 +73,6 @@ function accepted(result: number): boolean {
     );
   }
   return result === success;
-}
-
-function cString(text: string): Uint8Array {
-  return new TextEncoder().encode(`${text}\0`);
 }
 
 export function failCall(functionName: string, nth: number, error: number): boolean {

@@ -19,19 +19,3 @@ export const simulatorSymbols = {
 
 /** `CUDART_SIM_DELAY_NS_MAX`: the most nanoseconds of a delay for a byte and for an operation. */
 export const delayNsMax = 1e9;
-
-/**
- * The functions of the CUDA runtime that the simulator has beyond `cudartSymbols`: the package
- * does not call them, its users' tests may.
- */
-export const extraCudartSymbols = {
-  cudaPeekAtLastError: { args: [], returns: "i32" },
-  cudaDeviceDisablePeerAccess: { args: ["i32"], returns: "i32" },
-  cudaStreamCreate: { args: ["ptr"], returns: "i32" },
-  cudaLaunchHostFunc: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
-  cudaEventCreate: { args: ["ptr"], returns: "i32" },
-  cudaEventElapsedTime: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
-  cudaMemGetInfo: { args: ["ptr", "ptr"], returns: "i32" },
-  cudaMemcpyPeerAsync: { args: ["ptr", "i32", "ptr", "i32", "u64", "ptr"], returns: "i32" },
-  cudaMemsetAsync: { args: ["ptr", "i32", "u64", "ptr"], returns: "i32" },
-} as const satisfies Record<string, FFIFunction>;

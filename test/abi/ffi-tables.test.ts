@@ -7,13 +7,10 @@ import {
   cudaMemoryTypes,
   cudaPointerAttributes,
   cudartSymbols,
+  extraCudartSymbols,
 } from "../../src/native/cudart-symbols.ts";
 import { memorySymbols } from "../../src/native/memory-symbols.ts";
-import {
-  delayNsMax,
-  extraCudartSymbols,
-  simulatorSymbols,
-} from "../../src/native/simulator-symbols.ts";
+import { delayNsMax, simulatorSymbols } from "../../src/native/simulator-symbols.ts";
 import { checkCxx } from "../support/toolkit.ts";
 import { type Need, testWith } from "./needs.ts";
 import { equalities, tableCheckSource, type TableCheck } from "./table-check.ts";

@@ -4,8 +4,8 @@ import { describe, expect, test } from "bun:test";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { memorySymbols } from "../../src/native/memory-symbols.ts";
-import { cudartSymbols } from "../../src/native/cudart-symbols.ts";
-import { extraCudartSymbols, simulatorSymbols } from "../../src/native/simulator-symbols.ts";
+import { cudartSymbols, extraCudartSymbols } from "../../src/native/cudart-symbols.ts";
+import { simulatorSymbols } from "../../src/native/simulator-symbols.ts";
 import { Consumer, libraryName, repository, simulatorName } from "./consumer.ts";
 
 const { packageFolder } = await Consumer.install();

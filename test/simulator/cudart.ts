@@ -1,9 +1,8 @@
 import { dlopen, type Pointer, read, toArrayBuffer } from "bun:ffi";
 import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
-import { cudartSymbols } from "../../src/native/cudart-symbols.ts";
+import { cudartSymbols, extraCudartSymbols } from "../../src/native/cudart-symbols.ts";
 import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
-import { extraCudartSymbols } from "../../src/native/simulator-symbols.ts";
 import type { SimulatedFunction } from "../../src/simulator.ts";
 
 const table = { ...cudartSymbols, ...extraCudartSymbols };
