@@ -3,7 +3,7 @@ import { MemoryError } from "./memory-error.ts";
 // The native boundary checks nothing: a NaN, a fraction or an object would arrive there as some
 // number. Whatever comes from outside passes through here first.
 
-/** A value in a message. Never runs code of the value's own, which might throw. */
+/** Describes a value for a message. Runs no code of the value's own, which might throw. */
 function describe(value: unknown): string {
   if (typeof value === "string") return JSON.stringify(value.slice(0, 100));
   if (typeof value === "bigint") return `${value}n`;

@@ -1,16 +1,18 @@
 import { invalidArgument } from "./arguments.ts";
 
-/** Where messages go; `console` fits. */
+/** Takes this package's messages. `console` is one. */
 export interface Logger {
-  /** What has been reserved, and which CUDA runtime is used. */
+  /** Says what has been reserved, and which CUDA runtime is used. */
   info(message: string): void;
-  /** What was asked for and is not to be had, such as GPU memory, where something else serves. */
+  /** Says that something cannot be had, such as GPU memory, and that something else serves. */
   warn(message: string): void;
-  /** What is not to be had at all. */
+  /** Says that something cannot be had at all. */
   error(message: string): void;
 }
 
-/** The logger in use. Until {@link setLogger} is called: `console`, without the information. */
+/**
+ * The logger in use, which is `console` without the information until {@link setLogger} is called.
+ */
 let current: Logger = {
   info() {},
   warn: (message) => console.warn(message),
@@ -38,7 +40,9 @@ export function setLogger(logger: Logger): void {
   current = logger;
 }
 
-/** A logger that throws must not break what only wanted to say something. */
+/**
+ * Catches what the logger throws, which must not fail an operation that only has something to say.
+ */
 function send(level: keyof Logger, message: string): void {
   try {
     current[level](message);
@@ -47,6 +51,7 @@ function send(level: keyof Logger, message: string): void {
   }
 }
 
+/** Sends messages to the logger in use. Never throws. */
 export const log: Logger = {
   info: (message) => send("info", message),
   warn: (message) => send("warn", message),

@@ -1,4 +1,6 @@
-/** What kind of failure a {@link MemoryError} is; the codes of Triton's `TRITONSERVER_Error`. */
+/**
+ * The kind of failure that a {@link MemoryError} is, as the codes of Triton's `TRITONSERVER_Error`.
+ */
 export type MemoryErrorCode =
   | "UNKNOWN"
   | "INTERNAL"
@@ -25,10 +27,10 @@ export type MemoryErrorCode =
 export class MemoryError extends Error {
   /** Always `"MemoryError"`. */
   override readonly name = "MemoryError";
-  /** What kind of failure it is. */
+  /** The kind of failure. */
   readonly code: MemoryErrorCode;
 
-  /** For the package's own use, and for tests of what handles its errors. */
+  /** Only the package makes these errors, and tests of code that handles them. */
   constructor(code: MemoryErrorCode, message: string) {
     super(message);
     this.code = code;

@@ -1,14 +1,14 @@
 /**
  * Control of the CUDA runtime simulator, for tests on machines without a GPU.
  *
- * The simulator is a library with libcudart's functions. This module does not make anything use
- * it; that takes the environment of the process under test:
+ * The simulator is a library with libcudart's functions. This module does not make anything use it;
+ * that takes the environment of the process under test:
  *
  * - `BUN_CUDA_MEMORY_CUDART`: the simulator's path, {@link simulatorLibraryPath}.
  * - `CUDART_SIM_DEVICES`: the devices in order, each as compute capability and memory in bytes, or
  *   `none`. Without it there is one device, `9.0:17179869184`.
- * - `CUDART_SIM_FAULTS`: calls that fail, each as function, call counted from 1, and error. In place
- *   of a function, `operation` is what {@link CudartSimulator.failOperation} makes fail.
+ * - `CUDART_SIM_FAULTS`: calls that fail, each as function, call counted from 1, and error. In
+ *   place of a function, `operation` is what {@link CudartSimulator.failOperation} makes fail.
  * - `CUDART_SIM_NS_PER_BYTE` and `CUDART_SIM_OPERATION_NS`: how long copies and memsets take, as
  *   {@link CudartSimulator.setDelay} has it, each a decimal number. Without them, no time.
  *
@@ -19,10 +19,10 @@
  * bun test
  * ```
  *
- * Work is asynchronous as on a GPU: each stream is a queue, and a thread of its own performs what is
- * in it, in order and later than the call. Give the operations a delay, and a copy that nobody waited
- * for, or a block that is used again too early, corrupts data in a test as it would on a GPU.
- * `simulator/cudart_sim.h` in this package says which calls return before their work is done.
+ * Work is asynchronous as on a GPU: each stream is a queue, and a thread of its own performs what
+ * is in it, in order and later than the call. Give the operations a delay, and a copy that nobody
+ * waited for, or a block that is used again too early, corrupts data in a test as it would on a
+ * GPU. `simulator/cudart_sim.h` in this package says which calls return before their work is done.
  *
  * The simulator reads its variables with `getenv` at the first call, so they must be there when the
  * process starts: assigning to `process.env` is too late.
@@ -57,8 +57,8 @@ export interface CallFailure {
 /** One operation of a stream that is to fail when it runs. */
 export interface OperationFailure {
   /**
-   * Which copy or memset that a function whose name ends in `Async` puts on a stream, by any thread,
-   * counted from now: 1, the default, is the next one. Those of no bytes do not count.
+   * Which copy or memset that a function whose name ends in `Async` puts on a stream, by any
+   * thread, counted from now: 1, the default, is the next one. Those of no bytes do not count.
    */
   readonly nth?: number;
   /** The error: a number, such as 999, or a name of CUDA's. */
@@ -103,8 +103,8 @@ export const CudartSimulator = {
   },
 
   /**
-   * Makes one asynchronous copy or memset fail late: when it runs, after the call that queued it has
-   * returned. It moves no bytes.
+   * Makes one asynchronous copy or memset fail late: when it runs, after the call that queued it
+   * has returned. It moves no bytes.
    *
    * An error that leaves CUDA in an inconsistent state, such as `cudaErrorIllegalAddress` or
    * `cudaErrorLaunchFailure`, ends all work on the stream's device: every later call that works on
@@ -156,7 +156,7 @@ export const CudartSimulator = {
    * @throws {RangeError} There is no such device.
    */
   liveDeviceMemory(deviceId: number): library.LiveMemory {
-    requireInteger("deviceId", deviceId, 0, maxInt32);
+    requireInteger("deviceId", deviceId, 0, int32Max);
     const memory = library.liveDeviceMemory(deviceId);
     if (memory === undefined) {
       throw new RangeError(`the simulator has no device ${deviceId}`);
@@ -176,8 +176,8 @@ export const CudartSimulator = {
 
   /**
    * Sets how long a copy or memset takes, beyond what moving the bytes takes. It holds for those
-   * that are queued from now on, on all devices; what is not given is 0. The operations of one stream
-   * take their times one after the other, those of several streams at the same time.
+   * that are queued from now on, on all devices; what is not given is 0. The operations of one
+   * stream take their times one after the other, those of several streams at the same time.
    *
    * @example
    * ```ts
@@ -199,9 +199,9 @@ export const CudartSimulator = {
   },
 } as const;
 
-const maxInt32 = 2 ** 31 - 1;
+const int32Max = 2 ** 31 - 1;
 
-/** Checks a function's name, and gives how often it was called. */
+/** Checks a function's name. Returns how often the function was called. */
 function requireFunction(functionName: unknown): number {
   if (typeof functionName !== "string") {
     throw new TypeError(`the function's name must be a string, not ${typeof functionName}`);
@@ -231,10 +231,10 @@ function requireDelay(name: string, value: unknown): void {
   }
 }
 
-/** Checks an error that is to be injected, and gives its number. */
+/** Checks an error that is to be injected. Returns its number. */
 function requireError(error: unknown): number {
   if (typeof error !== "string") {
-    requireInteger("error", error, 1, maxInt32);
+    requireInteger("error", error, 1, int32Max);
     return error as number;
   }
   const number = library.errorNumber(error);

@@ -10,7 +10,10 @@ const unitByteSizes: Readonly<Record<string, number>> = {
   TB: 1000 ** 4,
 };
 
-/** Bytes of a text such as `4096`, `64MiB` or `1GB`; `null` for anything else, or over 2^53 - 1. */
+/**
+ * Reads a text such as `4096`, `64MiB` or `1GB` as a number of bytes. Returns `null` for any other
+ * text, and for more than 2^53 - 1 bytes.
+ */
 export function parseByteSize(text: string): number | null {
   const match = /^(\d+)([A-Za-z]*)$/.exec(text);
   const unitByteSize = match && unitByteSizes[match[2]!];

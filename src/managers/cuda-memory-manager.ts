@@ -31,7 +31,7 @@ export interface CudaMemoryManagerOptions {
   memoryPoolByteSize?: Readonly<Record<number, number>>;
 }
 
-/** The supported ones of the GPUs that are to have a pool; the others are warned about. */
+/** Leaves out the GPUs that are to have no pool, and with a warning those that cannot have one. */
 function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: number) {
   const wanted = [...byteSizes].filter(([, byteSize]) => byteSize > 0);
   if (wanted.length === 0) return [];
@@ -40,13 +40,16 @@ function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: numbe
     if (supported.has(deviceId)) continue;
     log.warn(
       `no CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}: it is absent, or its compute ` +
-        `capability is below ${minComputeCapability.toFixed(1)}; supported GPUs: ${[...supported].join(", ") || "none"}`,
+        `capability is below ${minComputeCapability.toFixed(1)}; supported GPUs: ` +
+        ([...supported].join(", ") || "none"),
     );
   }
   return wanted.filter(([deviceId]) => supported.has(deviceId));
 }
 
-/** {@link CudaMemoryManager.create}. Returns whether there was no manager before. */
+/**
+ * Does what {@link CudaMemoryManager.create} does. Returns false where there was a manager before.
+ */
 export function createCudaMemoryManager(options?: CudaMemoryManagerOptions): boolean {
   const operation = "CudaMemoryManager.create";
   checkOptions(operation, options);
@@ -107,10 +110,10 @@ export class CudaMemoryManager {
   }
 
   /**
-   * Takes `byteSize` bytes from a GPU's pool. The address is a multiple of 512 and must not be
+   * Allocates `byteSize` bytes in a GPU's pool. The address is a multiple of 512 and must not be
    * dereferenced on the host. The calling thread's current CUDA device stays as it is.
    *
-   * @param byteSize From 1; rounded up to 512 inside.
+   * @param byteSize Bytes, from 1. The pool rounds them up to a multiple of 512.
    * @param deviceId The GPU's CUDA ordinal.
    * @throws {MemoryError} `INVALID_ARG` for a size or an ordinal that cannot be one; `UNAVAILABLE`
    * before {@link create} and where this GPU has no pool; `INTERNAL` where the pool cannot serve
@@ -127,7 +130,7 @@ export class CudaMemoryManager {
   }
 
   /**
-   * Gives memory back to its GPU's pool.
+   * Frees memory of a GPU's pool.
    *
    * @throws {MemoryError} `INVALID_ARG` for a pointer that is not a live allocation of this GPU's
    * pool: one that was freed already, lies inside a block, is another GPU's or was never
@@ -155,7 +158,7 @@ export class CudaMemoryManager {
   }
 
   /**
-   * Gives all GPU memory back; {@link create} may follow. Whatever was allocated is gone: an
+   * Frees all GPU memory; {@link create} may follow. Whatever was allocated is gone: an
    * {@link AllocatedMemory} that outlives the reset frees nothing, least of all a later pool's
    * memory. Without a manager it does nothing.
    *

@@ -4,24 +4,24 @@ import {
   checkOptions,
   checkPoolByteSizes,
 } from "../arguments.ts";
-import { createCudaMemoryManager, CudaMemoryManager } from "./cuda-memory-manager.ts";
 import { defaultMinComputeCapability, getSupportedGpus } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
-import type { MemoryOptions } from "./memory-options.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { nativeMessages } from "../native/status.ts";
+import { createCudaMemoryManager, CudaMemoryManager } from "./cuda-memory-manager.ts";
+import type { MemoryOptions } from "./memory-options.ts";
 import {
   createPinnedMemoryManager,
   defaultPinnedMemoryPoolByteSize,
   PinnedMemoryManager,
 } from "./pinned-memory-manager.ts";
 
-/** Bytes of each supported GPU's pool by default: 64 MiB, as in Triton. */
+/** Bytes of each supported GPU's pool by default, which are 64 MiB, as in Triton. */
 export const defaultCudaMemoryPoolByteSize = 67108864;
 
-/** What was named, and the default size for every supported GPU that was not. */
+/** Adds the default size of every supported GPU that is not among the named ones. */
 function withDefaults(named: Map<number, number>, minComputeCapability: number) {
   const byteSizes: Record<number, number> = {};
   for (const deviceId of getSupportedGpus(minComputeCapability)) {
@@ -30,7 +30,10 @@ function withDefaults(named: Map<number, number>, minComputeCapability: number) 
   return { ...byteSizes, ...Object.fromEntries(named) };
 }
 
-/** Returns whether there was no manager before, also where none could be made. */
+/**
+ * Creates the CUDA memory manager, or logs an error where that fails. Returns false where there was
+ * a manager before.
+ */
 function tryToCreateCudaPools(named: Map<number, number>, minComputeCapability: number): boolean {
   try {
     enablePeerAccess(getSupportedGpus(minComputeCapability));
@@ -45,15 +48,17 @@ function tryToCreateCudaPools(named: Map<number, number>, minComputeCapability: 
   }
 }
 
-/** Lets the GPUs use each other's memory. Without it copies between them take another way. */
+/**
+ * Lets the GPUs use each other's memory. Where that fails, copies between them take a longer way.
+ */
 function enablePeerAccess(deviceIds: readonly number[]): void {
   if (deviceIds.length < 2) return;
   const status = memoryLibrary.peer_access_enable(Float64Array.from(deviceIds), deviceIds.length);
   if (status !== memoryStatus.MEMORY_OK) nativeMessages().forEach(log.warn);
 }
 
-/** Resets what was made, once. */
-class MemoryManagers implements Disposable {
+/** Resets the managers that one call has created, once. */
+class ResetOnce implements Disposable {
   #resets: (() => void)[];
 
   constructor(resets: (() => void)[]) {
@@ -74,10 +79,11 @@ class MemoryManagers implements Disposable {
 }
 
 /**
- * Starts the memory layer as Triton does: the pinned memory pool, access of the supported GPUs to each
- * other's memory (a failure is warned about), then a CUDA memory pool on every supported GPU, of the size that the options name or else 67108864 bytes (64 MiB). A GPU that is
- * named but absent or unsupported is warned about. Where a CUDA pool cannot be made, an error is
- * logged and the server starts without CUDA pools: requests fall back to system memory.
+ * Starts the memory layer as Triton does: the pinned memory pool, access of the supported GPUs to
+ * each other's memory (a failure is warned about), then a CUDA memory pool on every supported GPU,
+ * of the size that the options name or else 67108864 bytes (64 MiB). A GPU that is named but absent
+ * or unsupported is warned about. Where a CUDA pool cannot be made, an error is logged and the
+ * server starts without CUDA pools: requests fall back to system memory.
  *
  * @returns A disposable that resets both managers, once; managers that existed before the call are
  * left to whoever made them.
@@ -115,5 +121,5 @@ export function createMemoryManagers(options?: MemoryOptions): Disposable {
   if (tryToCreateCudaPools(named, minComputeCapability)) {
     resets.push(() => CudaMemoryManager.reset());
   }
-  return new MemoryManagers(resets);
+  return new ResetOnce(resets);
 }

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import { isWholeNumber } from "../arguments.ts";
-import { parseByteSize } from "./byte-size.ts";
 import { MemoryError } from "../memory-error.ts";
+import { parseByteSize } from "./byte-size.ts";
 
 /** What {@link parseMemoryOptions} returns and {@link createMemoryManagers} takes. */
 export interface MemoryOptions {
@@ -54,7 +54,7 @@ function parseComputeCapability(name: string, value: unknown): number {
  * Reads the memory options of a server's command line, named as Triton names them. Each may be
  * written `--name value` or `--name=value` and repeated: the last one wins, for CUDA pools the last
  * one for each GPU. Sizes are whole bytes, or take a unit: `KiB MiB GiB TiB`, or `KB MB GB TB`
- * (powers of ten). Other options are left to others.
+ * (powers of ten). Options of other names are ignored.
  *
  * - `--cuda-memory-pool-byte-size <GPU id>:<size>`
  * - `--pinned-memory-pool-byte-size <size>`
@@ -72,7 +72,7 @@ export function parseMemoryOptions(argv: readonly string[]): MemoryOptions {
   if (!Array.isArray(argv) || !argv.every((argument) => typeof argument === "string")) {
     throw new MemoryError("INVALID_ARG", "parseMemoryOptions: argv must be an array of strings");
   }
-  // Not strict: the server has options of its own.
+  // The server has options of its own, which a strict parser would refuse.
   const { values } = parseArgs({ args: argv, options, strict: false, allowPositionals: true });
   const parsed: MemoryOptions = {};
   const valuesOf = (name: keyof typeof options) => (values[name] ?? []) as unknown[];

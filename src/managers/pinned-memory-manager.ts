@@ -24,7 +24,7 @@ const {
   pinned_memory_reset,
 } = memoryLibrary;
 
-/** Bytes of the pinned memory pool by default: 256 MiB, as in Triton. */
+/** Bytes of the pinned memory pool by default, which are 256 MiB, as in Triton. */
 export const defaultPinnedMemoryPoolByteSize = 268435456;
 
 /** Options of {@link PinnedMemoryManager.create}. */
@@ -39,29 +39,32 @@ export interface PinnedAllocOptions {
   allowNonpinnedFallback?: boolean;
 }
 
-/** What {@link PinnedMemoryManager.alloc} gives. */
+/** What {@link PinnedMemoryManager.alloc} returns. */
 export interface PinnedAllocation {
-  /** A multiple of 512. */
+  /** The address, which is a multiple of 512. */
   pointer: Pointer;
-  /** `"CPU"` after a fallback to memory that is not pinned. */
+  /** The kind of memory: `"CPU"` after a fallback to memory that is not pinned. */
   memoryType: "CPU_PINNED" | "CPU";
 }
 
-/** {@link PinnedMemoryManager.create}. Returns whether there was no manager before. */
+/**
+ * Does what {@link PinnedMemoryManager.create} does. Returns false where there was a manager
+ * before.
+ */
 export function createPinnedMemoryManager(options?: PinnedMemoryManagerOptions): boolean {
   const operation = "PinnedMemoryManager.create";
   checkOptions(operation, options);
   const byteSize = options?.pinnedMemoryPoolByteSize ?? defaultPinnedMemoryPoolByteSize;
   checkByteSize(operation, "pinnedMemoryPoolByteSize", byteSize);
-  cudart(); // hands the native library what it reserves with
+  cudart(); // hands the native library the functions that it reserves memory with
   const status = pinned_memory_create(byteSize);
   if (status !== memoryStatus.MEMORY_OK) log.warn(nativeMessage());
   else log.info(byteSize > 0 ? `pinned memory pool of ${byteSize} bytes` : "no pinned memory pool");
   return status !== memoryStatus.MEMORY_ALREADY_EXISTS;
 }
 
-/** A `struct memory_allocation`, into which the native library puts an allocation. */
-const allocation = newAllocation();
+/** Where the native library puts the allocation that it has just made. */
+const allocated = newAllocation();
 
 /**
  * Page-locked host memory, which a GPU copies to and from at full speed, from one pool that is
@@ -80,7 +83,7 @@ export class PinnedMemoryManager {
   private constructor() {}
 
   /**
-   * Reserves the pool. Where there is no GPU, or no memory to be had, it warns, and the manager
+   * Reserves the pool. Where there is no GPU, or not enough memory, it warns, and the manager
    * exists without a pool: every request falls back. A second call warns and changes nothing.
    *
    * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be.
@@ -90,10 +93,10 @@ export class PinnedMemoryManager {
   }
 
   /**
-   * Takes `byteSize` bytes from the pool; where it cannot serve, from the system heap, unless the
+   * Allocates `byteSize` bytes in the pool; where that cannot serve, in the system heap, unless the
    * options forbid it. The first fallback of the process is warned about.
    *
-   * @param byteSize From 1; rounded up to 512 inside.
+   * @param byteSize Bytes, from 1. The pool rounds them up to a multiple of 512.
    * @throws {MemoryError} `INVALID_ARG` for a size that cannot be one; `UNAVAILABLE` before
    * {@link create}; `INTERNAL` where nothing that is allowed can serve the request.
    */
@@ -109,17 +112,17 @@ export class PinnedMemoryManager {
         allowed,
       );
     }
-    const status = pinned_memory_alloc(allocation, byteSize, allowed ? 1 : 0);
+    const status = pinned_memory_alloc(allocated, byteSize, allowed ? 1 : 0);
     checkStatus(status);
     if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
     return {
-      pointer: allocation[at.address] as Pointer,
-      memoryType: memoryTypes[allocation[at.memory_type]!] as "CPU_PINNED" | "CPU",
+      pointer: allocated[at.address] as Pointer,
+      memoryType: memoryTypes[allocated[at.memory_type]!] as "CPU_PINNED" | "CPU",
     };
   }
 
   /**
-   * Gives memory back, to the pool or to the system heap, wherever it came from.
+   * Frees memory of the pool or of the system heap, wherever it came from.
    *
    * @throws {MemoryError} `INVALID_ARG` for a pointer that is not a live allocation; nothing is
    * freed then. `UNAVAILABLE` before {@link create}.
@@ -130,7 +133,8 @@ export class PinnedMemoryManager {
   }
 
   /**
-   * The statistics of the pool; all zero where the manager has none. Fallbacks are not in it.
+   * The statistics of the pool, which are all zero where the manager has none. Fallbacks are not
+   * counted.
    *
    * @throws {MemoryError} `UNAVAILABLE` before {@link create}.
    */
@@ -149,7 +153,7 @@ export class PinnedMemoryManager {
   }
 
   /**
-   * Gives all memory back, the fallbacks among it; {@link create} may follow. Whatever was
+   * Frees all memory, the fallbacks among it; {@link create} may follow. Whatever was
    * allocated is gone and must not be touched any more.
    *
    * @throws {MemoryError} `INTERNAL` where CUDA refuses to take the reservation back. It is not
@@ -161,7 +165,9 @@ export class PinnedMemoryManager {
   }
 }
 
-/** For the getters, which answer before {@link PinnedMemoryManager.create} too. */
+/**
+ * The statistics, or zeros before {@link PinnedMemoryManager.create}, where the getters answer too.
+ */
 function statsOrZeros(): PoolStats {
   return readPoolStats((values) => void pinned_memory_stats(values));
 }

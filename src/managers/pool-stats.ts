@@ -1,21 +1,24 @@
 import { memoryPoolStats as at } from "../native/memory-symbols.ts";
 import { newStruct } from "../native/struct.ts";
 
-/** What a pool holds at one moment. Sizes are in bytes; used sizes count whole 512-byte granules. */
+/**
+ * What a pool holds at one moment. Sizes are in bytes, and used sizes count whole 512-byte
+ * granules.
+ */
 export interface PoolStats {
-  /** The size of the pool. Always the sum of used and free bytes. */
+  /** The size of the pool, which is always the sum of used and free bytes. */
   capacityByteSize: number;
   /** Bytes in live allocations. */
   usedByteSize: number;
   /** The most that was ever used since the pool was created. */
   peakUsedByteSize: number;
-  /** Bytes not in use, in one or many blocks. */
+  /** Bytes that are not in use, in one or many blocks. */
   freeByteSize: number;
   /** The largest request that the pool could serve now. */
   largestFreeByteSize: number;
-  /** Live allocations. */
+  /** The number of live allocations. */
   allocationCount: number;
-  /** Requests that the pool could not serve since it was created. */
+  /** The number of requests that the pool could not serve since it was created. */
   failedAllocationCount: number;
 }
 

@@ -42,7 +42,7 @@ const noBytes = new Uint8Array(0);
 /** Where the native library puts the allocation that it has just made. */
 const allocated = newAllocation();
 
-/** Reads the private allocation of a memory; null for any other object. Set by the class. */
+/** Reads the private allocation of a memory, or null for any other object. The class sets it. */
 let readAllocation: (object: object) => NativeAllocation | null;
 
 /**
@@ -74,7 +74,7 @@ const leakGuard = new LeakGuard<AllocatedMemory, NativeAllocation>(
  * ```
  */
 export class AllocatedMemory implements Disposable {
-  /** 0 where there is no memory, or no longer. */
+  /** The address; 0 where there is no memory, or no longer. */
   #address = 0;
   #byteSize = 0;
   #memoryType = memoryTypeNumber.MEMORY_CPU as number;
@@ -94,9 +94,9 @@ export class AllocatedMemory implements Disposable {
    * @param memoryType `"GPU"` begins at CUDA memory, `"CPU_PINNED"` and `"CPU"` at pinned memory.
    * @param memoryTypeId The GPU's CUDA ordinal; not looked at for host memory.
    * @param options For use with streams.
-   * @throws {MemoryError} `INVALID_ARG` for arguments that are not what they have to be. It does not
-   * throw for lack of memory: a request that nothing can serve is an empty memory, and an error is
-   * logged.
+   * @throws {MemoryError} `INVALID_ARG` for arguments that are not what they have to be. It does
+   * not throw for lack of memory: a request that nothing can serve is an empty memory, and an error
+   * is logged.
    */
   constructor(
     byteSize: number,
@@ -167,8 +167,8 @@ export class AllocatedMemory implements Disposable {
   }
 
   /**
-   * The buffer at an index, or `null` where there is none. An allocated memory has one buffer at
-   * the most; Triton's other kinds of memory have several.
+   * The buffer at an index, or `null` where there is none. An allocated memory has at most one
+   * buffer, while Triton's other kinds of memory have several.
    *
    * @throws {MemoryError} `INVALID_ARG` for an index that is no whole number.
    */
@@ -182,8 +182,8 @@ export class AllocatedMemory implements Disposable {
   }
 
   /**
-   * Copies the source's bytes into the memory, of whatever type, at `byteOffset`. They are there
-   * when it returns.
+   * Copies the source's bytes into memory of any type, at `byteOffset`. They are there when the
+   * call returns.
    *
    * @throws {MemoryError} `INVALID_ARG` where they do not fit, before a byte moves; `UNAVAILABLE`
    * where the memory's manager was reset; `INTERNAL` where CUDA fails.
@@ -197,7 +197,7 @@ export class AllocatedMemory implements Disposable {
   }
 
   /**
-   * Fills the target with the memory's bytes from `byteOffset` on, out of memory of any type.
+   * Fills the target with the bytes of memory of any type, from `byteOffset` on.
    *
    * @throws {MemoryError} `INVALID_ARG` where the memory has not that many, before a byte moves;
    * `UNAVAILABLE` where the memory's manager was reset; `INTERNAL` where CUDA fails.
@@ -211,8 +211,9 @@ export class AllocatedMemory implements Disposable {
   }
 
   /**
-   * As {@link write}, without blocking the event loop while a GPU works. Large transfers are made
-   * piece by piece through pinned memory; where the pinned pool is full they are slower.
+   * Writes as {@link write} does, without blocking the event loop while a GPU works. Large
+   * transfers are made piece by piece through pinned memory; where the pinned pool is full they are
+   * slower.
    *
    * The source must stay as it is until the promise is settled. Freeing the memory earlier is safe;
    * the promise is rejected then, unless the last bytes were on their way already.
@@ -220,8 +221,8 @@ export class AllocatedMemory implements Disposable {
    * With a stream the bytes are there for whatever is queued on it once the promise is resolved.
    * Transfers of one stream come after each other.
    *
-   * @throws {MemoryError} as {@link write} does; also `INVALID_ARG` where the source is detached
-   * or shrinks meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
+   * @throws {MemoryError} as {@link write} does; also `INVALID_ARG` where the source is detached or
+   * shrinks meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
    *
    * @example
    * ```ts
@@ -239,8 +240,8 @@ export class AllocatedMemory implements Disposable {
   }
 
   /**
-   * As {@link read}, without blocking the event loop while a GPU works; see {@link writeAsync}. What
-   * the target has before the promise is resolved is not defined.
+   * Reads as {@link read} does, without blocking the event loop while a GPU works; see
+   * {@link writeAsync}. What the target has before the promise is resolved is not defined.
    *
    * @throws {MemoryError} as {@link read} does; also `INVALID_ARG` where the target is detached
    * or shrinks meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
@@ -262,11 +263,11 @@ export class AllocatedMemory implements Disposable {
   }
 
   /**
-   * Sets every byte, in memory of any type. They are set when it returns. As Triton's `SetMemory`.
+   * Sets every byte of memory of any type, before the call returns. After Triton's `SetMemory`.
    *
    * @param byte From 0 to 255.
-   * @throws {MemoryError} `INVALID_ARG` for what is no byte; `UNAVAILABLE` where the memory's manager
-   * was reset; `INTERNAL` where CUDA fails.
+   * @throws {MemoryError} `INVALID_ARG` for what is no byte; `UNAVAILABLE` where the memory's
+   * manager was reset; `INTERNAL` where CUDA fails.
    *
    * @example
    * ```ts
@@ -281,10 +282,10 @@ export class AllocatedMemory implements Disposable {
   }
 
   /**
-   * Host memory itself, without a copy: what is written here is in the memory. Always the same view.
-   * After {@link free}, and after `PinnedMemoryManager.reset` in this thread, its length is 0. As
-   * long as the view is held the memory is not garbage collected. Do not transfer its buffer to
-   * another: that one would outlive the memory.
+   * A view of host memory itself, without a copy: what is written to it is in the memory. It is
+   * always the same view. After {@link free}, and after `PinnedMemoryManager.reset` in this thread,
+   * its length is 0. As long as the view is held the memory is not garbage collected. Do not
+   * transfer the view's buffer to another buffer, which would outlive the memory.
    *
    * The first use costs some microseconds, and about 200 for 16 MiB, because the garbage collector
    * takes the memory for memory of its own and runs more often; every other use costs nothing.
@@ -316,11 +317,12 @@ export class AllocatedMemory implements Disposable {
   /**
    * Gives the memory back to where it came from. A second call does nothing, and neither does one
    * after the manager was reset. While a transfer is under way the memory stays until that is over,
-   * which is soon (its promise may be rejected), or with a stream when it is done; and also while Bun
-   * reads a file into {@link bytes}, say, or compresses them.
+   * which is soon (its promise may be rejected), or with a stream when the transfer is done. The
+   * memory also stays while Bun reads a file into {@link bytes}, say, or compresses them.
    *
-   * @param stream What was queued on it so far may still use the memory: it goes back when that is
-   * done. The call does not wait. A later request for this stream may have the memory at once.
+   * @param stream A stream whose queued work may still use the memory, which goes back when that
+   * work is done. The call does not wait. A later request for this stream may have the memory at
+   * once.
    * @throws {MemoryError} `INVALID_ARG` where the memory was freed already through its pointer, and
    * for what is no stream, or one that is disposed of; `INTERNAL` where CUDA cannot tell when the
    * stream is done: then nothing is freed.

@@ -10,15 +10,15 @@ const operation = "new AllocatedMemory";
 /** Options of {@link AllocatedMemory}'s constructor. */
 export interface AllocatedMemoryOptions {
   /**
-   * The stream that the memory will be used on, and no other before {@link CudaStream.finished}. It
-   * may then have memory at once that was freed with that stream, or with another that this one is
-   * made to wait for.
+   * The stream that the memory will be used on, and no other before {@link CudaStream.finished}.
+   * The request may then have memory at once that was freed with that stream, or with another one
+   * that this stream is made to wait for.
    */
   stream?: CudaStream;
   /**
-   * What to do where a pool has room only in blocks that streams still use: `"wait"` for them, which
-   * blocks the thread (or, with a `stream`, mostly makes only the stream wait), or `"fallBack"` to
-   * the next kind of memory. Default `"wait"`.
+   * What to do where a pool has room only in blocks that streams still use: `"wait"` waits for
+   * them, which blocks the thread (or, with a `stream`, mostly makes only the stream wait), and
+   * `"fallBack"` turns to the next kind of memory. Default `"wait"`.
    */
   whenFull?: "wait" | "fallBack";
 }

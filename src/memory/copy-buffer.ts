@@ -12,11 +12,11 @@ const { allocated_memory_copy } = memoryLibrary;
 
 /** Options of {@link copyBuffer}; offsets and sizes are in bytes. */
 export interface CopyBufferOptions {
-  /** Where in the target the bytes go. Default 0. */
+  /** Where the bytes go in the target. Default 0. */
   targetOffset?: number;
-  /** Where in the source the bytes come from. Default 0. */
+  /** Where the bytes come from in the source. Default 0. */
   sourceOffset?: number;
-  /** How many bytes. Default: all that the source has from `sourceOffset` on. */
+  /** The number of bytes. Default: all that the source has from `sourceOffset` on. */
   byteSize?: number;
   /** Queues the copy on this stream. Default: the bytes are in place when it returns. */
   stream?: CudaStream;
@@ -31,9 +31,9 @@ export interface CopyBufferOptions {
  *
  * @returns Whether the copy was queued and the caller has to wait for it, by
  * {@link CudaStream.finished} or {@link CudaStream.synchronize}, which also tell if it failed.
- * @throws {MemoryError} `INVALID_ARG` where either memory has not that many bytes, or the two ranges
- * overlap, before a byte moves; `UNAVAILABLE` where a memory's manager was reset; `INTERNAL` where
- * CUDA fails.
+ * @throws {MemoryError} `INVALID_ARG` where either memory has not that many bytes, or the two
+ * ranges overlap, before a byte moves; `UNAVAILABLE` where a memory's manager was reset; `INTERNAL`
+ * where CUDA fails.
  *
  * @example
  * ```ts

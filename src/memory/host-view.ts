@@ -7,10 +7,13 @@ import type { MemoryUses } from "./memory-uses.ts";
 /** The property of a view's buffer that refers to the uses of the memory, and so to the memory. */
 const usesKey = Symbol("uses");
 
-/** The buffers of this thread's views that are not to be detached yet, each by its view's number. */
+/**
+ * The buffers of this thread's views that are not to be detached yet, each by its view's number.
+ */
 const liveBuffers = new Map<number, WeakRef<ArrayBuffer>>();
 let lastNumber = 0;
 
+/** Forgets the views that were garbage collected. */
 const collected = new FinalizationRegistry((number: number) => void liveBuffers.delete(number));
 
 /** @throws {MemoryError} `UNSUPPORTED` for memory that there can be no view of. */
@@ -35,7 +38,7 @@ export class HostView {
   readonly #uses: MemoryUses;
   readonly #number = ++lastNumber;
 
-  /** @param uses Those of the memory, which is not garbage collected before the view is. */
+  /** @param uses The uses of the memory, which is not garbage collected before the view is. */
   constructor(pointer: Pointer, byteSize: number, uses: MemoryUses) {
     const buffer = arrayBufferOf(pointer, byteSize);
     Object.defineProperty(buffer, usesKey, { value: uses });
@@ -69,7 +72,7 @@ function tryToDetach(buffer: ArrayBuffer): boolean {
   try {
     // This returns an empty buffer: one with the memory would count as garbage once more.
     if (!buffer.detached) buffer.transfer(0);
-  } catch {} // an attempt in vain copies the whole buffer, for which there may be no memory
+  } catch {} // a failed attempt copies the whole buffer, for which there may be no memory
   return buffer.detached;
 }
 
@@ -77,7 +80,7 @@ async function untilDetached(buffer: ArrayBuffer): Promise<void> {
   for (;;) {
     const start = performance.now();
     if (tryToDetach(buffer)) return;
-    // Copies take long, so that large buffers are tried less often.
+    // A failed attempt copies the buffer, so large buffers are tried less often.
     const milliseconds = Math.max(1, 8 * (performance.now() - start));
     await new Promise((resolve) => void setTimeout(resolve, milliseconds).unref());
   }

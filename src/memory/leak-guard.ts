@@ -1,13 +1,15 @@
-/** How many objects may wait for the end of the current job; beyond that they register at once. */
+/**
+ * The most objects that wait for the end of the current job. Where there are more, all register.
+ */
 const youngCountMax = 256;
 
 /**
  * Notices objects that are dropped without having been released: a `FinalizationRegistry` that
- * costs almost nothing for what lives shortly.
+ * costs almost nothing for objects that live shortly.
  *
  * Registering and unregistering an object takes longer than everything else about a short-lived
- * memory together, so an object is registered only if it still lives when the job that made it is
- * over. Until then the guard itself holds on to it.
+ * memory together. So an object is registered only if it is still alive when the job that made it
+ * is over, and until then the guard itself keeps it alive.
  */
 export class LeakGuard<Owner extends object, Resource> {
   readonly #resourceOf: (owner: Owner) => Resource;
@@ -21,15 +23,16 @@ export class LeakGuard<Owner extends object, Resource> {
   };
 
   /**
-   * @param resourceOf What is left to release when an owner is gone. Must not refer to the owner.
-   * @param onLeak Called with it, some time after the owner was garbage collected.
+   * @param resourceOf Returns what is to be released when an owner is gone, which must not refer to
+   * the owner.
+   * @param onLeak Is called with that, some time after the owner was garbage collected.
    */
   constructor(resourceOf: (owner: Owner) => Resource, onLeak: (resource: Resource) => void) {
     this.#resourceOf = resourceOf;
     this.#registry = new FinalizationRegistry(onLeak);
   }
 
-  /** Begins to watch an owner. Returns a ticket that {@link release} wants back. */
+  /** Begins to watch an owner. Returns a ticket for {@link release}. */
   watch(owner: Owner): number {
     if (this.#youngCount === youngCountMax) this.#registerYoung();
     if (!this.#isFlushQueued) {
@@ -41,7 +44,7 @@ export class LeakGuard<Owner extends object, Resource> {
     return ticket;
   }
 
-  /** Ends it: the owner has been released as it should be. */
+  /** Ends the watch of an owner, which has been released as it should be. */
   release(owner: Owner, ticket: number): void {
     if (this.#young[ticket] !== owner) {
       this.#registry.unregister(owner);

@@ -3,9 +3,9 @@ import type { MemoryType } from "./memory-type.ts";
 
 /** One buffer of a memory. */
 export interface MemoryBuffer {
-  /** Its address. */
+  /** The buffer's address. */
   pointer: Pointer;
-  /** Its bytes. */
+  /** The number of bytes. */
   byteSize: number;
   /** The kind of memory that it lies in. */
   memoryType: MemoryType;

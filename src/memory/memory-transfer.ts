@@ -26,7 +26,9 @@ export interface TransferRequest {
   readonly queue: StreamQueue | null;
 }
 
-/** @throws {MemoryError} `INVALID_ARG` for a buffer or options that are not what they have to be. */
+/**
+ * @throws {MemoryError} `INVALID_ARG` for a buffer or options that are not what they have to be.
+ */
 export function transferRequestOf(
   operation: TransferRequest["operation"],
   buffer: unknown,
@@ -46,9 +48,9 @@ export function transferRequestOf(
  * Makes a transfer between JS memory and a memory, both of which are in use until it is over. Adds
  * to an error what the transfer was.
  *
- * @throws {MemoryError} `INVALID_ARG` where the bytes do not fit, before one moves, or the JS memory
- * is detached or shrinks meanwhile; `UNAVAILABLE` where the memory is freed meanwhile or its manager
- * was reset; `INTERNAL` where CUDA fails.
+ * @throws {MemoryError} `INVALID_ARG` where the bytes do not fit, before one moves, or the JS
+ * memory is detached or shrinks meanwhile; `UNAVAILABLE` where the memory is freed meanwhile or its
+ * manager was reset; `INTERNAL` where CUDA fails.
  */
 export async function transferBytes(
   request: TransferRequest,
@@ -57,7 +59,7 @@ export async function transferBytes(
   uses: MemoryUses,
 ): Promise<void> {
   const { operation, bytes, queue } = request;
-  const byteSize = bytes.byteLength; // not later: the buffer may be detached or shrink meanwhile
+  const byteSize = bytes.byteLength; // read now: the buffer may be detached or shrink later
   checkRange(operation, allocation, byteOffset, byteSize);
   if (byteSize === 0) return;
   const memoryType = memoryTypes[allocation[at.memory_type]!];

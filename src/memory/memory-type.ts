@@ -3,7 +3,7 @@ import { memoryTypeNumber } from "../native/memory-symbols.ts";
 /** Where memory lies: ordinary host memory, page-locked host memory, or a GPU's memory. */
 export type MemoryType = "CPU" | "CPU_PINNED" | "GPU";
 
-/** By the number that the native library gives each. */
+/** The memory types, in the order of the numbers that the native library gives them. */
 export const memoryTypes: readonly MemoryType[] = ["CPU", "CPU_PINNED", "GPU"];
 
 /** The native library's number of a memory type; -1 for anything else. */

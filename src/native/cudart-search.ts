@@ -10,7 +10,7 @@ function entriesOf(folder: string): string[] {
   try {
     return readdirSync(folder);
   } catch {
-    return []; // not there, or not ours to read: there is no library in it for us
+    return []; // a folder that is absent or may not be read has no library for us
   }
 }
 
@@ -24,7 +24,9 @@ function toolkitFolders(home: string): string[] {
   ];
 }
 
-/** `/usr/local/cuda`, then `/usr/local/cuda-13.0` and the like, newest first. */
+/**
+ * The installed toolkits: `/usr/local/cuda`, then `/usr/local/cuda-13.0` and others, newest first.
+ */
 function installedToolkits(): string[] {
   const numeric = new Intl.Collator("en", { numeric: true });
   return entriesOf("/usr/local")
@@ -45,7 +47,7 @@ function wheelFolders(environment: string): string[] {
     );
 }
 
-/** Where a CUDA runtime may lie besides the loader's own path, in the order of preference. */
+/** The folders besides the loader's own path that may hold a CUDA runtime, best first. */
 function searchFolders(environment: Environment): string[] {
   const set = (...names: string[]) => names.flatMap((name) => environment[name] || []);
   return [
@@ -60,7 +62,7 @@ function searchFolders(environment: Environment): string[] {
  * Absolute paths of the CUDA runtimes of this machine, best first: what the loader finds (among
  * them one that the process has loaded already), then the toolkits, then Python environments.
  *
- * @param loaderPath Where the dynamic loader finds a soname, or `null`.
+ * @param loaderPath Tells where the dynamic loader finds a soname; `null` where it finds none.
  */
 export function* cudartCandidates(
   environment: Environment,

@@ -40,8 +40,8 @@ export const cudartSymbols = {
 } as const satisfies Record<string, FFIFunction>;
 
 /**
- * Functions of the CUDA runtime that this package does not call. The simulator has them too, because
- * tests of programs that use it may call them.
+ * Functions of the CUDA runtime that this package does not call itself. The simulator has them for
+ * tests that do.
  */
 export const extraCudartSymbols = {
   cudaPeekAtLastError: { args: [], returns: "i32" },
@@ -55,7 +55,7 @@ export const extraCudartSymbols = {
   cudaMemsetAsync: { args: ["ptr", "i32", "u64", "ptr"], returns: "i32" },
 } as const satisfies Record<string, FFIFunction>;
 
-/** `cudaError_t` values that the package tells apart; any other is just an error. */
+/** The values of `cudaError_t` that this package tells apart. */
 export const cudaError = {
   cudaSuccess: 0,
   cudaErrorStubLibrary: 34,
@@ -63,14 +63,16 @@ export const cudaError = {
   cudaErrorNoDevice: 100,
 } as const;
 
-/** `enum cudaDeviceAttr` values that the package asks for. */
+/** The values of `enum cudaDeviceAttr` that this package asks for. */
 export const cudaDeviceAttr = {
   cudaDevAttrComputeCapabilityMajor: 75,
   cudaDevAttrComputeCapabilityMinor: 76,
 } as const;
 
-/** `enum cudaMemoryType`, in the order of its values. */
+/** The names of `enum cudaMemoryType`, in the order of its values. */
 export const cudaMemoryTypes = ["unregistered", "host", "device", "managed"] as const;
 
-/** Byte offsets in `struct cudaPointerAttributes`, and room for its size in every CUDA version. */
+/**
+ * Byte offsets in `struct cudaPointerAttributes`, and enough bytes for it in every CUDA version.
+ */
 export const cudaPointerAttributes = { type: 0, device: 4, byteSize: 128 } as const;

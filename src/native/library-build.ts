@@ -11,16 +11,16 @@ import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { platformName } from "./platform.ts";
 
-/** Why a library could not be built. */
+/** Says why a library could not be built. */
 export class BuildError extends Error {}
 
-/** The user's cache folder. A relative path is to be ignored, says the XDG Base Directory Specification. */
+/** The user's cache folder. The XDG Base Directory Specification has a relative path ignored. */
 function cacheFolder(): string {
   const folder = process.env["XDG_CACHE_HOME"] ?? "";
   return isAbsolute(folder) ? folder : join(homedir(), ".cache");
 }
 
-/** Names what is built from these files by this kind of machine: a home folder may be shared. */
+/** A name for what is built of these files on this platform. Machines may share a home folder. */
 function buildName(paths: readonly string[]): string {
   const hash = new Bun.CryptoHasher("sha256");
   hash.update(platformName());
@@ -85,7 +85,7 @@ export function buildLibrary(fileName: string, sourceFolder: string, optionsPath
     compile(optionsPath, sourceFolder, sourcePaths, join(ownFolder, fileName));
     renameSync(ownFolder, folder);
   } catch (error) {
-    // Somebody else may have been faster.
+    // Another process or thread may have been faster.
     if (existsSync(path)) return path;
     if (error instanceof BuildError) throw error;
     throw new BuildError(`it cannot be built in ${parent}: ${(error as Error).message}`);

@@ -8,32 +8,29 @@ import { platformName } from "./platform.ts";
 /** One of the package's native libraries. */
 export interface NativeLibrary {
   readonly fileName: string;
-  /** The folder of its C sources, in the package's. */
+  /** The folder of its C sources, inside the package's folder. */
   readonly sourceFolder: string;
-  /** The environment variable that names a library to be used in its place. */
+  /** The environment variable that can name another library to be used in its place. */
   readonly overrideVariable?: string;
-  /** In a bundle, where the bundler put the library's files, those of this platform. */
+  /** In a bundle, the places where the bundler put the files of this library for this platform. */
   readonly bundled: () => readonly URL[];
 }
 
-/**
- * The package's folder; `null` where this module was bundled, whose place then says nothing of the
- * package's.
- */
+/** The package's folder; `null` in a bundle, whose place says nothing of where the package is. */
 function packageFolder(): string | null {
   const folder = fileURLToPath(new URL("../../", import.meta.url));
   return existsSync(join(folder, "c/bun_cuda_memory.h")) ? folder : null;
 }
 
 /**
- * The absolute path of a native library. In this order:
+ * Returns the absolute path of a native library, which is the first that there is of these:
  *
- * 1. exactly the file that the library's environment variable names,
+ * 1. the file that the library's environment variable names, and then no other,
  * 2. `build/` in a checkout, which is at least as new as whatever else a developer has,
  * 3. the prebuilt one of the package, or the one that a bundler took along,
  * 4. one built from the package's C sources in the user's cache folder.
  *
- * @throws {MemoryError} `UNAVAILABLE`, with what was looked for and where.
+ * @throws {MemoryError} `UNAVAILABLE` where there is none, with the places that were tried.
  */
 export function findLibrary(library: NativeLibrary): string {
   const { fileName, sourceFolder, overrideVariable, bundled } = library;

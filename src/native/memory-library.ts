@@ -4,8 +4,8 @@ import { findLibrary } from "./library-search.ts";
 import { memorySymbols } from "./memory-symbols.ts";
 
 /**
- * A bundler takes along what is required by a literal path, and passes over what is not there if a
- * `try` is around it. What it took is at a path relative to this module's new place.
+ * The files that a bundler took along. It takes what is required by a literal path, and passes over
+ * what is not there if a `try` is around it. Their paths are relative to this module's new place.
  */
 function bundled(): URL[] {
   const urls: URL[] = [];
@@ -28,7 +28,7 @@ function cannotLoad(path: string, { message }: Error): MemoryError {
   const subject = process.env[overrideVariable]
     ? `${overrideVariable} names ${path}, which`
     : `the native library ${path}`;
-  // An executable has its files in itself, where the loader of libraries does not see them.
+  // A compiled executable has its files inside itself, where the dynamic loader does not see them.
   const advice = path.startsWith("/$bunfs/") ? "; Bun unpacks it into $TMPDIR, or /tmp" : "";
   return new MemoryError("UNAVAILABLE", `${subject} cannot be loaded: ${message}${advice}`);
 }
@@ -47,5 +47,5 @@ function open() {
   }
 }
 
-/** The native library's functions. Opened when the package is imported, never closed. */
+/** The native library's functions. It is opened when the package is imported, and never closed. */
 export const memoryLibrary = open();

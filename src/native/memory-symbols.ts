@@ -1,6 +1,6 @@
 import type { FFIFunction } from "bun:ffi";
 
-/** `c/bun_cuda_memory.h`, as bun:ffi declares it. The tests have a compiler compare the two. */
+/** The functions of `c/bun_cuda_memory.h`. The tests have a compiler compare the two. */
 export const memorySymbols = {
   memory_message: { args: [], returns: "cstring" },
 
@@ -49,7 +49,7 @@ export const memorySymbols = {
   peer_access_enable: { args: ["ptr", "i32"], returns: "i32" },
 } as const satisfies Record<string, FFIFunction>;
 
-/** `enum memory_status`. */
+/** The values of `enum memory_status`. */
 export const memoryStatus = {
   MEMORY_OK: 0,
   MEMORY_OK_WITH_WARNINGS: 1,
@@ -64,10 +64,10 @@ export const memoryStatus = {
   MEMORY_ALREADY_EXISTS: -7,
 } as const;
 
-/** `enum memory_type`. */
+/** The values of `enum memory_type`. */
 export const memoryTypeNumber = { MEMORY_CPU: 0, MEMORY_CPU_PINNED: 1, MEMORY_GPU: 2 } as const;
 
-/** Which double of `struct memory_allocation` is which. */
+/** The places of the members of `struct memory_allocation`, counted in doubles. */
 export const memoryAllocation = {
   address: 0,
   byte_size: 1,
@@ -76,10 +76,10 @@ export const memoryAllocation = {
   generation: 4,
 } as const;
 
-/** Which double of `struct cuda_stream` is which. */
+/** The places of the members of `struct cuda_stream`, counted in doubles. */
 export const cudaStream = { handle: 0, device_id: 1, id: 2 } as const;
 
-/** Which double of `struct memory_pool_stats` is which. */
+/** The places of the members of `struct memory_pool_stats`, counted in doubles. */
 export const memoryPoolStats = {
   capacity_byte_size: 0,
   used_byte_size: 1,

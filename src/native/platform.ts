@@ -2,13 +2,13 @@ interface Report {
   readonly header: { readonly glibcVersionRuntime?: string };
 }
 
-/** Whether the C library of this process is glibc, for which the prebuilt libraries are. */
+/** Whether the C library of this process is glibc, which the prebuilt libraries need. */
 function hasGlibc(): boolean {
   const report = process.report?.getReport() as Report | undefined;
   return report?.header.glibcVersionRuntime !== undefined;
 }
 
-/** What native libraries are built for: `linux-x64` and the like, with `-musl` where that is the C library. */
+/** The platform that libraries are built for: `linux-x64`, `linux-arm64-musl` and the like. */
 export function platformName(): string {
   return `${process.platform}-${process.arch}${hasGlibc() ? "" : "-musl"}`;
 }

@@ -3,7 +3,7 @@ import { cString } from "./c-string.ts";
 import { findLibrary } from "./library-search.ts";
 import { simulatorSymbols } from "./simulator-symbols.ts";
 
-/** What a bundler took along, as in memory-library.ts. */
+/** The files that a bundler took along, by literal paths as in memory-library.ts. */
 function bundled(): URL[] {
   const urls: URL[] = [];
   const add = (path: string) => void urls.push(new URL(path, import.meta.url));
@@ -43,7 +43,9 @@ type SimulatorFunctions = ReturnType<typeof dlopen<typeof simulatorSymbols>>["sy
 
 let functions: SimulatorFunctions | undefined;
 
-/** Loads the library at the first call. Never unloaded: its state is that of the process. */
+/**
+ * Loads the library at the first call. It is never unloaded, because its state is the process's.
+ */
 function simulatorFunctions(): SimulatorFunctions {
   if (functions === undefined) {
     try {
@@ -61,9 +63,9 @@ const success = 0;
 const initializationError = 3;
 
 /**
- * Whether the simulator did what was asked. False: it refuses the arguments, and did nothing.
+ * Whether the simulator did what was asked. Otherwise it refused the arguments, and did nothing.
  *
- * @throws {Error} What the environment says of the simulator is malformed.
+ * @throws {Error} Where what the environment says of the simulator is malformed.
  */
 function accepted(result: number): boolean {
   if (result === initializationError) {
@@ -87,14 +89,14 @@ export function clearFaults(): void {
   accepted(simulatorFunctions().cudartSimClearFaults());
 }
 
-/** Undefined when the simulator has no such function. */
+/** How often a function was called; `undefined` where the simulator has no such function. */
 export function callCount(functionName: string): number | undefined {
   const count = new BigUint64Array(new ArrayBuffer(8));
   const result = simulatorFunctions().cudartSimGetCallCount(cString(functionName), count);
   return accepted(result) ? Number(count[0]) : undefined;
 }
 
-/** Undefined when the simulator has no such error. */
+/** The number of an error; `undefined` where the simulator has no such error. */
 export function errorNumber(name: string): number | undefined {
   const number = new Int32Array(new ArrayBuffer(4));
   const result = simulatorFunctions().cudartSimGetErrorNumber(cString(name), number);
@@ -109,7 +111,7 @@ export interface LiveMemory {
   readonly byteSize: number;
 }
 
-/** Undefined when there is no such device. */
+/** What is allocated on a device; `undefined` where there is no such device. */
 export function liveDeviceMemory(deviceId: number): LiveMemory | undefined {
   const blockCount = new BigUint64Array(new ArrayBuffer(8));
   const byteSize = new BigUint64Array(new ArrayBuffer(8));
@@ -127,7 +129,7 @@ export function liveHostMemory(): LiveMemory {
   return { blockCount: Number(blockCount[0]), byteSize: Number(byteSize[0]) };
 }
 
-/** What exists of the objects that CUDA gives handles for. */
+/** How many objects exist that CUDA has handles for. */
 export interface LiveHandles {
   /** Number of streams that were created and not destroyed. */
   readonly streamCount: number;
@@ -142,9 +144,9 @@ export function liveHandles(): LiveHandles {
   return { streamCount: Number(streams[0]), eventCount: Number(events[0]) };
 }
 
-/** How long a copy or memset takes, beyond what moving the bytes takes. */
+/** How long a copy or memset takes, beyond the time of moving the bytes. */
 export interface Delay {
-  /** Nanoseconds for each byte: 0.05 is 20 GB/s. */
+  /** Nanoseconds for each byte. For example, 0.05 is 20 GB/s. */
   readonly nsPerByte: number;
   /** Nanoseconds for each operation, whatever its size. */
   readonly operationNs: number;

@@ -19,7 +19,7 @@ const leakedStreams = new FinalizationRegistry((queue: StreamQueue) => {
   );
 });
 
-/** Reads the private queue of a stream; null for any other object. Set by the class. */
+/** Reads the private queue of a stream, or null for any other object. The class sets it. */
 let readQueue: (object: object) => StreamQueue | null;
 
 /**
@@ -36,7 +36,7 @@ export function queueOf(operation: string, stream: unknown): StreamQueue {
 
 /**
  * A queue of work for a GPU: what is queued on a stream is done in that order, at the same time as
- * what other streams do. Made as a CUDA stream that does not wait for the legacy default stream.
+ * what other streams do. It is a CUDA stream that does not wait for the legacy default stream.
  *
  * Any number of threads may make streams; one stream belongs to the thread that made it.
  *
@@ -80,11 +80,11 @@ export class CudaStream implements Disposable {
   }
 
   /**
-   * Blocks the thread until all that has been queued is done. Of a large `writeAsync` or `readAsync`
-   * that has not been awaited only a part may have been queued.
+   * Blocks the thread until all that has been queued is done. A large `writeAsync` or `readAsync`
+   * that has not been awaited may have been queued only in part.
    *
-   * @throws {MemoryError} `INTERNAL` where something queued has failed, with what it may have been;
-   * `INVALID_ARG` once the stream is disposed of.
+   * @throws {MemoryError} `INTERNAL` where something queued has failed, with the operations that it
+   * may be; `INVALID_ARG` once the stream is disposed of.
    */
   synchronize(): void {
     queueOf("synchronize", this).synchronize();
@@ -109,8 +109,8 @@ export class CudaStream implements Disposable {
   }
 
   /**
-   * Destroys the stream, for CUDA when all transfers that it was given are over. What is queued on it
-   * is still done. A second call does nothing.
+   * Destroys the stream. What is queued on it is still done, and CUDA keeps it until all transfers
+   * that it was given are over. A second call does nothing.
    */
   [Symbol.dispose](): void {
     if (this.#queue.isDisposed) return;

@@ -23,7 +23,9 @@ export interface Transfer {
   /** Names the transfer in an error's message. */
   readonly description: string;
   readonly direction: "write" | "read";
-  /** The JS memory, which has fewer than `byteSize` bytes once its buffer is detached or shrinks. */
+  /**
+   * The JS memory, which has fewer than `byteSize` bytes once its buffer is detached or shrinks.
+   */
   readonly bytes: Uint8Array;
   readonly byteSize: number;
   readonly allocation: NativeAllocation;

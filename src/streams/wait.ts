@@ -1,29 +1,34 @@
 import { type NativeStream, StreamPoint } from "../native/stream.ts";
 
-/** A copy of some kilobytes is over by then; nothing else on the thread notices so short a wait. */
+/**
+ * How long a wait asks without a pause. A copy of some kilobytes is over by then, and so short a
+ * wait delays nothing else on the thread noticeably.
+ */
 const spinNanoseconds = 10_000;
 
-/** So long the event loop asks every time it comes round, so that a timer's millisecond is not lost. */
+/**
+ * How long a wait asks in each turn of the event loop. Its later
+ * pauses are timers, which take a millisecond at least.
+ */
 const eagerNanoseconds = 2_000_000;
 
-const longestDelayMilliseconds = 100;
+/** The longest pause between two questions. */
+const delayMillisecondsMax = 100;
 
-function nextTurn(): Promise<void> {
+/** Resolves in the next turn of the event loop, after timers, requests and all else that waits. */
+export function yieldToEventLoop(): Promise<void> {
   return new Promise((resolve) => void setImmediate(resolve));
 }
 
-/** Lets timers, requests and everything else that waits have its turn. */
-export const yieldToEventLoop = nextTurn;
-
 /**
- * Waits for work of a GPU without blocking the event loop: CUDA tells that work is done only to
- * whoever asks.
+ * Waits for work of a GPU without blocking the event loop. CUDA says that work is done only when it
+ * is asked.
  *
- * What is over in some microseconds is noticed at once. After two milliseconds the delays between
- * two looks grow with the time that has passed, to an eighth of it: a wait becomes at most that much
- * longer (or a timer's millisecond), and a long one costs next to no CPU time.
+ * What is over in some microseconds is noticed at once. After two milliseconds the pauses between
+ * two questions grow with the time that has passed, to an eighth of it: a wait becomes at most that
+ * much longer (or a timer's millisecond), and a long one costs next to no CPU time.
  *
- * @param isDone Is asked until it returns true. What it throws is thrown.
+ * @param isDone Is asked until it returns true, or throws, which rejects the promise.
  */
 export async function waitUntil(isDone: () => boolean): Promise<void> {
   const start = Bun.nanoseconds();
@@ -32,12 +37,12 @@ export async function waitUntil(isDone: () => boolean): Promise<void> {
     if (isDone()) return;
   }
   for (; elapsed < eagerNanoseconds; elapsed = Bun.nanoseconds() - start) {
-    await nextTurn();
+    await yieldToEventLoop();
     if (isDone()) return;
   }
   for (;;) {
     const milliseconds = (Bun.nanoseconds() - start) / 1e6;
-    await Bun.sleep(Math.min(Math.max(1, milliseconds / 8), longestDelayMilliseconds));
+    await Bun.sleep(Math.min(Math.max(1, milliseconds / 8), delayMillisecondsMax));
     if (isDone()) return;
   }
 }
