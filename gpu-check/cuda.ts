@@ -3,8 +3,7 @@
 
 import { dlopen } from "bun:ffi";
 import { cudaDeviceAttr, extraCudartSymbols } from "../src/native/cudart-symbols.ts";
-import { cudart } from "../src/native/cudart.ts";
-import { memoryLibrary } from "../src/native/memory-library.ts";
+import { cudart, cudartPath as chosenPath } from "../src/native/cudart.ts";
 import { simulatorSymbols } from "../src/native/simulator-symbols.ts";
 import { realCudartSymbols } from "./cuda-symbols.ts";
 
@@ -17,10 +16,8 @@ function requireRuntime() {
 /** The package's own functions of the runtime. */
 export const runtime = requireRuntime();
 
-/**
- * Where the process has its runtime from: a process claims one, and asking for another gives it.
- */
-export const cudartPath = String(memoryLibrary.cudart_claim(new TextEncoder().encode("\0")));
+/** The file of the runtime that the process has chosen. */
+export const cudartPath = chosenPath()!;
 
 const { cudaPeekAtLastError, cudaMemGetInfo } = extraCudartSymbols;
 
