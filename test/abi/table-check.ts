@@ -5,6 +5,8 @@ export interface TableCheck {
   /** As `#include` takes it, relative to the repository's root or on the include path. */
   readonly header: string;
   readonly symbols: Readonly<Record<string, FFIFunction>>;
+  /** The C++ type of a pointer to a function; by default that of the header's function. */
+  readonly typeOf?: (name: string) => string;
   /** Further C++ expressions that must hold, such as `cudaErrorNoDevice == 100`. */
   readonly assertions?: readonly string[];
 }
@@ -33,8 +35,11 @@ function predicateOf(name: string, type: unknown): string {
   return predicate;
 }
 
-function functionAssertions(name: string, { args = [], returns = "void" }: FFIFunction): string[] {
-  const type = `decltype(&::${name})`;
+function functionAssertions(
+  name: string,
+  type: string,
+  { args = [], returns = "void" }: FFIFunction,
+): string[] {
   const count = `ffi::argument_count<${type}> == ${args.length}`;
   const result = `ffi::return_satisfies<ffi::${predicateOf(name, returns)}, ${type}>`;
   return [
@@ -53,12 +58,15 @@ export function equalities(constants: Readonly<Record<string, number>>): string[
 }
 
 /** A C++ text that compiles if, and only if, the table agrees with the header. */
-export function tableCheckSource({ header, symbols, assertions = [] }: TableCheck): string {
+export function tableCheckSource(check: TableCheck): string {
+  const { header, symbols, typeOf = (name) => `decltype(&::${name})`, assertions = [] } = check;
   return [
     "#include <cstddef>",
     `#include "${header}"`,
     `#include "test/abi/ffi_types.hpp"`,
-    ...Object.entries(symbols).flatMap(([name, symbol]) => functionAssertions(name, symbol)),
+    ...Object.entries(symbols).flatMap(([name, symbol]) =>
+      functionAssertions(name, typeOf(name), symbol),
+    ),
     ...assertions.map((assertion) => `static_assert(${assertion}, "${assertion}");`),
     "",
   ].join("\n");
