@@ -5,8 +5,8 @@
 // Sizes, addresses and device ids travel as double, the fastest way through bun:ffi: all of them
 // are whole numbers below 2^53. The caller has checked that they are whole and not negative.
 //
-// A call that can fail returns a memory_status. One that returns an address has the status in its
-// place where there is none: addresses are above 0, and failures below. After a failure, and after
+// A call that can fail returns a memory_status. A call that returns an address returns the negative
+// status where it fails. After a failure, and after
 // MEMORY_OK_WITH_WARNINGS, memory_message() says what happened. All calls are thread-safe.
 #ifndef BUN_CUDA_MEMORY_H
 #define BUN_CUDA_MEMORY_H
@@ -97,8 +97,8 @@ MEMORY_EXPORT enum memory_status cuda_memory_reset(void);
 
 // ---- Pinned memory
 
-// Without a pool the manager exists all the same: then the status is not MEMORY_OK, and the
-// message is a warning. MEMORY_ALREADY_EXISTS changes nothing.
+// Where the pool cannot be had, the manager exists without one, and the status is
+// MEMORY_OK_WITH_WARNINGS. MEMORY_ALREADY_EXISTS changes nothing.
 MEMORY_EXPORT enum memory_status pinned_memory_create(double byte_size);
 // MEMORY_OK_WITH_WARNINGS is a fallback of a kind that this process has not been warned of yet.
 MEMORY_EXPORT enum memory_status pinned_memory_alloc(struct memory_allocation *allocation,

@@ -1,4 +1,4 @@
-// What the other rooms of this library need of streams beyond what is exported.
+// What the rest of the library needs of streams beyond what is exported.
 #ifndef CUDA_STREAM_H
 #define CUDA_STREAM_H
 

@@ -232,7 +232,7 @@ static __attribute__((cold, noinline)) double alloc_after_refusal(double byte_si
 }
 
 // This and cuda_memory_free() are stream_ordered_alloc_waiting() and stream_ordered_free_now(), with
-// all that follows a refusal kept out of the way: they are the calls that have to be fast.
+// all that follows a refusal kept out of the way: each is all that a fast call needs.
 double cuda_memory_alloc(double byte_size, double device_id)
 {
     struct pool_block block;

@@ -1,6 +1,8 @@
-// The lock on the managers' lives. Creating and resetting hold it exclusively; code that touches
-// managed memory holds it shared, so that no reset takes the memory away in the middle of a copy.
-// Allocating and freeing need none of it: the pools have locks of their own.
+// The lock on the managers' lives. Creating and resetting hold it exclusively. Copies hold it shared,
+// and so does all that looks at pending blocks, so that no reset takes memory, or the events of
+// streams, away in the middle of it. Allocating and freeing otherwise need none of it: the pools have
+// locks of their own.
+
 //
 // It is not recursive. A thread that waits for it exclusively goes before threads that come for it
 // shared later: copies that follow each other without a pause would otherwise keep a reset out for

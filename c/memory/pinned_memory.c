@@ -68,12 +68,13 @@ static enum memory_status create(double byte_size)
     is_created = true;
     if (byte_size == 0) return MEMORY_OK;
     if (!cudart_is_bound()) {
-        return message_set(MEMORY_UNAVAILABLE,
+        return message_set(MEMORY_OK_WITH_WARNINGS,
                            "no pinned memory pool of %.0f bytes: there is no CUDA runtime",
                            byte_size);
     }
     uint64_t granule_count = (whole_number(byte_size) - 1) / POOL_GRANULE_BYTE_SIZE + 1;
-    return open_pool(granule_count * POOL_GRANULE_BYTE_SIZE);
+    bool is_open = open_pool(granule_count * POOL_GRANULE_BYTE_SIZE) == MEMORY_OK;
+    return is_open ? MEMORY_OK : MEMORY_OK_WITH_WARNINGS;
 }
 
 enum memory_status pinned_memory_create(double byte_size)

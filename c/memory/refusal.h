@@ -28,8 +28,8 @@ struct refused_request {
 // warnings that this process has not seen yet, a line each, otherwise MEMORY_OK.
 enum memory_status refusal_report_fallback(const struct refused_request *request);
 
-// For a request that nothing served. Returns the status of the first refusal; the message has a line
-// for each.
+// For a request that nothing served. Returns MEMORY_UNAVAILABLE where only a CUDA pool was asked and is
+// closed, otherwise MEMORY_INTERNAL; the message has a line for each refusal.
 enum memory_status refusal_report_failure(const struct refused_request *request);
 
 #endif

@@ -14,26 +14,26 @@
 enum {
     // How many of the blocks that are pending on a stream a request looks at.
     SEARCH_COUNT_MAX = 64,
-    TAG_COUNT_AT_FIRST = 64,
+    TAG_COUNT_AT_FIRST = 16,
 };
 
-// A block that was freed on a stream and is pending or reused. Only this struct says which of the two.
+// A block that was freed on a stream, and is pending or reused. Its pool does not know which.
 struct freed_block {
     struct freed_block *previous, *next; // freed earlier and later, on the same stream
-    struct stream_queue *queue;
+    struct freed_list *list;
     struct pool *pool; // null for memory of the system heap
     uint64_t address;
     uint64_t generation;
     uint64_t byte_size; // in whole granules; of a pool's block
     uint64_t order;     // the lower, the earlier it was freed
-    uint32_t tag;       // of a pool's block: by it the pool's block leads here
+    uint32_t tag;       // the tag of a pool's block, which is its index in tag_entries
     bool is_reused;
     struct cuda_event *event; // what the stream had been given when the block was freed
 };
 
 // The blocks that were freed on one stream, in that order, in which their events are done too.
-struct stream_queue {
-    struct stream_queue *next;
+struct freed_list {
+    struct freed_list *next;
     uint64_t stream_id;
     struct freed_block *first, *last;
 };
@@ -43,7 +43,7 @@ static _Atomic uint64_t block_count;
 
 // Guards everything below. It is taken after the lifecycle lock, and before the locks of the pools.
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static struct stream_queue *queues;
+static struct freed_list *lists;
 
 // ---- Tags, each of which leads from a block in its pool to the block here
 
@@ -58,6 +58,8 @@ static uint32_t spare_tag; // 0 for none
 
 static bool add_tags(void)
 {
+    if (tag_count > UINT32_MAX / 2) return false;
+
     uint32_t grown_count = tag_count == 0 ? TAG_COUNT_AT_FIRST : 2 * tag_count;
     union tag_entry *grown = malloc(grown_count * sizeof *grown);
     if (grown == NULL) return false;
@@ -81,6 +83,15 @@ static bool acquire_tag(struct freed_block *block)
     return true;
 }
 
+// No block has a tag any more: a peak of pending blocks need not cost memory for ever.
+static void drop_tags(void)
+{
+    free(tag_entries);
+    tag_entries = NULL;
+    tag_count = 0;
+    spare_tag = 0;
+}
+
 static void release_tag(struct freed_block *block)
 {
     if (block->tag == 0) return;
@@ -88,64 +99,64 @@ static void release_tag(struct freed_block *block)
     spare_tag = block->tag;
 }
 
-// Finds the freed block that starts at the address. It is null for a live block that was not freed on
-// a stream.
+// Finds the freed block that starts at the address. `*block` is null where a live block starts there
+// that was not freed on a stream.
 static enum pool_status find_freed(struct pool *pool, uint64_t address, uint64_t generation,
                                    struct freed_block **block)
 {
-    uint32_t tag = 0;
+    uint32_t tag = 0; // Exchanging 0 for 0 changes nothing, and tells any other tag.
     enum pool_status status = pool_exchange_tag(pool, address, generation, &tag, 0, NULL);
     *block = status == POOL_TAGGED ? tag_entries[tag].block : NULL;
     assert(*block == NULL || ((*block)->pool == pool && (*block)->address == address));
     return status == POOL_TAGGED ? POOL_OK : status;
 }
 
-// ---- Queues
+// ---- Lists of freed blocks
 
-static struct stream_queue *find_queue(uint64_t stream_id)
+static struct freed_list *find_list(uint64_t stream_id)
 {
-    struct stream_queue *queue = queues;
-    while (queue != NULL && queue->stream_id != stream_id) queue = queue->next;
-    return queue;
+    struct freed_list *list = lists;
+    while (list != NULL && list->stream_id != stream_id) list = list->next;
+    return list;
 }
 
-static struct stream_queue *find_or_make_queue(uint64_t stream_id)
+static struct freed_list *find_or_make_list(uint64_t stream_id)
 {
-    struct stream_queue *queue = find_queue(stream_id);
-    if (queue != NULL) return queue;
-    queue = malloc(sizeof *queue);
-    if (queue == NULL) return NULL;
-    *queue = (struct stream_queue){.next = queues, .stream_id = stream_id};
-    queues = queue;
-    return queue;
+    struct freed_list *list = find_list(stream_id);
+    if (list != NULL) return list;
+    list = malloc(sizeof *list);
+    if (list == NULL) return NULL;
+    *list = (struct freed_list){.next = lists, .stream_id = stream_id};
+    lists = list;
+    return list;
 }
 
-static void drop_empty_queues(void)
+static void drop_empty_lists(void)
 {
-    for (struct stream_queue **link = &queues; *link != NULL;) {
-        struct stream_queue *queue = *link;
-        if (queue->first != NULL) {
-            link = &queue->next;
+    for (struct freed_list **link = &lists; *link != NULL;) {
+        struct freed_list *list = *link;
+        if (list->first != NULL) {
+            link = &list->next;
         } else {
-            *link = queue->next;
-            free(queue);
+            *link = list->next;
+            free(list);
         }
     }
 }
 
-static void enqueue(struct stream_queue *queue, struct freed_block *block)
+static void append(struct freed_list *list, struct freed_block *block)
 {
     static uint64_t last_order;
     block->order = ++last_order;
-    block->queue = queue;
-    block->previous = queue->last;
-    if (queue->last != NULL) queue->last->next = block;
-    else queue->first = block;
-    queue->last = block;
+    block->list = list;
+    block->previous = list->last;
+    if (list->last != NULL) list->last->next = block;
+    else list->first = block;
+    list->last = block;
     atomic_fetch_add_explicit(&block_count, 1, memory_order_relaxed);
 }
 
-// Forgets a block that was never enqueued.
+// Gives up what a freed block holds, which is in no list.
 static void forget(struct freed_block *block)
 {
     if (block->event != NULL) event_release(block->event);
@@ -153,13 +164,13 @@ static void forget(struct freed_block *block)
     free(block);
 }
 
-static void dequeue_and_forget(struct freed_block *block)
+static void remove_and_forget(struct freed_block *block)
 {
-    struct stream_queue *queue = block->queue;
+    struct freed_list *list = block->list;
     if (block->previous != NULL) block->previous->next = block->next;
-    else queue->first = block->next;
+    else list->first = block->next;
     if (block->next != NULL) block->next->previous = block->previous;
-    else queue->last = block->previous;
+    else list->last = block->previous;
     atomic_fetch_sub_explicit(&block_count, 1, memory_order_relaxed);
     forget(block);
 }
@@ -167,7 +178,7 @@ static void dequeue_and_forget(struct freed_block *block)
 // ---- Taking back what no stream uses any more
 
 // A pending block goes back to where it came from. A reused one becomes its owner's like any other.
-static void settle(struct freed_block *block)
+static void reclaim(struct freed_block *block)
 {
     if (block->pool == NULL) {
         free((void *)(uintptr_t)block->address);
@@ -180,20 +191,20 @@ static void settle(struct freed_block *block)
         assert(status == POOL_OK);
         (void)status;
     }
-    dequeue_and_forget(block);
+    remove_and_forget(block);
 }
 
-static void reclaim_from(struct stream_queue *queue)
+static void reclaim_from(struct freed_list *list)
 {
-    while (queue->first != NULL && event_is_done(queue->first->event)) settle(queue->first);
+    while (list->first != NULL && event_is_done(list->first->event)) reclaim(list->first);
 }
 
 static void reclaim_from_all(void)
 {
-    for (struct stream_queue *queue = queues; queue != NULL; queue = queue->next) {
-        reclaim_from(queue);
+    for (struct freed_list *list = lists; list != NULL; list = list->next) {
+        reclaim_from(list);
     }
-    drop_empty_queues();
+    drop_empty_lists();
 }
 
 void stream_ordered_reclaim(void)
@@ -209,14 +220,15 @@ void stream_ordered_reclaim(void)
 void stream_ordered_drop(struct pool *pool)
 {
     pthread_mutex_lock(&lock);
-    for (struct stream_queue *queue = queues; queue != NULL; queue = queue->next) {
-        for (struct freed_block *block = queue->first; block != NULL;) {
+    for (struct freed_list *list = lists; list != NULL; list = list->next) {
+        for (struct freed_block *block = list->first; block != NULL;) {
             struct freed_block *next = block->next;
-            if (block->pool == pool) settle(block);
+            if (block->pool == pool) reclaim(block);
             block = next;
         }
     }
-    drop_empty_queues();
+    drop_empty_lists();
+    if (lists == NULL) drop_tags();
     pthread_mutex_unlock(&lock);
 }
 
@@ -232,7 +244,7 @@ static enum memory_status out_of_memory(void)
 static enum memory_status order_after(const struct freed_block *reused,
                                       const struct cuda_stream *stream)
 {
-    if (reused == NULL || reused->queue->stream_id == (uint64_t)stream->id) return MEMORY_OK;
+    if (reused == NULL || reused->list->stream_id == (uint64_t)stream->id) return MEMORY_OK;
     if (event_make_stream_wait(reused->event, stream)) return MEMORY_OK;
     return message_set(MEMORY_INTERNAL, "failed to free memory: its stream cannot be made to wait "
                                         "for another that still uses it");
@@ -251,7 +263,7 @@ static enum pool_status take_from_owner(struct freed_block *block, const struct 
 
 // `reused` is the same block as it was freed before, if it has been reused since and that earlier use
 // may not be over; or null.
-static enum memory_status free_into(struct stream_queue *queue, struct freed_block *block,
+static enum memory_status free_into(struct freed_list *list, struct freed_block *block,
                                     struct freed_block *reused, const struct cuda_stream *stream)
 {
     enum memory_status status = order_after(reused, stream);
@@ -260,8 +272,8 @@ static enum memory_status free_into(struct stream_queue *queue, struct freed_blo
     if (block->event == NULL) return MEMORY_INTERNAL;
     switch (take_from_owner(block, reused)) {
     case POOL_OK:
-        enqueue(queue, block);
-        if (reused != NULL) dequeue_and_forget(reused);
+        append(list, block);
+        if (reused != NULL) remove_and_forget(reused);
         return MEMORY_OK;
     case POOL_CLOSED:
         return MEMORY_OK; // the block went with its pool
@@ -270,7 +282,7 @@ static enum memory_status free_into(struct stream_queue *queue, struct freed_blo
     }
 }
 
-static enum memory_status free_locked(struct stream_queue *queue, struct freed_block *block,
+static enum memory_status free_locked(struct freed_list *list, struct freed_block *block,
                                       const struct cuda_stream *stream)
 {
     struct freed_block *earlier = NULL;
@@ -279,7 +291,7 @@ static enum memory_status free_locked(struct stream_queue *queue, struct freed_b
         (void)find_freed(block->pool, block->address, block->generation, &earlier);
     }
     struct freed_block *reused = earlier != NULL && earlier->is_reused ? earlier : NULL;
-    return free_into(queue, block, reused, stream);
+    return free_into(list, block, reused, stream);
 }
 
 enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint64_t generation,
@@ -288,13 +300,13 @@ enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint
     struct freed_block *block = malloc(sizeof *block);
     if (block == NULL) return out_of_memory();
     *block = (struct freed_block){.pool = pool, .address = address, .generation = generation};
-    // In one piece under the lock, so that the blocks of a queue are in the order of their events.
+    // In one piece under the lock, so that the blocks of a list are in the order of their events.
     pthread_mutex_lock(&lock);
-    struct stream_queue *queue = find_or_make_queue((uint64_t)stream->id);
-    enum memory_status status = queue == NULL ? out_of_memory() : free_locked(queue, block, stream);
-    if (block->queue == NULL) forget(block);
-    if (queue != NULL) reclaim_from(queue);
-    drop_empty_queues();
+    struct freed_list *list = find_or_make_list((uint64_t)stream->id);
+    enum memory_status status = list == NULL ? out_of_memory() : free_locked(list, block, stream);
+    if (block->list == NULL) forget(block);
+    if (list != NULL) reclaim_from(list);
+    drop_empty_lists();
     pthread_mutex_unlock(&lock);
     return status;
 }
@@ -314,8 +326,8 @@ enum pool_status stream_ordered_free_tagged(struct pool *pool, uint64_t address,
         status = POOL_NOT_ALLOCATED; // it was freed already
     } else if (status == POOL_OK) {
         block->is_reused = false;
-        reclaim_from(block->queue);
-        drop_empty_queues();
+        reclaim_from(block->list);
+        drop_empty_lists();
     }
     pthread_mutex_unlock(&lock);
     return status;
@@ -335,13 +347,13 @@ static bool is_pending_in(const struct freed_block *block, const struct pool *po
     return block->pool == pool && !block->is_reused;
 }
 
-// The smallest of the queue's first blocks that has at least so many bytes, and at most so many; null
+// The smallest of the list's first blocks that has at least so many bytes, and at most so many; null
 // if there is none.
-static struct freed_block *find_in(const struct stream_queue *queue, const struct pool *pool,
+static struct freed_block *find_in(const struct freed_list *list, const struct pool *pool,
                                    uint64_t byte_size_min, uint64_t byte_size_max)
 {
     struct freed_block *best = NULL;
-    struct freed_block *block = queue->first;
+    struct freed_block *block = list->first;
     for (int i = 0; block != NULL && i < SEARCH_COUNT_MAX; i++, block = block->next) {
         bool fits = is_pending_in(block, pool) && block->byte_size >= byte_size_min &&
                     block->byte_size <= byte_size_max;
@@ -359,9 +371,9 @@ static uint64_t rounded_up(uint64_t byte_size)
 static bool reuse_of_same_stream(struct pool *pool, uint64_t byte_size_min, uint64_t byte_size_max,
                                  const struct cuda_stream *stream, struct pool_block *reused)
 {
-    const struct stream_queue *queue = find_queue((uint64_t)stream->id);
-    if (queue == NULL) return false;
-    struct freed_block *block = find_in(queue, pool, byte_size_min, byte_size_max);
+    const struct freed_list *list = find_list((uint64_t)stream->id);
+    if (list == NULL) return false;
+    struct freed_block *block = find_in(list, pool, byte_size_min, byte_size_max);
     if (block != NULL) *reused = reuse(block);
     return block != NULL;
 }
@@ -370,8 +382,8 @@ static bool reuse_of_other_stream(struct pool *pool, uint64_t byte_size,
                                   const struct cuda_stream *stream, struct pool_block *reused)
 {
     struct freed_block *best = NULL;
-    for (const struct stream_queue *queue = queues; queue != NULL; queue = queue->next) {
-        struct freed_block *block = find_in(queue, pool, byte_size, UINT64_MAX);
+    for (const struct freed_list *list = lists; list != NULL; list = list->next) {
+        struct freed_block *block = find_in(list, pool, byte_size, UINT64_MAX);
         if (block == NULL || (best != NULL && best->byte_size <= block->byte_size)) continue;
         best = block;
     }
@@ -391,8 +403,8 @@ static bool is_pending_until(uint32_t tag, const void *order)
 static struct freed_block *first_that_helps(struct pool *pool, uint64_t byte_size)
 {
     struct freed_block *first = NULL;
-    for (struct stream_queue *queue = queues; queue != NULL; queue = queue->next) {
-        for (struct freed_block *block = queue->first; block != NULL; block = block->next) {
+    for (struct freed_list *list = lists; list != NULL; list = list->next) {
+        for (struct freed_block *block = list->first; block != NULL; block = block->next) {
             bool is_later = first != NULL && block->order > first->order;
             if (!is_pending_in(block, pool) || is_later) continue;
             uint64_t coalesced_byte_size =

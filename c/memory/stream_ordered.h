@@ -9,7 +9,7 @@
 //
 // Nothing watches the streams. Pending blocks are taken back when somebody looks: when another block
 // is freed on the same stream, when a pool is full, and when statistics are read. So all of this costs
-// a program without streams one look at a counter, and only where a pool is full.
+// a program without streams one look at a counter, where a pool is full and where statistics are read.
 //
 // A pool that cannot serve a request
 //   1. takes back all blocks whose streams have got that far, and tries again;
@@ -32,9 +32,9 @@
 #include "pool/pool.h"
 
 // Frees a block of a pool, or non-pinned memory where the pool is null, on a stream: after what the
-// stream has been given so far. MEMORY_INVALID_ARG, without a message, where no block lives there;
-// MEMORY_OK where it went when its pool was closed. After a failure the block still lives. The caller
-// holds the lifecycle lock.
+// stream has been given so far. MEMORY_INVALID_ARG, without a message, where no block lives there, or
+// one that was freed already; MEMORY_OK where it went when its pool was closed. After any other failure
+// the block still lives. The caller holds the lifecycle lock.
 enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint64_t generation,
                                        const struct cuda_stream *stream);
 

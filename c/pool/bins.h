@@ -2,7 +2,7 @@
 #ifndef POOL_BINS_H
 #define POOL_BINS_H
 
-#include "pool/hot.h"
+#include "pool/inline.h"
 #include "pool/tables.h"
 
 // Looking at more blocks of a bin than this for a better fit gains less than it costs.
@@ -19,8 +19,8 @@ static uint32_t bound_of(uint64_t granule_count)
 // not there are written to the sentinel, where nobody reads them.
 
 // Makes the block the bin's first. Returns the number of the one that was first before.
-HOT uint32_t bin_link_first(struct pool *pool, struct pool_bins *bins, uint32_t bin,
-                            uint32_t number)
+ALWAYS_INLINE uint32_t bin_link_first(struct pool *pool, struct pool_bins *bins, uint32_t bin,
+                                      uint32_t number)
 {
     uint32_t first = bins->first[bin];
     node_at(pool, number)->bin_next = first;
@@ -29,8 +29,8 @@ HOT uint32_t bin_link_first(struct pool *pool, struct pool_bins *bins, uint32_t 
     return first;
 }
 
-HOT void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t number,
-                    uint64_t granule_count)
+ALWAYS_INLINE void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t number,
+                              uint64_t granule_count)
 {
     uint32_t bin = bin_of(granule_count);
     assert(bin != 0 && bin < POOL_BIN_COUNT && number != WILDERNESS);
@@ -46,7 +46,7 @@ HOT void bin_insert(struct pool *pool, struct pool_bins *bins, uint32_t number,
     bins->filled_bitmaps |= UINT64_C(1) << bitmap;
 }
 
-HOT void bin_set_first(struct pool_bins *bins, uint32_t bin, uint32_t first)
+ALWAYS_INLINE void bin_set_first(struct pool_bins *bins, uint32_t bin, uint32_t first)
 {
     uint64_t is_empty = first == SENTINEL;
     bins->first[bin] = first;
@@ -56,13 +56,14 @@ HOT void bin_set_first(struct pool_bins *bins, uint32_t bin, uint32_t first)
     bins->filled_bitmaps &= ~((uint64_t)(bitmap == 0) << bin / POOL_BINS_PER_BITMAP);
 }
 
-HOT void bin_remove_first(struct pool *pool, struct pool_bins *bins, uint32_t bin)
+ALWAYS_INLINE void bin_remove_first(struct pool *pool, struct pool_bins *bins, uint32_t bin)
 {
     assert(bins->first[bin] != SENTINEL);
     bin_set_first(bins, bin, node_at(pool, bins->first[bin])->bin_next);
 }
 
-HOT void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t bin, uint32_t number)
+ALWAYS_INLINE void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t bin,
+                              uint32_t number)
 {
     const struct node *node = node_at(pool, number);
     assert(!is_live(node) && bins->first[bin] != SENTINEL);
@@ -76,7 +77,7 @@ HOT void bin_remove(struct pool *pool, struct pool_bins *bins, uint32_t bin, uin
 }
 
 // The first bin from this one on that has blocks, or 0.
-HOT uint32_t filled_bin_from(const struct pool_bins *bins, uint32_t bin)
+ALWAYS_INLINE uint32_t filled_bin_from(const struct pool_bins *bins, uint32_t bin)
 {
     uint32_t bitmap = bin / POOL_BINS_PER_BITMAP;
     uint64_t marked = bins->bitmaps[bitmap] & (~UINT64_C(0) << bin % POOL_BINS_PER_BITMAP);
@@ -129,8 +130,8 @@ static struct fit best_in_bin(struct pool *pool, struct pool_bins *bins, uint32_
 }
 
 // Looks in the first bin from this one on that has blocks and may serve the request.
-ASIDE struct fit best_in_wide_bins(struct pool *pool, struct pool_bins *bins, uint32_t bin,
-                                   uint64_t granule_count)
+NOINLINE struct fit best_in_mixed_bins(struct pool *pool, struct pool_bins *bins, uint32_t bin,
+                                       uint64_t granule_count)
 {
     uint32_t own = bin_of(granule_count);
     if (bin == own) {
@@ -143,11 +144,12 @@ ASIDE struct fit best_in_wide_bins(struct pool *pool, struct pool_bins *bins, ui
     return best_in_bin(pool, bins, bin, granule_count);
 }
 
-HOT struct fit best_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t granule_count)
+ALWAYS_INLINE struct fit best_in_bins(struct pool *pool, struct pool_bins *bins,
+                                      uint64_t granule_count)
 {
     uint32_t bin = filled_bin_from(bins, bin_of(granule_count));
     if (has_one_size(bin)) return (struct fit){bin, bin};
-    return best_in_wide_bins(pool, bins, bin, granule_count);
+    return best_in_mixed_bins(pool, bins, bin, granule_count);
 }
 
 // Puts the largest block of a bin first, so that the next search for it is short.
@@ -170,9 +172,10 @@ static struct fit largest_in_bin(struct pool *pool, struct pool_bins *bins, uint
     return (struct fit){bin, largest_granule_count};
 }
 
-// Looks for the largest block of the request's own bin, to its end. For a request that nothing else
-// serves.
-static struct fit last_in_bins(struct pool *pool, struct pool_bins *bins, uint64_t granule_count)
+// Looks at the whole of the request's own bin for its largest block, as the last resort of a request
+// that nothing else serves.
+static struct fit last_resort_in_bins(struct pool *pool, struct pool_bins *bins,
+                                      uint64_t granule_count)
 {
     uint32_t bin = bin_of(granule_count);
     if (has_one_size(bin) || bins->first[bin] == SENTINEL ||

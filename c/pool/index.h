@@ -2,14 +2,14 @@
 #ifndef POOL_INDEX_H
 #define POOL_INDEX_H
 
-#include "pool/hot.h"
+#include "pool/inline.h"
 #include "pool/tables.h"
 
 enum { BUCKET_COUNT_AT_OPEN = 1024 };
 
 // Splits one bucket in two. Where the system refuses memory, chains get longer, and nothing else
 // happens.
-ASIDE void add_bucket(struct pool *pool)
+NOINLINE void add_bucket(struct pool *pool)
 {
     uint64_t added = pool->bucket_count;
     if (!metadata_array_ensure(&pool->buckets, (added + 1) * sizeof(uint32_t))) return;
@@ -31,7 +31,7 @@ ASIDE void add_bucket(struct pool *pool)
 
 // Keeps at least two buckets for each live block, so that most chains have one link, and the
 // processor predicts the walk.
-HOT void index_insert(struct pool *pool, uint32_t number)
+ALWAYS_INLINE void index_insert(struct pool *pool, uint32_t number)
 {
     if (__builtin_expect(2 * pool->live_block_count > pool->bucket_count, 0)) {
         add_bucket(pool);
@@ -52,7 +52,7 @@ struct indexed {
 };
 
 // Finds the live block that starts at the granule; its number is SENTINEL where there is none.
-HOT struct indexed index_find(const struct pool *pool, uint64_t granule)
+ALWAYS_INLINE struct indexed index_find(const struct pool *pool, uint64_t granule)
 {
     uint32_t *link = bucket_at(pool, bucket_of(pool, granule));
     uint32_t number = *link;

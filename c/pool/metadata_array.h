@@ -12,7 +12,7 @@ struct metadata_array {
     size_t reserved_byte_size;
     size_t committed_byte_size;
     // From this size on the array grows by huge pages, which spare the processor most of its
-    // address translations and cost up to 2 MiB that may stay unused. At first it never does.
+    // address translations and cost up to 2 MiB that may stay unused. SIZE_MAX, which is never, until the owner sets it.
     size_t huge_from_byte_size;
 };
 

@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "pool/bins.h"
-#include "pool/hot.h"
 #include "pool/index.h"
+#include "pool/inline.h"
 #include "pool/tables.h"
 
 // A block that takes less than this fraction of the pool, 1/48, is small whatever the others are.
@@ -18,7 +18,7 @@ enum { LARGE_SHARE_DIVISOR = 48 };
 // ---- Spare nodes
 
 // Returns SENTINEL where the system refuses memory.
-HOT uint32_t acquire_node(struct pool *pool)
+ALWAYS_INLINE uint32_t acquire_node(struct pool *pool)
 {
     uint32_t number = pool->spare_node;
     if (number != SENTINEL) {
@@ -32,7 +32,7 @@ HOT uint32_t acquire_node(struct pool *pool)
     return number;
 }
 
-HOT void release_node(struct pool *pool, uint32_t number)
+ALWAYS_INLINE void release_node(struct pool *pool, uint32_t number)
 {
     node_at(pool, number)->spare_next = pool->spare_node;
     pool->spare_node = number;
@@ -52,8 +52,8 @@ static void link_between(struct pool *pool, uint32_t previous, uint32_t number, 
 // Splits a live block, for which there is a new node, off a larger free block or the wilderness. It
 // comes off the end that is further from the wilderness, or of the wilderness off the end at the side
 // that it is for. The caller puts what is left of the free block into its bin.
-HOT void split(struct pool *pool, enum side side, uint32_t rest_number, uint64_t rest_granule_count,
-               uint32_t number, uint64_t granule_count)
+ALWAYS_INLINE void split(struct pool *pool, enum side side, uint32_t rest_number,
+                         uint64_t rest_granule_count, uint32_t number, uint64_t granule_count)
 {
     struct node *rest = node_at(pool, rest_number);
     struct node *node = node_at(pool, number);
@@ -72,8 +72,8 @@ HOT void split(struct pool *pool, enum side side, uint32_t rest_number, uint64_t
 
 // Makes the first block of a bin, or a part of it, a live block. Returns SENTINEL where the system
 // refuses memory.
-HOT uint32_t allocate_from_bin(struct pool *pool, enum side side, struct fit fit,
-                               uint64_t granule_count)
+ALWAYS_INLINE uint32_t allocate_from_bin(struct pool *pool, enum side side, struct fit fit,
+                                         uint64_t granule_count)
 {
     struct pool_bins *bins = &pool->bins[side];
     uint32_t first = bins->first[fit.bin];
@@ -93,7 +93,8 @@ HOT uint32_t allocate_from_bin(struct pool *pool, enum side side, struct fit fit
     return number;
 }
 
-HOT uint32_t allocate_from_wilderness(struct pool *pool, enum side side, uint64_t granule_count)
+ALWAYS_INLINE uint32_t allocate_from_wilderness(struct pool *pool, enum side side,
+                                                uint64_t granule_count)
 {
     uint32_t number = acquire_node(pool);
     if (number == SENTINEL) return SENTINEL;
@@ -103,24 +104,24 @@ HOT uint32_t allocate_from_wilderness(struct pool *pool, enum side side, uint64_
 }
 
 // Serves a request that neither its own side's bins nor the wilderness can serve.
-ASIDE enum pool_status allocate_elsewhere(struct pool *pool, enum side own, uint64_t granule_count,
-                                          uint32_t *number)
+NOINLINE enum pool_status allocate_elsewhere(struct pool *pool, enum side own,
+                                             uint64_t granule_count, uint32_t *number)
 {
     enum side other = own == LOW ? HIGH : LOW;
     enum side side = other;
     struct fit fit = best_in_bins(pool, &pool->bins[other], granule_count);
-    if (fit.bin == 0) fit = last_in_bins(pool, &pool->bins[other], granule_count);
+    if (fit.bin == 0) fit = last_resort_in_bins(pool, &pool->bins[other], granule_count);
     if (fit.bin == 0) {
         side = own;
-        fit = last_in_bins(pool, &pool->bins[own], granule_count);
+        fit = last_resort_in_bins(pool, &pool->bins[own], granule_count);
     }
     if (fit.bin == 0) return POOL_FULL;
     *number = allocate_from_bin(pool, side, fit, granule_count);
     return *number == SENTINEL ? POOL_OUT_OF_METADATA : POOL_OK;
 }
 
-HOT enum pool_status allocate_on(struct pool *pool, enum side side, uint64_t granule_count,
-                                 uint32_t *number)
+ALWAYS_INLINE enum pool_status allocate_on(struct pool *pool, enum side side,
+                                           uint64_t granule_count, uint32_t *number)
 {
     struct fit fit = best_in_bins(pool, &pool->bins[side], granule_count);
     if (fit.bin != 0) {
@@ -144,7 +145,8 @@ static enum side side_of_large(const struct pool *pool, uint64_t granule_count)
     return 2 * larger_granule_count <= pool->used_granule_count ? HIGH : LOW;
 }
 
-ASIDE enum pool_status allocate_large(struct pool *pool, uint64_t granule_count, uint32_t *number)
+NOINLINE enum pool_status allocate_large(struct pool *pool, uint64_t granule_count,
+                                         uint32_t *number)
 {
     enum side side = side_of_large(pool, granule_count);
     enum pool_status status = allocate_on(pool, side, granule_count, number);
@@ -153,7 +155,7 @@ ASIDE enum pool_status allocate_large(struct pool *pool, uint64_t granule_count,
 }
 
 // The compiler knows the side of a small request.
-HOT enum pool_status allocate(struct pool *pool, uint64_t granule_count, uint32_t *number)
+ALWAYS_INLINE enum pool_status allocate(struct pool *pool, uint64_t granule_count, uint32_t *number)
 {
     if (may_be_large(pool, granule_count)) return allocate_large(pool, granule_count, number);
     return allocate_on(pool, LOW, granule_count, number);
@@ -161,7 +163,7 @@ HOT enum pool_status allocate(struct pool *pool, uint64_t granule_count, uint32_
 
 // ---- Coalescing blocks that are freed
 
-HOT void unlink_and_release(struct pool *pool, uint32_t number)
+ALWAYS_INLINE void unlink_and_release(struct pool *pool, uint32_t number)
 {
     struct node *node = node_at(pool, number);
     node_at(pool, node->address_previous)->address_next = node->address_next;
@@ -170,7 +172,7 @@ HOT void unlink_and_release(struct pool *pool, uint32_t number)
 }
 
 // Removes a free block from its bin, because it becomes part of a neighbour. Returns its size.
-HOT uint64_t remove_from_bin(struct pool *pool, struct pool_bins *bins, uint32_t number)
+ALWAYS_INLINE uint64_t remove_from_bin(struct pool *pool, struct pool_bins *bins, uint32_t number)
 {
     uint64_t granule_count = granule_count_of(node_at(pool, number));
     assert(!is_live(node_at(pool, number)) && number != WILDERNESS);
@@ -179,7 +181,7 @@ HOT uint64_t remove_from_bin(struct pool *pool, struct pool_bins *bins, uint32_t
 }
 
 // A block beside the wilderness becomes part of it, with the free block on its other side.
-HOT void coalesce_with_wilderness(struct pool *pool, uint32_t number)
+ALWAYS_INLINE void coalesce_with_wilderness(struct pool *pool, uint32_t number)
 {
     struct node *wilderness = node_at(pool, WILDERNESS);
     struct node *node = node_at(pool, number);
@@ -196,7 +198,7 @@ HOT void coalesce_with_wilderness(struct pool *pool, uint32_t number)
 }
 
 // Coalesces a block with its free neighbours and puts the result into a bin of its side.
-HOT void coalesce_on(struct pool *pool, enum side side, uint32_t number)
+ALWAYS_INLINE void coalesce_on(struct pool *pool, enum side side, uint32_t number)
 {
     struct node *node = node_at(pool, number);
     uint32_t previous_number = node->address_previous;
@@ -226,13 +228,13 @@ HOT void coalesce_on(struct pool *pool, enum side side, uint32_t number)
     bin_insert(pool, bins, kept_number, granule_count);
 }
 
-ASIDE void coalesce_on_high(struct pool *pool, uint32_t number)
+NOINLINE void coalesce_on_high(struct pool *pool, uint32_t number)
 {
     coalesce_on(pool, HIGH, number);
 }
 
 // Makes a block free that is no longer in the index.
-HOT void coalesce(struct pool *pool, uint32_t number)
+ALWAYS_INLINE void coalesce(struct pool *pool, uint32_t number)
 {
     struct node *node = node_at(pool, number);
     if (node->address_previous == WILDERNESS || node->address_next == WILDERNESS) {
@@ -357,7 +359,8 @@ static enum pool_status why_no_block_has(const struct pool *pool, uint64_t byte_
     return pool->generation == 0 ? POOL_CLOSED : POOL_FULL;
 }
 
-HOT enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size, struct pool_block *block)
+ALWAYS_INLINE enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size,
+                                            struct pool_block *block)
 {
     // A size of 0 wraps round to a count that no pool has.
     uint64_t granule_count = (byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
@@ -394,8 +397,8 @@ enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_b
     return status;
 }
 
-HOT enum pool_status find_live(const struct pool *pool, uint64_t address, uint64_t generation,
-                               struct indexed *found)
+ALWAYS_INLINE enum pool_status find_live(const struct pool *pool, uint64_t address,
+                                         uint64_t generation, struct indexed *found)
 {
     if (generation != 0 && generation != pool->generation) return POOL_CLOSED;
     // Below the base the offset wraps round to a huge number. This is a rotation, by which an offset
@@ -411,15 +414,15 @@ HOT enum pool_status find_live(const struct pool *pool, uint64_t address, uint64
 }
 
 // As find_live(), and the block has this tag.
-HOT enum pool_status find_tagged(const struct pool *pool, uint64_t address, uint64_t generation,
-                                 uint32_t tag, struct indexed *found)
+ALWAYS_INLINE enum pool_status find_tagged(const struct pool *pool, uint64_t address,
+                                           uint64_t generation, uint32_t tag, struct indexed *found)
 {
     enum pool_status status = find_live(pool, address, generation, found);
     if (status != POOL_OK) return status;
     return __builtin_expect(node_at(pool, found->number)->tag == tag, 1) ? POOL_OK : POOL_TAGGED;
 }
 
-HOT void free_live(struct pool *pool, struct indexed live)
+ALWAYS_INLINE void free_live(struct pool *pool, struct indexed live)
 {
     uint32_t number = live.number;
     assert(is_live(node_at(pool, number)) && pool->live_block_count > 0);
@@ -434,8 +437,8 @@ HOT void free_live(struct pool *pool, struct indexed live)
     coalesce(pool, number);
 }
 
-HOT enum pool_status free_with_tag(struct pool *pool, uint64_t address, uint64_t generation,
-                                   uint32_t tag)
+ALWAYS_INLINE enum pool_status free_with_tag(struct pool *pool, uint64_t address,
+                                             uint64_t generation, uint32_t tag)
 {
     lock_acquire(&pool->lock);
     struct indexed found;

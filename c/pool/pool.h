@@ -23,7 +23,11 @@
 // Index.    A live block is found by its address in a chained hash table, whose links are in the
 //           nodes. The table grows by one bucket at a time (linear hashing), so that no single
 //           request pays for a rehash of all.
-// Lock.     One per pool, held for some tens of nanoseconds.
+// Tags.     A live block has a tag, which is 0 from when it is allocated. A caller that keeps a block
+//           from being freed, because a GPU still uses it, gives it a tag of its own choice;
+//           pool_free() then refuses it with POOL_TAGGED.
+// Lock.     One per pool, held for some tens of nanoseconds; longer only while
+//           pool_coalesced_byte_size() looks at the neighbours of a block.
 #ifndef POOL_H
 #define POOL_H
 
@@ -72,12 +76,9 @@ enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_b
 // reopened since.
 enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation);
 
-// A live block has a tag, which is 0 from when it is allocated. A caller that keeps a block from
-// being freed, because a GPU still uses it, gives it a tag of its own choice; pool_free() then refuses
-// it with POOL_TAGGED.
-
 // Gives a live block the tag `desired` if its tag is `*expected`. Otherwise the status is POOL_TAGGED,
-// and `*expected` becomes the tag that the block has. `block_byte_size` may be null.
+// and `*expected` becomes the tag that the block has. Either way `*block_byte_size`, unless it is null,
+// becomes the block's size. The generation is as for pool_free().
 enum pool_status pool_exchange_tag(struct pool *pool, uint64_t address, uint64_t generation,
                                    uint32_t *expected, uint32_t desired, uint64_t *block_byte_size);
 

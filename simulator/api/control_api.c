@@ -22,11 +22,7 @@ int cudartSimFailCall(const char *function_name, uint64_t nth, int error)
 {
     if (config_get() == NULL) return cudaErrorInitializationError;
     struct function *function = function_by_name(function_name);
-    if (function == NULL || nth == 0 || error == cudaSuccess || !error_is_known(error)) {
-        return cudaErrorInvalidValue;
-    }
-    return fault_add(&function->calls, nth, (cudaError_t)error) ? cudaSuccess
-                                                                : cudaErrorMemoryAllocation;
+    return function == NULL ? cudaErrorInvalidValue : inject(&function->calls, nth, error);
 }
 
 int cudartSimFailOperation(uint64_t nth, int error)

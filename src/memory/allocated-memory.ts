@@ -9,8 +9,8 @@ import {
   memoryTypeNumber,
 } from "../native/memory-symbols.ts";
 import { checkStatus, nativeError, nativeMessage, nativeMessages } from "../native/status.ts";
-import { type CudaStream, queueOf } from "../streams/cuda-stream.ts";
-import type { StreamQueue } from "../streams/stream-queue.ts";
+import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
+import type { StreamState } from "../streams/stream-state.ts";
 import {
   allocateForStream,
   type AllocatedMemoryOptions,
@@ -334,12 +334,12 @@ export class AllocatedMemory implements Disposable {
    * ```
    */
   free(stream?: CudaStream): void {
-    const queue = stream === undefined ? null : queueOf("free", stream);
+    const streamState = stream === undefined ? null : streamStateOf("free", stream);
     const address = this.#address;
     if (address === 0) return;
     this.#view?.detach();
     this.#view = null;
-    if (queue !== null || this.#uses?.isInUse) return this.#freeInOrder(queue);
+    if (streamState !== null || this.#uses?.isInUse) return this.#freeInOrder(streamState);
     this.#forget();
     const status = allocated_memory_free(
       address,
@@ -351,10 +351,10 @@ export class AllocatedMemory implements Disposable {
   }
 
   /** Frees the memory after the uses that are under way, and after what the stream was given. */
-  #freeInOrder(queue: StreamQueue | null): void {
+  #freeInOrder(streamState: StreamState | null): void {
     const allocation = this.#allocation();
-    if (this.#uses?.isInUse) this.#uses.freeAfterwards(allocation, queue);
-    else checkStatus(freeAllocation(allocation, queue?.native));
+    if (this.#uses?.isInUse) this.#uses.freeAfterwards(allocation, streamState);
+    else checkStatus(freeAllocation(allocation, streamState?.native));
     this.#forget();
   }
 

@@ -2,7 +2,7 @@ import { checkByteSize, checkDeviceId, checkOptions, invalidArgument } from "../
 import type { NativeAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import type { NativeStream } from "../native/stream.ts";
-import { type CudaStream, queueOf } from "../streams/cuda-stream.ts";
+import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import { numberOfMemoryType } from "./memory-type.ts";
 
 const operation = "new AllocatedMemory";
@@ -37,7 +37,7 @@ export function streamRequestOf(options: AllocatedMemoryOptions): StreamRequest 
     throw invalidArgument(operation, "whenFull", '"wait" or "fallBack"', whenFull);
   }
   return {
-    stream: stream === undefined ? null : queueOf(operation, stream).native,
+    stream: stream === undefined ? null : streamStateOf(operation, stream).native,
     mayWait: whenFull === "wait" ? 1 : 0,
   };
 }

@@ -4,7 +4,7 @@ import type { NativeAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
 import { checkStatus } from "../native/status.ts";
-import { type CudaStream, queueOf } from "../streams/cuda-stream.ts";
+import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import { type AllocatedMemory, allocationOf } from "./allocated-memory.ts";
 import { checkRange } from "./memory-range.ts";
 
@@ -61,7 +61,7 @@ export function copyBuffer(
   if (target === source && Math.abs(targetOffset - sourceOffset) < byteSize) {
     throw new MemoryError("INVALID_ARG", "copyBuffer: the ranges of source and target overlap");
   }
-  const queue = stream === undefined ? null : queueOf("copyBuffer", stream);
+  const streamState = stream === undefined ? null : streamStateOf("copyBuffer", stream);
   if (byteSize === 0) return false;
   const status = allocated_memory_copy(
     to,
@@ -69,11 +69,11 @@ export function copyBuffer(
     from,
     sourceOffset,
     byteSize,
-    queue === null ? null : queue.native,
+    streamState === null ? null : streamState.native,
   );
   checkStatus(status);
-  if (queue === null || status !== memoryStatus.MEMORY_QUEUED) return false;
-  queue.remember({
+  if (streamState === null || status !== memoryStatus.MEMORY_QUEUED) return false;
+  streamState.remember({
     description: `copyBuffer of ${byteSize} bytes`,
     memories: [target, source],
   });

@@ -2,10 +2,10 @@ import { checkOptions } from "../arguments.ts";
 import { MemoryError } from "../memory-error.ts";
 import type { NativeAllocation } from "../native/allocation.ts";
 import { memoryAllocation as at, memoryTypeNumber } from "../native/memory-symbols.ts";
-import { type CudaStream, queueOf } from "../streams/cuda-stream.ts";
+import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import { transferOnGpu, transferOnGpuAfter } from "../streams/gpu-transfer.ts";
 import { transferOnHost, transferOnHostAfter } from "../streams/host-transfer.ts";
-import type { StreamQueue } from "../streams/stream-queue.ts";
+import type { StreamState } from "../streams/stream-state.ts";
 import type { Transfer } from "../streams/transfer.ts";
 import { usesOfView } from "./host-view.ts";
 import { bytesOf } from "./js-bytes.ts";
@@ -23,7 +23,7 @@ export interface TransferOptions {
 export interface TransferRequest {
   readonly operation: "writeAsync" | "readAsync";
   readonly bytes: Uint8Array;
-  readonly queue: StreamQueue | null;
+  readonly streamState: StreamState | null;
 }
 
 /**
@@ -36,11 +36,11 @@ export function transferRequestOf(
 ): TransferRequest {
   checkOptions(operation, options);
   const stream = options?.stream;
-  const queue = stream === undefined ? null : queueOf(operation, stream);
+  const streamState = stream === undefined ? null : streamStateOf(operation, stream);
   return {
     operation,
     bytes: bytesOf(operation, operation === "writeAsync" ? "source" : "target", buffer),
-    queue,
+    streamState,
   };
 }
 
@@ -58,7 +58,7 @@ export async function transferBytes(
   byteOffset: number,
   uses: MemoryUses,
 ): Promise<void> {
-  const { operation, bytes, queue } = request;
+  const { operation, bytes, streamState } = request;
   const byteSize = bytes.byteLength; // read now: the buffer may be detached or shrink later
   checkRange(operation, allocation, byteOffset, byteSize);
   if (byteSize === 0) return;
@@ -80,7 +80,7 @@ export async function transferBytes(
   uses.acquire();
   viewedUses?.acquire();
   try {
-    await runTransfer(transfer, queue, uses.memory);
+    await runTransfer(transfer, streamState, uses.memory);
   } catch (error) {
     const { description } = transfer;
     if (!(error instanceof MemoryError) || error.message.startsWith(description)) throw error;
@@ -102,14 +102,14 @@ function isToHigherAddress(
 
 async function runTransfer(
   transfer: Transfer,
-  queue: StreamQueue | null,
+  streamState: StreamState | null,
   memory: object,
 ): Promise<void> {
   const { allocation, description } = transfer;
   const isOnGpu = allocation[at.memory_type] === memoryTypeNumber.MEMORY_GPU;
-  if (queue !== null) {
+  if (streamState !== null) {
     const transferAfter = isOnGpu ? transferOnGpuAfter : transferOnHostAfter;
-    await queue.transfer({ description, memories: [memory] }, (stream) =>
+    await streamState.transfer({ description, memories: [memory] }, (stream) =>
       transferAfter(transfer, stream),
     );
   } else if (isOnGpu) {

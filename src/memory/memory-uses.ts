@@ -2,7 +2,7 @@ import { log } from "../logger.ts";
 import { freeAllocation, type NativeAllocation } from "../native/allocation.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { nativeMessage } from "../native/status.ts";
-import type { StreamQueue } from "../streams/stream-queue.ts";
+import type { StreamState } from "../streams/stream-state.ts";
 
 /**
  * Counts what uses a memory at the moment: transfers under way, and whatever Bun still does through
@@ -44,13 +44,13 @@ export class MemoryUses {
    * Puts off freeing the memory, which is in use, until the last use ends. With a stream, transfers
    * under way go on, and the memory is freed in the stream's order; otherwise they fail.
    */
-  freeAfterwards(allocation: NativeAllocation, queue: StreamQueue | null): void {
-    queue?.acquire("free");
-    this.#isCancelled = queue === null;
+  freeAfterwards(allocation: NativeAllocation, streamState: StreamState | null): void {
+    streamState?.acquire("free");
+    this.#isCancelled = streamState === null;
     this.#free = () => {
-      const status = freeAllocation(allocation, queue?.native);
+      const status = freeAllocation(allocation, streamState?.native);
       if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
-      queue?.release();
+      streamState?.release();
     };
   }
 }

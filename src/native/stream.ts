@@ -14,7 +14,7 @@ export function newNativeStream(): NativeStream {
 }
 
 /** A point in a stream's work: a CUDA event, which is released when the point is disposed of. */
-export class StreamPoint implements Disposable {
+export class StreamEvent implements Disposable {
   #event: number;
 
   /**
@@ -32,7 +32,7 @@ export class StreamPoint implements Disposable {
    *
    * @throws {MemoryError} `INTERNAL` where that work has failed.
    */
-  hasPassed(): boolean {
+  isDone(): boolean {
     const status = cuda_event_query(this.#event);
     checkStatus(status);
     return status !== memoryStatus.MEMORY_NOT_DONE;

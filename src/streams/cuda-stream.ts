@@ -4,34 +4,34 @@ import { gpuCount } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { cudaStream as at } from "../native/memory-symbols.ts";
-import { StreamQueue } from "./stream-queue.ts";
+import { StreamState } from "./stream-state.ts";
 
 /** Destroys a stream that was dropped without having been disposed of. */
-const leakedStreams = new FinalizationRegistry((queue: StreamQueue) => {
+const leakedStreams = new FinalizationRegistry((streamState: StreamState) => {
   try {
-    queue.dispose();
+    streamState.dispose();
   } catch (error) {
     log.error((error as Error).message);
   }
   log.warn(
-    `a CudaStream of GPU ${queue.native[at.device_id]} was never disposed of; it has been ` +
+    `a CudaStream of GPU ${streamState.native[at.device_id]} was never disposed of; it has been ` +
       "destroyed now that it was garbage collected",
   );
 });
 
-/** Reads the private queue of a stream, or null for any other object. The class sets it. */
-let readQueue: (object: object) => StreamQueue | null;
+/** Reads the private state of a stream; gives null for any other object. The class sets it. */
+let readState: (object: object) => StreamState | null;
 
 /**
- * The queue of a stream, for this package's own functions.
+ * The state of a stream, for this package's own functions.
  *
  * @throws {MemoryError} `INVALID_ARG` for what is no stream, or one that was disposed of.
  */
-export function queueOf(operation: string, stream: unknown): StreamQueue {
-  const queue = typeof stream === "object" && stream !== null ? readQueue(stream) : null;
-  if (queue === null) throw invalidArgument(operation, "stream", "a CudaStream", stream);
-  queue.checkNotDisposed(operation);
-  return queue;
+export function streamStateOf(operation: string, stream: unknown): StreamState {
+  const streamState = typeof stream === "object" && stream !== null ? readState(stream) : null;
+  if (streamState === null) throw invalidArgument(operation, "stream", "a CudaStream", stream);
+  streamState.checkNotDisposed(operation);
+  return streamState;
 }
 
 /**
@@ -49,10 +49,10 @@ export function queueOf(operation: string, stream: unknown): StreamQueue {
  * ```
  */
 export class CudaStream implements Disposable {
-  readonly #queue: StreamQueue;
+  readonly #state: StreamState;
 
   static {
-    readQueue = (object) => (#queue in object ? object.#queue : null);
+    readState = (object) => (#state in object ? object.#state : null);
   }
 
   /**
@@ -65,18 +65,18 @@ export class CudaStream implements Disposable {
     if (deviceId >= gpuCount()) {
       throw new MemoryError("UNAVAILABLE", `new CudaStream: there is no GPU ${deviceId}`);
     }
-    this.#queue = new StreamQueue(deviceId);
-    leakedStreams.register(this, this.#queue, this);
+    this.#state = new StreamState(deviceId);
+    leakedStreams.register(this, this.#state, this);
   }
 
   /** The GPU's CUDA ordinal. */
   get deviceId(): number {
-    return this.#queue.native[at.device_id]!;
+    return this.#state.native[at.device_id]!;
   }
 
   /** The `cudaStream_t`, for libraries that take one. */
   get handle(): Pointer {
-    return this.#queue.native[at.handle] as Pointer;
+    return this.#state.native[at.handle] as Pointer;
   }
 
   /**
@@ -87,7 +87,7 @@ export class CudaStream implements Disposable {
    * may be; `INVALID_ARG` once the stream is disposed of.
    */
   synchronize(): void {
-    queueOf("synchronize", this).synchronize();
+    streamStateOf("synchronize", this).synchronize();
   }
 
   /**
@@ -96,7 +96,7 @@ export class CudaStream implements Disposable {
    * @throws {MemoryError} as {@link synchronize} does.
    */
   isDone(): boolean {
-    return queueOf("isDone", this).isDone();
+    return streamStateOf("isDone", this).isDone();
   }
 
   /**
@@ -105,7 +105,7 @@ export class CudaStream implements Disposable {
    * @throws {MemoryError} as {@link synchronize} does.
    */
   async finished(): Promise<void> {
-    await queueOf("finished", this).finished();
+    await streamStateOf("finished", this).finished();
   }
 
   /**
@@ -113,8 +113,8 @@ export class CudaStream implements Disposable {
    * that it was given are over. A second call does nothing.
    */
   [Symbol.dispose](): void {
-    if (this.#queue.isDisposed) return;
+    if (this.#state.isDisposed) return;
     leakedStreams.unregister(this);
-    this.#queue.dispose();
+    this.#state.dispose();
   }
 }

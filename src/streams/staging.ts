@@ -1,7 +1,7 @@
 import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
-import { type NativeStream, StreamPoint } from "../native/stream.ts";
+import { type NativeStream, StreamEvent } from "../native/stream.ts";
 import { type Piece, pieceByteSize } from "./transfer.ts";
 import { waitUntil } from "./wait.ts";
 
@@ -10,7 +10,7 @@ const { pinned_memory_try_alloc } = memoryLibrary;
 /** A part of the staging memory that has room for one piece, and that a GPU may be using. */
 class Slot implements Disposable {
   readonly byteOffset: number;
-  #end: StreamPoint | null = null;
+  #end: StreamEvent | null = null;
 
   constructor(byteOffset: number) {
     this.byteOffset = byteOffset;
@@ -18,7 +18,7 @@ class Slot implements Disposable {
 
   /** Has the stream use the slot until it has done what it was given so far. */
   useOn(stream: NativeStream): void {
-    this.#end = new StreamPoint(stream);
+    this.#end = new StreamEvent(stream);
   }
 
   get isInUse(): boolean {
@@ -29,7 +29,7 @@ class Slot implements Disposable {
   async unused(): Promise<void> {
     const end = this.#end;
     if (end === null) return;
-    await waitUntil(() => end.hasPassed());
+    await waitUntil(() => end.isDone());
     this[Symbol.dispose]();
   }
 

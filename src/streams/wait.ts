@@ -1,4 +1,4 @@
-import { type NativeStream, StreamPoint } from "../native/stream.ts";
+import { type NativeStream, StreamEvent } from "../native/stream.ts";
 
 /**
  * How long a wait asks without a pause. A copy of some kilobytes is over by then, and so short a
@@ -53,6 +53,6 @@ export async function waitUntil(isDone: () => boolean): Promise<void> {
  * @throws {MemoryError} `INTERNAL` where that failed, or CUDA cannot tell.
  */
 export async function waitForStream(stream: NativeStream): Promise<void> {
-  using point = new StreamPoint(stream);
-  await waitUntil(() => point.hasPassed());
+  using event = new StreamEvent(stream);
+  await waitUntil(() => event.isDone());
 }

@@ -55,7 +55,8 @@ const repository = join(import.meta.dir, "../..");
 const includes = [
   `-I${repository}`,
   `-I${join(repository, "simulator")}`,
-  ...["-iquote", join(repository, "c")],
+  "-iquote",
+  join(repository, "c"),
   ...(cudaIncludeFolder === undefined ? [] : ["-isystem", cudaIncludeFolder]),
 ];
 

@@ -9,9 +9,12 @@
 
 #include "bun_cuda_memory.h"
 #include "check.h"
+#include "cudart_sim.h"
 #include "held_stream.h"
 #include "stream_fixture.h"
 #include "threads.h"
+
+enum { CUDA_ERROR_UNKNOWN = 999 };
 
 // ---- A request that waits while streams are released
 
@@ -50,19 +53,27 @@ static void *release_in_order(void *argument)
     return NULL;
 }
 
-// A request for no stream that has to wait for exactly the streams in this order.
-static struct memory_allocation alloc_after_releases(double byte_size, const int *order, int count)
+// A request that has to wait for exactly the streams in this order.
+static struct memory_allocation alloc_on_stream_after_releases(int stream, double byte_size,
+                                                               const int *order, int count)
 {
     struct releaser releaser = {
         .order = order, .count = count, .host_waits_before = host_wait_count()};
     pthread_t thread;
     CHECK(pthread_create(&thread, NULL, release_in_order, &releaser) == 0, "no thread");
-    struct memory_allocation allocation = alloc_on_stream(NO_STREAM, byte_size, true);
+    struct memory_allocation allocation = alloc_on_stream(stream, byte_size, true);
     releaser.is_served = true;
     pthread_join(thread, NULL);
     CHECK(!releaser.has_waited_for_others, "the request waited for more streams than it had to");
     CHECK(host_wait_count() - releaser.host_waits_before == (uint64_t)count,
           "the request waited more or less often than %d times", count);
+    return allocation;
+}
+
+static struct memory_allocation alloc_after_releases(double byte_size, const int *order, int count)
+{
+    struct memory_allocation allocation =
+        alloc_on_stream_after_releases(NO_STREAM, byte_size, order, count);
     CHECK(is_on_gpu(&allocation), "waiting was for nothing");
     return allocation;
 }
@@ -162,6 +173,38 @@ static void a_request_that_no_block_helps_does_not_wait(void)
     tear_down();
 }
 
+static void a_reused_block_does_not_help(void)
+{
+    set_up();
+    struct memory_allocation blocks[BLOCK_COUNT];
+    alloc_all(blocks);
+    hold_stream(&streams[0], &holds[0]);
+    free_on_stream(0, &blocks[0]);
+    free_on_stream(0, &blocks[1]);
+    struct memory_allocation reused = alloc_on_stream(0, BLOCK_BYTE_SIZE, true);
+    CHECK(is_on_gpu(&reused), "one of the two is reused");
+    struct memory_allocation memory =
+        alloc_on_stream_after_releases(NO_STREAM, 2 * BLOCK_BYTE_SIZE, NULL, 0);
+    CHECK(!is_on_gpu(&memory), "the block that is still pending is too small alone");
+    free_now(&memory);
+    release_and_synchronize(0);
+    tear_down();
+}
+
+static void a_request_waits_where_its_stream_cannot(void)
+{
+    set_up();
+    free_all_on_held_stream();
+    CHECK(cudartSimFailCall("cudaStreamWaitEvent", 1, CUDA_ERROR_UNKNOWN) == 0, "no such call");
+    struct memory_allocation memory =
+        alloc_on_stream_after_releases(1, POOL_BYTE_SIZE, (const int[]){0}, 1);
+    CHECK(is_on_gpu(&memory), "waiting was for nothing");
+    free_now(&memory);
+    CHECK(cuda_stream_query(&streams[1]) == MEMORY_INTERNAL, "the stream's owner is told");
+    CHECK(cuda_stream_query(&streams[1]) == MEMORY_OK, "once");
+    tear_down();
+}
+
 static void a_request_that_may_not_wait_falls_back(void)
 {
     set_up();
@@ -189,6 +232,8 @@ int main(void)
     check_case("free neighbours let a block help", free_neighbours_let_a_block_help);
     check_case("a request that no block helps does not wait",
                a_request_that_no_block_helps_does_not_wait);
+    check_case("a reused block does not help", a_reused_block_does_not_help);
+    check_case("a request waits where its stream cannot", a_request_waits_where_its_stream_cannot);
     check_case("a request that may not wait falls back", a_request_that_may_not_wait_falls_back);
     return check_report();
 }

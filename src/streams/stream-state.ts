@@ -3,7 +3,7 @@ import { MemoryError } from "../memory-error.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { checkStatus, nativeMessage } from "../native/status.ts";
-import { type NativeStream, newNativeStream, StreamPoint } from "../native/stream.ts";
+import { type NativeStream, newNativeStream, StreamEvent } from "../native/stream.ts";
 import { waitForStream, waitUntil } from "./wait.ts";
 
 const { cuda_stream_create, cuda_stream_destroy, cuda_stream_query, cuda_stream_synchronize } =
@@ -21,7 +21,7 @@ export interface QueuedOperation {
 }
 
 /** The destroyed streams whose work is still under way, so that its memories are kept alive. */
-const destroyedQueues = new Set<StreamQueue>();
+const destroyedStreams = new Set<StreamState>();
 
 /**
  * The inner side of a `CudaStream`: the native stream, the operations that were queued on it, and
@@ -29,7 +29,7 @@ const destroyedQueues = new Set<StreamQueue>();
  *
  * It does not refer to its `CudaStream`, so that the garbage collector may find that one dropped.
  */
-export class StreamQueue {
+export class StreamState {
   readonly native: NativeStream = newNativeStream();
   #isDisposed = false;
   #holdCount = 0;
@@ -91,13 +91,13 @@ export class StreamQueue {
   }
 
   async #keepUntilDone(): Promise<void> {
-    destroyedQueues.add(this);
+    destroyedStreams.add(this);
     try {
       await waitForStream(this.native);
     } catch (error) {
       log.error(`on a CudaStream that was disposed of: ${(error as Error).message}`);
     } finally {
-      destroyedQueues.delete(this);
+      destroyedStreams.delete(this);
     }
   }
 
@@ -183,9 +183,9 @@ export class StreamQueue {
     this.acquire("finished");
     try {
       if (this.#transferCount > 0) await this.#lastTransfer;
-      using point = new StreamPoint(this.native);
+      using event = new StreamEvent(this.native);
       const operations = [...this.#operations];
-      await waitUntil(() => this.#settle(operations, () => point.hasPassed()));
+      await waitUntil(() => this.#settle(operations, () => event.isDone()));
     } finally {
       this.release();
     }
