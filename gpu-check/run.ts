@@ -40,6 +40,7 @@ export class GpuCheckRun extends Run<GpuCheckOptions, GpuCheckReport> implements
       {
         onMessage: (message) => {
           if (isFinding(message)) this.add(message);
+          else appendFileSync(logPath, `${JSON.stringify(message)}\n`);
         },
         onLog: (line) => appendFileSync(logPath, `${line}\n`),
       },

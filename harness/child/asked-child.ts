@@ -14,7 +14,9 @@ export class AskedChild<Request, Answer extends Message> implements Disposable {
   readonly #child: Child<Answer>;
   /** Rejects when the child ends. */
   readonly #ended: Promise<never>;
-  #next = Promise.withResolvers<Answer>();
+  /** The messages that nobody has asked for yet. */
+  readonly #received: Answer[] = [];
+  #arrival = Promise.withResolvers<void>();
 
   /**
    * @param name Names the child in errors.
@@ -24,7 +26,10 @@ export class AskedChild<Request, Answer extends Message> implements Disposable {
     this.#name = name;
     this.#answerSecondsMax = answerSecondsMax;
     const listener = {
-      onMessage: (message: Answer) => this.#next.resolve(message),
+      onMessage: (message: Answer) => {
+        this.#received.push(message);
+        this.#arrival.resolve();
+      },
       onLog: (line: string) => console.error(line),
     };
     this.#child = new Child<Answer>(program, listener, "pipe");
@@ -58,8 +63,11 @@ export class AskedChild<Request, Answer extends Message> implements Disposable {
     const isLimited = Number.isFinite(this.#answerSecondsMax);
     const timer = isLimited ? setTimeout(giveUp, this.#answerSecondsMax * 1000) : undefined;
     try {
-      const answer = await Promise.race([this.#next.promise, this.#ended, tooLate.promise]);
-      this.#next = Promise.withResolvers();
+      while (this.#received.length === 0) {
+        await Promise.race([this.#arrival.promise, this.#ended, tooLate.promise]);
+        this.#arrival = Promise.withResolvers();
+      }
+      const answer = this.#received.shift()!;
       if (answer.kind !== kind) {
         throw new Error(`${this.#name} answered "${answer.kind}", not "${kind}"`);
       }

@@ -31,10 +31,20 @@ export interface Skipped {
 
 export type Finding = Check | LimitCheck | Skipped | Figure;
 
-const findingKinds: readonly string[] = ["check", "skipped", "figure"] satisfies Finding["kind"][];
+/** The members that a finding of each kind has to have, and their types. */
+const memberTypes: Readonly<Record<Finding["kind"], Readonly<Record<string, string>>>> = {
+  check: { name: "string", isKept: "boolean", detail: "string" },
+  skipped: { name: "string", reason: "string" },
+  figure: { row: "string", contestant: "string", unit: "string", rounds: "array" },
+};
 
+/** Whether a child's message is a finding, and whole: a child may print anything. */
 export function isFinding(message: Message): message is Finding {
-  return findingKinds.includes(message.kind);
+  if (!Object.hasOwn(memberTypes, message.kind)) return false;
+  const members = message as unknown as Record<string, unknown>;
+  return Object.entries(memberTypes[message.kind as Finding["kind"]]).every(
+    ([name, type]) => (Array.isArray(members[name]) ? "array" : typeof members[name]) === type,
+  );
 }
 
 export function checkOf(name: string, isKept: boolean, detail: string): Check {

@@ -58,7 +58,7 @@ function enablePeerAccess(deviceIds: readonly number[]): void {
 }
 
 /** Resets the managers that one call has created, once. */
-class ResetOnce implements Disposable {
+class MemoryManagers implements Disposable {
   #resets: (() => void)[];
 
   constructor(resets: (() => void)[]) {
@@ -121,5 +121,5 @@ export function createMemoryManagers(options?: MemoryOptions): Disposable {
   if (tryToCreateCudaPools(named, minComputeCapability)) {
     resets.push(() => CudaMemoryManager.reset());
   }
-  return new ResetOnce(resets);
+  return new MemoryManagers(resets);
 }

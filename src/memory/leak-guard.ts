@@ -1,6 +1,4 @@
-/**
- * The most objects that wait for the end of the current job. Where there are more, all register.
- */
+/** The most objects that wait for the end of the current job; when there are more, all register. */
 const youngCountMax = 256;
 
 /**

@@ -65,7 +65,7 @@ export class CudaStream implements Disposable {
     if (deviceId >= gpuCount()) {
       throw new MemoryError("UNAVAILABLE", `new CudaStream: there is no GPU ${deviceId}`);
     }
-    this.#state = new StreamState(deviceId);
+    this.#state = new StreamState(deviceId, this);
     leakedStreams.register(this, this.#state, this);
   }
 

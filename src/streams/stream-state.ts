@@ -23,14 +23,19 @@ export interface QueuedOperation {
 /** The destroyed streams whose work is still under way, so that its memories are kept alive. */
 const destroyedStreams = new Set<StreamState>();
 
+/** The `CudaStream`s that something holds, and that are not garbage collected therefore. */
+const heldStreams = new Set<object>();
+
 /**
  * The inner side of a `CudaStream`: the native stream, the operations that were queued on it, and
  * how long it lives.
  *
- * It does not refer to its `CudaStream`, so that the garbage collector may find that one dropped.
+ * It does not refer to its `CudaStream`, so that the garbage collector finds one that was dropped,
+ * though not before the library has done with it.
  */
 export class StreamState {
   readonly native: NativeStream = newNativeStream();
+  readonly #owner: WeakRef<object>;
   #isDisposed = false;
   #holdCount = 0;
   /** In the order in which they were queued. */
@@ -40,8 +45,12 @@ export class StreamState {
   #transferCount = 0;
   #lastTransfer: Promise<void> = Promise.resolve();
 
-  /** @throws {MemoryError} `INTERNAL` where CUDA fails. */
-  constructor(deviceId: number) {
+  /**
+   * @param owner The `CudaStream`.
+   * @throws {MemoryError} `INTERNAL` where CUDA fails.
+   */
+  constructor(deviceId: number, owner: object) {
+    this.#owner = new WeakRef(owner);
     checkStatus(cuda_stream_create(this.native, deviceId));
   }
 
@@ -58,18 +67,24 @@ export class StreamState {
   }
 
   /**
-   * Has CUDA keep the stream, also once it is disposed of, until {@link release}.
+   * Holds the stream until {@link release}: CUDA keeps it, also once it is disposed of, and it is not
+   * garbage collected.
    *
    * @throws {MemoryError} `INVALID_ARG` where the stream was disposed of already.
    */
   acquire(operation: string): void {
     this.checkNotDisposed(operation);
     this.#holdCount++;
+    const owner = this.#owner.deref();
+    if (owner !== undefined) heldStreams.add(owner);
   }
 
   /** Ends what {@link acquire} began. */
   release(): void {
-    if (--this.#holdCount > 0 || !this.#isDisposed) return;
+    if (--this.#holdCount > 0) return;
+    const owner = this.#owner.deref();
+    if (owner !== undefined) heldStreams.delete(owner);
+    if (!this.#isDisposed) return;
     const status = this.#destroy();
     if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
   }
@@ -145,7 +160,7 @@ export class StreamState {
     }
   }
 
-  // ---- Whether that is done
+  // ---- Whether it is done
 
   /**
    * Blocks the thread until all that is queued is done.
@@ -160,7 +175,7 @@ export class StreamState {
   }
 
   /**
-   * Whether all that was queued is done, transfers that have not begun among it.
+   * Whether all that was queued is done, and all transfers, which may not have begun yet.
    *
    * @throws {MemoryError} `INTERNAL` where an operation has failed.
    */

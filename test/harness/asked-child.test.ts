@@ -25,6 +25,14 @@ describe("a child that is asked", () => {
     expect(await child.ask(2, "sum")).toEqual({ kind: "sum", sum: 3 });
   });
 
+  test("may say several things at once", async () => {
+    using child = start("tell({ kind: 'sum', sum: 1 }); tell({ kind: 'sum', sum: 2 });");
+    await child.next("ready");
+    expect(await child.ask(0, "sum")).toEqual({ kind: "sum", sum: 1 });
+    await Bun.sleep(50);
+    expect(await child.next("sum")).toEqual({ kind: "sum", sum: 2 });
+  });
+
   test("that ends is not waited for", async () => {
     using child = start("process.exit(3);");
     await child.next("ready");

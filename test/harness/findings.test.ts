@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import type { Message } from "../../harness/child/messages.ts";
 import { broken, isFinding, kept, limitOf, verdictOf } from "../../harness/run/findings.ts";
 
 describe("checks", () => {
@@ -17,5 +18,17 @@ describe("checks", () => {
   test("are findings, as other messages of a child are not", () => {
     expect(isFinding(limitOf("x", 1, 1))).toBe(true);
     expect(isFinding({ kind: "machine" })).toBe(false);
+  });
+
+  test.each([
+    { kind: "check", name: "x", isKept: "yes", detail: "" },
+    { kind: "check", name: "x", isKept: true },
+    { kind: "skipped", name: "x", reason: null },
+    { kind: "figure", row: "x", contestant: "y", unit: "ns" },
+    { kind: "figure", row: "x", contestant: "y", unit: "ns", rounds: {} },
+    { kind: "constructor" },
+    { kind: 5 },
+  ])("are not findings where something is missing or wrong: %j", (message) => {
+    expect(isFinding(message as Message)).toBe(false);
   });
 });
