@@ -32,7 +32,7 @@ if ! find_formatter; then
   exit
 fi
 
-mapfile -t sources < <(git ls-files '*.c' '*.h' '*.cpp' '*.hpp')
+mapfile -t sources < <(git ls-files --cached --others --exclude-standard '*.c' '*.h' '*.cpp' '*.hpp')
 if [ "${1:-}" = --check ]; then
   "$formatter" --dry-run -Werror "${sources[@]}"
 else

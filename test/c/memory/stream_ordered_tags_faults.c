@@ -31,8 +31,8 @@ static void set_up(void)
         CHECK(cuda_stream_create(&streams[i], 0) == MEMORY_OK, "%s", memory_message());
     }
     for (int i = 0; i < BLOCK_COUNT; i++) {
-        CHECK(allocated_memory_alloc(&blocks[i], BLOCK_BYTE_SIZE, MEMORY_GPU, 0) == MEMORY_OK,
-              "%s", memory_message());
+        CHECK(allocated_memory_alloc(&blocks[i], BLOCK_BYTE_SIZE, MEMORY_GPU, 0) == MEMORY_OK, "%s",
+              memory_message());
     }
 }
 
