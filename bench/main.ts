@@ -4,37 +4,16 @@ import { machineLines } from "../harness/machine.ts";
 import { verdictOf } from "../harness/run/findings.ts";
 import { runMain } from "../harness/run/program-main.ts";
 import { closingLines } from "../harness/run/report.ts";
-import type { BenchStep } from "./context.ts";
 import { limitsTable } from "./limits-table.ts";
 import { parseBenchOptions } from "./options.ts";
 import { BenchRun } from "./run.ts";
-import { bandwidth } from "./steps/bandwidth/bandwidth.ts";
-import { latency } from "./steps/latency.ts";
-import { metadata } from "./steps/metadata.ts";
-import { packing } from "./steps/packing/packing.ts";
-import { service } from "./steps/service/service.ts";
-import { speed } from "./steps/speed/speed.ts";
-import { views } from "./steps/views.ts";
-import { waiting } from "./steps/waiting.ts";
-import { workers } from "./steps/workers/workers.ts";
+import { steps } from "./steps.ts";
 
 // `make bench`, or `bun bench/main.ts [OPTION]...`: how fast the pools are, and how tightly they
 // pack, beside others. Any unknown option, such as `--help`, prints the usage.
 //
 // It ends with 0 where it ran through, also where a limit is missed (unless --strict: 1), with 1
 // where something failed, and with 2 where it was not called properly.
-
-const steps: readonly BenchStep[] = [
-  speed,
-  workers,
-  latency,
-  bandwidth,
-  waiting,
-  views,
-  packing,
-  metadata,
-  service,
-];
 
 /** Large enough for every step: nothing ever touches this memory, it is only address space. */
 const simulatedDevices = `9.0:${2 ** 40}`;

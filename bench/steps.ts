@@ -1,0 +1,23 @@
+import type { BenchStep } from "./context.ts";
+import { bandwidth } from "./steps/bandwidth/bandwidth.ts";
+import { latency } from "./steps/latency.ts";
+import { metadata } from "./steps/metadata.ts";
+import { packing } from "./steps/packing/packing.ts";
+import { service } from "./steps/service/service.ts";
+import { speed } from "./steps/speed/speed.ts";
+import { views } from "./steps/views.ts";
+import { waiting } from "./steps/waiting.ts";
+import { workers } from "./steps/workers/workers.ts";
+
+/** What `make bench` measures, in this order. */
+export const steps: readonly BenchStep[] = [
+  speed,
+  workers,
+  latency,
+  bandwidth,
+  waiting,
+  views,
+  packing,
+  metadata,
+  service,
+];
