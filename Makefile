@@ -76,8 +76,6 @@ CLANG        := clang
 .PHONY: format clean
 all: $(POOL_LIBRARY) $(SIMULATOR_LIBRARY)
 
-$(POOL_LIBRARY): INCLUDES := -iquote c
-$(SIMULATOR_LIBRARY): INCLUDES := -iquote simulator
 $(POOL_LIBRARY): $(POOL_SOURCES) $(wildcard c/*.h c/*/*.h) c/cc-options Makefile
 $(SIMULATOR_LIBRARY): $(SIMULATOR_SOURCES) $(wildcard simulator/*.h simulator/*/*.h) c/cc-options Makefile
 
@@ -120,8 +118,10 @@ RELEASE_FOLDERS    := prebuilt/linux-x64 prebuilt/linux-arm64
 POOL_RELEASES      := $(RELEASE_FOLDERS:%=%/libbun_cuda_memory.so)
 SIMULATOR_RELEASES := $(RELEASE_FOLDERS:%=%/libcudart_sim.so)
 
-$(POOL_RELEASES): INCLUDES := -iquote c
-$(SIMULATOR_RELEASES): INCLUDES := -iquote simulator
+# Includes are relative to the folder of each product's sources.
+$(POOL_LIBRARY) $(POOL_RELEASES): INCLUDES := -iquote c
+$(SIMULATOR_LIBRARY) $(SIMULATOR_RELEASES): INCLUDES := -iquote simulator
+
 $(POOL_RELEASES): $(POOL_SOURCES) $(wildcard c/*.h c/*/*.h) c/cc-options Makefile
 $(SIMULATOR_RELEASES): $(SIMULATOR_SOURCES) $(wildcard simulator/*.h simulator/*/*.h) packaging/old_glibc.h c/cc-options Makefile
 prebuilt/linux-x64/%: TRIPLET := x86_64-linux-gnu

@@ -2,7 +2,8 @@
 // runtime.
 
 import { dlopen } from "bun:ffi";
-import { cudaDeviceAttr, extraCudartSymbols } from "../src/native/cudart-symbols.ts";
+import { computeCapability as readComputeCapability } from "../src/native/cuda-device.ts";
+import { extraCudartSymbols } from "../src/native/cudart-symbols.ts";
 import { cudart, cudartPath as chosenPath } from "../src/native/cudart.ts";
 import { simulatorSymbols } from "../src/native/simulator-symbols.ts";
 import { realCudartSymbols } from "./cuda-symbols.ts";
@@ -66,15 +67,8 @@ export function makeCurrent(deviceId: number): void {
 /** The thread's last error, which CUDA keeps. */
 export const lastError = () => extra.cudaPeekAtLastError();
 
-/** Returns the compute capability as the package compares it: 8.6 for major 8 and minor 6. */
-export function computeCapability(deviceId: number): number {
-  const read = (name: keyof typeof cudaDeviceAttr) =>
-    readInteger(`read ${name}`, (value) =>
-      runtime.cudaDeviceGetAttribute(value, cudaDeviceAttr[name], deviceId),
-    );
-  const major = read("cudaDevAttrComputeCapabilityMajor");
-  return major + read("cudaDevAttrComputeCapabilityMinor") / 10;
-}
+/** Returns a GPU's compute capability, such as 8.6, as the package compares it. */
+export const computeCapability = (deviceId: number) => readComputeCapability(runtime, deviceId);
 
 export interface MemoryInfo {
   freeByteSize: number;

@@ -40,8 +40,8 @@ static enum memory_status give_reservation_back(void)
 
 static enum memory_status open_pool(uint64_t capacity)
 {
-    enum memory_status status = give_reservation_back(); // what an earlier reset could not give
-
+    // An earlier reset may have failed to give its reservation back.
+    enum memory_status status = give_reservation_back();
     if (status != MEMORY_OK) return status;
     status = cudart_check(cudart.cudaHostAlloc(&reservation, capacity, CUDA_HOST_ALLOC_PORTABLE),
                           "cudaHostAlloc", "reserve %.0f bytes for the pinned memory pool",

@@ -59,7 +59,6 @@ static uint32_t spare_tag; // 0 for none
 static bool add_tags(void)
 {
     if (tag_count > UINT32_MAX / 2) return false;
-
     uint32_t grown_count = tag_count == 0 ? TAG_COUNT_AT_FIRST : 2 * tag_count;
     union tag_entry *grown = malloc(grown_count * sizeof *grown);
     if (grown == NULL) return false;
