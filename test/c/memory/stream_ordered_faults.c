@@ -11,6 +11,7 @@
 #include "cuda/cudart.h"
 #include "cudart_sim.h"
 #include "failing_calls.h"
+#include "held_stream.h"
 #include "simulated_cuda.h"
 
 enum {
@@ -281,6 +282,16 @@ static void memory_that_is_refused_from_then_on(void)
     expect_enough(refuse_each_memory(true));
 }
 
+// Frees memory on a stream whose work on it has not run yet, however long this thread is kept from
+// running.
+static void alloc_and_free_before_use(void)
+{
+    static struct hold hold; // The stream may look at it a little longer.
+    hold_stream(&streams[0], &hold);
+    alloc_use_and_free(NO_STREAM, 0, 0);
+    release_stream(&hold);
+}
+
 // After an error that ends all work on a GPU, its memory is not known to be unused before a reset.
 static void a_gpu_whose_work_has_ended(void)
 {
@@ -290,7 +301,7 @@ static void a_gpu_whose_work_has_ended(void)
     failing_function = "cudaMemcpyAsync";
     failing_call = 0; // From here on every call may fail.
     cudartSimFailOperation(1, ILLEGAL_ADDRESS);
-    alloc_use_and_free(NO_STREAM, 0, 0);
+    alloc_and_free_before_use();
     struct memory_allocation memory;
     CHECK(alloc_on_stream(NO_STREAM, &memory) && memory.memory_type != MEMORY_GPU,
           "memory that CUDA cannot tell to be unused is not allocated");
@@ -314,7 +325,7 @@ static void an_error_is_kept_for_the_owner_of_the_stream(void)
     failing_function = "cudaMemcpyAsync";
     failing_call = 0;
     cudartSimFailOperation(1, NOT_SUPPORTED);
-    alloc_use_and_free(NO_STREAM, 0, 0);
+    alloc_and_free_before_use();
     struct memory_allocation memory;
     CHECK(alloc_on_stream(NO_STREAM, &memory), "%s", memory_message());
     free_now(&memory);
