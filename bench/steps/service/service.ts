@@ -132,7 +132,9 @@ function eventLoopLine(rounds: readonly Round[]): string {
   const p50 = formatFigures(delays.map(({ p50Milliseconds }) => p50Milliseconds));
   const p99 = formatFigures(delays.map(({ p99Milliseconds }) => p99Milliseconds));
   const max = formatFigures(delays.map(({ maxMilliseconds }) => maxMilliseconds));
-  return `  event loop of the service, ms late: p50 ${p50}, p99 ${p99}, longest of a round ${max}`;
+  return formatNote(
+    `event loop of the service, ms late: p50 ${p50}, p99 ${p99}, longest of a round ${max}`,
+  );
 }
 
 function failureLines({ failures }: Outcome): string {
