@@ -15,6 +15,9 @@
 
 #define MEMORY_EXPORT __attribute__((visibility("default")))
 
+// The package's version.
+#define MEMORY_VERSION "0.1.0"
+
 // Failures are below 0, and each is the code of a MemoryError. Successes that say more than that
 // the call succeeded are above 0.
 enum memory_status {
@@ -29,6 +32,9 @@ enum memory_status {
     MEMORY_UNAVAILABLE = -5,
     MEMORY_UNSUPPORTED = -6,
     MEMORY_ALREADY_EXISTS = -7,
+    MEMORY_OUT_OF_MEMORY = -8,
+    MEMORY_OUT_OF_RANGE = -9,
+    MEMORY_DEVICE_LOST = -10,
 };
 
 enum memory_type {
@@ -46,6 +52,14 @@ struct memory_pool_stats {
     double largest_free_byte_size;
     double allocation_count;
     double failed_allocation_count;
+};
+
+// The figures of a failure. What does not belong to it is NaN, and CUDA's error 0.
+struct memory_failure {
+    double cuda_error; // a cudaError_t
+    double requested_byte_size;
+    double free_byte_size;
+    double largest_free_byte_size;
 };
 
 // Memory that was allocated. The generation tells this life of its manager from every other, so
@@ -68,6 +82,13 @@ struct cuda_stream {
 
 // This thread's last message. Several things that went wrong have a line each.
 MEMORY_EXPORT const char *memory_message(void);
+
+// The figures of what this thread's last message says.
+MEMORY_EXPORT void memory_last_failure(struct memory_failure *failure);
+
+// The calling thread's number as an owner of memory, from 1 on; 0, which stands for the process, where
+// there are more threads than numbers. What an owner holds is given back after its thread has ended.
+MEMORY_EXPORT double memory_owner(void);
 
 // ---- The CUDA runtime
 

@@ -1,6 +1,7 @@
 #include "memory/refusal.h"
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -66,7 +67,10 @@ enum memory_status refusal_report_failure(const struct refused_request *request)
                                    ? "; the system has no non-pinned memory either"
                                    : "");
     }
-    bool is_closed =
-        request->cuda != NULL && request->cuda->status == POOL_CLOSED && request->pinned == NULL;
-    return is_closed ? MEMORY_UNAVAILABLE : MEMORY_INTERNAL;
+    const struct refusal *last = request->pinned != NULL ? request->pinned : request->cuda;
+    if (last->status == POOL_CLOSED && !request->has_tried_nonpinned) return MEMORY_UNAVAILABLE;
+    bool is_full = last->status != POOL_CLOSED;
+    message_set_byte_sizes(request->byte_size, is_full ? (double)last->full.free_byte_size : NAN,
+                           is_full ? (double)last->full.largest_free_byte_size : NAN);
+    return MEMORY_OUT_OF_MEMORY;
 }

@@ -3,6 +3,8 @@ import type { FFIFunction } from "bun:ffi";
 /** The functions of `c/bun_cuda_memory.h`. The tests have a compiler compare the two. */
 export const memorySymbols = {
   memory_message: { args: [], returns: "cstring" },
+  memory_last_failure: { args: ["ptr"], returns: "void" },
+  memory_owner: { args: [], returns: "f64" },
 
   library_path: { args: ["ptr"], returns: "cstring" },
   cudart_claim: { args: ["ptr"], returns: "cstring" },
@@ -62,10 +64,21 @@ export const memoryStatus = {
   MEMORY_UNAVAILABLE: -5,
   MEMORY_UNSUPPORTED: -6,
   MEMORY_ALREADY_EXISTS: -7,
+  MEMORY_OUT_OF_MEMORY: -8,
+  MEMORY_OUT_OF_RANGE: -9,
+  MEMORY_DEVICE_LOST: -10,
 } as const;
 
 /** The values of `enum memory_type`. */
 export const memoryTypeNumber = { MEMORY_CPU: 0, MEMORY_CPU_PINNED: 1, MEMORY_GPU: 2 } as const;
+
+/** The places of the members of `struct memory_failure`, counted in doubles. */
+export const memoryFailure = {
+  cuda_error: 0,
+  requested_byte_size: 1,
+  free_byte_size: 2,
+  largest_free_byte_size: 3,
+} as const;
 
 /** The places of the members of `struct memory_allocation`, counted in doubles. */
 export const memoryAllocation = {

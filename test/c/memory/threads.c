@@ -199,7 +199,7 @@ static void use_managers(int number)
         double byte_size = (double)random_log_uniform(&random, BYTE_SIZE_MAX);
         double address = cuda_memory_alloc(byte_size, device_id);
         if (address <= 0) {
-            CHECK(address == MEMORY_INTERNAL, "%s", memory_message());
+            CHECK(address == MEMORY_OUT_OF_MEMORY, "%s", memory_message());
         } else {
             CHECK(cuda_memory_free(address + 1, device_id) == MEMORY_INVALID_ARG, "misaligned");
             enum memory_status status = cuda_memory_free(address, device_id);
@@ -208,7 +208,7 @@ static void use_managers(int number)
         struct memory_allocation allocation;
         enum memory_status status =
             pinned_memory_alloc(&allocation, byte_size, (int32_t)(step % 2));
-        CHECK(status >= MEMORY_OK || (step % 2 == 0 && status == MEMORY_INTERNAL),
+        CHECK(status >= MEMORY_OK || (step % 2 == 0 && status == MEMORY_OUT_OF_MEMORY),
               "pinned_memory_alloc: %d, %s", status, memory_message());
         if (status < MEMORY_OK) continue;
         // Host memory can be written to by the CPU.
