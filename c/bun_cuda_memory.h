@@ -128,7 +128,7 @@ MEMORY_EXPORT enum memory_status pinned_memory_alloc(struct memory_allocation *a
 // Pinned memory that can be had at once, for callers that have another way. Otherwise
 // MEMORY_UNAVAILABLE, without a message, and no statistics count it.
 MEMORY_EXPORT enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation,
-                                                         double byte_size);
+                                                         double byte_size, int32_t owner);
 MEMORY_EXPORT enum memory_status pinned_memory_free(double address);
 MEMORY_EXPORT enum memory_status pinned_memory_stats(struct memory_pool_stats *stats);
 // The number of live allocations that fell back to the system heap. No pool's statistics have it.
@@ -137,25 +137,30 @@ MEMORY_EXPORT enum memory_status pinned_memory_reset(void);
 
 // ---- Allocated memory: CUDA memory, then pinned, then non-pinned system memory
 
+// Memory belongs to the owner that it was allocated for, from 0 to 65535, and a call that names
+// another does not find it. MEMORY_ANY_OWNER stands for all of them.
+#define MEMORY_ANY_OWNER 65536
+
 // MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc().
 MEMORY_EXPORT enum memory_status allocated_memory_alloc(struct memory_allocation *allocation,
                                                         double byte_size, double memory_type,
-                                                        double device_id);
+                                                        double device_id, int32_t owner);
 // The same for use on a stream (or null), and with a choice: where only pending blocks are in the
 // way, a request waits for their streams if it may, and falls back if it may not. CUDA memory may be
 // what the stream's earlier work still uses; host memory never is.
 MEMORY_EXPORT enum memory_status
 allocated_memory_alloc_on_stream(struct memory_allocation *allocation, double byte_size,
                                  double memory_type, double device_id,
-                                 const struct cuda_stream *stream, int32_t may_wait);
+                                 const struct cuda_stream *stream, int32_t may_wait, int32_t owner);
 // Memory whose manager was reset is gone already, and freeing it does nothing.
 MEMORY_EXPORT enum memory_status allocated_memory_free(double address, double memory_type,
-                                                       double device_id, double generation);
+                                                       double device_id, double generation,
+                                                       int32_t owner);
 // The memory goes back when the stream has done what it was given before. Where this fails the
 // memory lives on.
 MEMORY_EXPORT enum memory_status
 allocated_memory_free_on_stream(const struct memory_allocation *allocation,
-                                const struct cuda_stream *stream);
+                                const struct cuda_stream *stream, int32_t owner);
 // MEMORY_UNAVAILABLE where the memory went when its manager was reset.
 MEMORY_EXPORT enum memory_status allocated_memory_check(const struct memory_allocation *allocation);
 // Without a stream (null) the bytes of these three are in place when they return. With one, a copy

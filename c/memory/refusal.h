@@ -11,8 +11,8 @@
 // How a pool refused a request.
 struct refusal {
     enum pool_status status;
-    const char *why_closed; // in words, where the status is POOL_CLOSED
-    struct pool_stats full; // the pool's statistics at that moment, where it is open
+    const char *why_closed; // in words, where the status is POOL_CLOSED or POOL_REFUSING
+    struct pool_stats full; // the pool's statistics at that moment, where it serves
 };
 
 // A request, and the pools that refused it.
