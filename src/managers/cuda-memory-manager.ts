@@ -6,6 +6,7 @@ import {
   checkPointer,
   checkPoolByteSizes,
   checkRequest,
+  isDeviceId,
   isWholeNumber,
 } from "../arguments.ts";
 import { defaultMinComputeCapability, getSupportedGpus } from "../devices/supported-gpus.ts";
@@ -26,9 +27,9 @@ const {
 /** Options of {@link CudaMemoryManager.create}. */
 export interface CudaMemoryManagerOptions {
   /** GPUs below this compute capability get no pool. Default 6.0. */
-  minSupportedComputeCapability?: number;
+  minSupportedComputeCapability?: number | undefined;
   /** Bytes of each GPU's pool, by CUDA ordinal. A GPU that is not named, or has 0, gets none. */
-  memoryPoolByteSize?: Readonly<Record<number, number>>;
+  memoryPoolByteSize?: Readonly<Record<number, number>> | undefined;
 }
 
 /** Leaves out the GPUs that are to have no pool, and with a warning those that cannot have one. */
@@ -52,15 +53,12 @@ function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: numbe
  */
 export function createCudaMemoryManager(options?: CudaMemoryManagerOptions): boolean {
   const operation = "CudaMemoryManager.create";
-  checkOptions(operation, options);
-  const minComputeCapability =
-    options?.minSupportedComputeCapability ?? defaultMinComputeCapability;
+  const {
+    minSupportedComputeCapability: minComputeCapability = defaultMinComputeCapability,
+    memoryPoolByteSize,
+  } = checkOptions(operation, options, ["minSupportedComputeCapability", "memoryPoolByteSize"]);
   checkComputeCapability(operation, "minSupportedComputeCapability", minComputeCapability);
-  const byteSizes = checkPoolByteSizes(
-    operation,
-    "memoryPoolByteSize",
-    options?.memoryPoolByteSize,
-  );
+  const byteSizes = checkPoolByteSizes(operation, "memoryPoolByteSize", memoryPoolByteSize);
   const pools = poolsToMake(byteSizes, minComputeCapability);
   const status = cuda_memory_create(
     Float64Array.from([...pools.map(([deviceId]) => deviceId), 0]),
@@ -120,7 +118,7 @@ export class CudaMemoryManager {
    * the request, with its free bytes and its largest free block in the message.
    */
   static alloc(byteSize: number, deviceId: number): Pointer {
-    if (!isWholeNumber(byteSize) || byteSize === 0 || !isWholeNumber(deviceId)) {
+    if (!isWholeNumber(byteSize) || byteSize === 0 || !isDeviceId(deviceId)) {
       checkRequest("CudaMemoryManager.alloc", byteSize);
       checkDeviceId("CudaMemoryManager.alloc", deviceId);
     }
@@ -138,7 +136,7 @@ export class CudaMemoryManager {
    * pool.
    */
   static free(pointer: Pointer, deviceId: number): void {
-    if (!isWholeNumber(pointer) || (pointer as number) === 0 || !isWholeNumber(deviceId)) {
+    if (!isWholeNumber(pointer) || (pointer as number) === 0 || !isDeviceId(deviceId)) {
       checkPointer("CudaMemoryManager.free", pointer);
       checkDeviceId("CudaMemoryManager.free", deviceId);
     }

@@ -1,5 +1,5 @@
 import type { Pointer } from "bun:ffi";
-import { invalidArgument, isWholeNumber } from "../arguments.ts";
+import { invalidArgument, isDeviceId, isWholeNumber } from "../arguments.ts";
 import { log } from "../logger.ts";
 import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
@@ -105,7 +105,7 @@ export class AllocatedMemory implements Disposable {
     options?: AllocatedMemoryOptions,
   ) {
     const wanted = numberOfMemoryType(memoryType);
-    if (!isWholeNumber(byteSize) || wanted < 0 || !isWholeNumber(memoryTypeId)) {
+    if (!isWholeNumber(byteSize) || wanted < 0 || !isDeviceId(memoryTypeId)) {
       checkAllocationArguments(byteSize, memoryType, memoryTypeId);
     }
     const request = options === undefined ? null : streamRequestOf(options);
@@ -188,7 +188,7 @@ export class AllocatedMemory implements Disposable {
    * @throws {MemoryError} `INVALID_ARG` where they do not fit, before a byte moves; `UNAVAILABLE`
    * where the memory's manager was reset; `INTERNAL` where CUDA fails.
    */
-  write(source: ArrayBuffer | ArrayBufferView, byteOffset = 0): void {
+  write(source: ArrayBufferLike | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("write", "source", source);
     const allocation = this.#allocation();
     checkRange("write", allocation, byteOffset, bytes.byteLength);
@@ -202,7 +202,7 @@ export class AllocatedMemory implements Disposable {
    * @throws {MemoryError} `INVALID_ARG` where the memory has not that many, before a byte moves;
    * `UNAVAILABLE` where the memory's manager was reset; `INTERNAL` where CUDA fails.
    */
-  read(target: ArrayBufferView, byteOffset = 0): void {
+  read(target: ArrayBufferLike | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("read", "target", target);
     const allocation = this.#allocation();
     checkRange("read", allocation, byteOffset, bytes.byteLength);
@@ -230,7 +230,7 @@ export class AllocatedMemory implements Disposable {
    * ```
    */
   async writeAsync(
-    source: ArrayBuffer | ArrayBufferView,
+    source: ArrayBufferLike | ArrayBufferView,
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {
@@ -253,7 +253,7 @@ export class AllocatedMemory implements Disposable {
    * ```
    */
   async readAsync(
-    target: ArrayBufferView,
+    target: ArrayBufferLike | ArrayBufferView,
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {

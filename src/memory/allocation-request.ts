@@ -14,13 +14,13 @@ export interface AllocatedMemoryOptions {
    * The request may then have memory at once that was freed with that stream, or with another one
    * that this stream is made to wait for.
    */
-  stream?: CudaStream;
+  stream?: CudaStream | undefined;
   /**
    * What to do where a pool has room only in blocks that streams still use: `"wait"` waits for
    * them, which blocks the thread (or, with a `stream`, mostly makes only the stream wait), and
    * `"fallBack"` turns to the next kind of memory. Default `"wait"`.
    */
-  whenFull?: "wait" | "fallBack";
+  whenFull?: "wait" | "fallBack" | undefined;
 }
 
 /** How an allocation is to use streams, as the native library takes it. */
@@ -31,8 +31,7 @@ export interface StreamRequest {
 
 /** @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be. */
 export function streamRequestOf(options: AllocatedMemoryOptions): StreamRequest {
-  checkOptions(operation, options);
-  const { stream, whenFull = "wait" } = options;
+  const { stream, whenFull = "wait" } = checkOptions(operation, options, ["stream", "whenFull"]);
   if (whenFull !== "wait" && whenFull !== "fallBack") {
     throw invalidArgument(operation, "whenFull", '"wait" or "fallBack"', whenFull);
   }

@@ -16,7 +16,7 @@ for (const name of ["bun-types", "@types", "undici-types"]) {
 consumer.write({
   "consumer.ts": `
     import { AllocatedMemory, createMemoryManagers, MemoryError, type PoolStats } from "bun-cuda-memory";
-    import { CudaMemoryManager, type MemoryType } from "bun-cuda-memory";
+    import { copyBuffer, CudaMemoryManager, CudaStream, type MemoryType, PinnedMemoryManager } from "bun-cuda-memory";
     import { CudartSimulator, simulatorLibraryPath } from "bun-cuda-memory/simulator";
 
     using managers: Disposable = createMemoryManagers({ cudaMemoryPoolByteSize: { 0: 1024 } });
@@ -24,6 +24,33 @@ consumer.write({
     const memoryType: MemoryType = memory.memoryType;
     const stats: PoolStats = CudaMemoryManager.stats(0);
     const isFull = (error: unknown) => error instanceof MemoryError && error.code === "INTERNAL";
+
+    /** An option that its user may have, or not. */
+    function withOptional(number?: number, boolean?: boolean, stream?: CudaStream) {
+      createMemoryManagers({
+        cudaMemoryPoolByteSize: undefined,
+        pinnedMemoryPoolByteSize: number,
+        minSupportedComputeCapability: number,
+        enablePeerAccess: boolean,
+        required: boolean,
+      });
+      CudaMemoryManager.create({ minSupportedComputeCapability: number, memoryPoolByteSize: undefined });
+      PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: number });
+      PinnedMemoryManager.alloc(8, { allowNonpinnedFallback: boolean });
+      copyBuffer(memory, new AllocatedMemory(8, "GPU", number, { stream }), {
+        targetOffset: number,
+        sourceOffset: number,
+        byteSize: number,
+        stream,
+      });
+      void memory.writeAsync(new SharedArrayBuffer(8), number, { stream });
+      void memory.readAsync(new ArrayBuffer(8), number, { stream });
+      memory.free(stream);
+    }
+    memory.write(new SharedArrayBuffer(8));
+    memory.read(new ArrayBuffer(8));
+    memory.read(new SharedArrayBuffer(8));
+
     CudartSimulator.failCall({ function: "cudaMalloc", error: 2 });
     const path: string = simulatorLibraryPath;
 
@@ -37,7 +64,7 @@ consumer.write({
     CudartSimulator.callCount("cudaMallok");
     // @ts-expect-error: not public
     import { locationOf } from "bun-cuda-memory";
-    export { isFull, locationOf, memoryType, path, stats };
+    export { isFull, locationOf, withOptional, memoryType, path, stats };
   `,
 });
 
