@@ -9,6 +9,7 @@ import {
 } from "node:fs";
 import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
+import { processVariable } from "./environment.ts";
 import { platformName } from "./platform.ts";
 
 /** Says why a library could not be built. */
@@ -16,7 +17,7 @@ export class BuildError extends Error {}
 
 /** The user's cache folder. The XDG Base Directory Specification has a relative path ignored. */
 function cacheFolder(): string {
-  const folder = process.env["XDG_CACHE_HOME"] ?? "";
+  const folder = processVariable("XDG_CACHE_HOME") ?? "";
   return isAbsolute(folder) ? folder : join(homedir(), ".cache");
 }
 
@@ -34,7 +35,7 @@ function compile(
   sourcePaths: readonly string[],
   outputPath: string,
 ): void {
-  const command = (process.env["CC"] || "cc").split(/\s+/);
+  const command = (processVariable("CC") || "cc").split(/\s+/);
   const compiler = Bun.which(command[0]!);
   if (compiler === null) throw new BuildError(`there is no C compiler ${command[0]} on the PATH`);
   const { success, stderr } = Bun.spawnSync([

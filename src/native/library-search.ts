@@ -2,6 +2,7 @@ import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { MemoryError } from "../memory-error.ts";
+import { processVariable } from "./environment.ts";
 import { BuildError, buildLibrary } from "./library-build.ts";
 import { platformName } from "./platform.ts";
 
@@ -37,7 +38,7 @@ export function findLibrary(library: NativeLibrary): string {
   if (process.platform !== "linux") {
     throw new MemoryError("UNAVAILABLE", `bun-cuda-memory needs Linux, not ${process.platform}`);
   }
-  const override = overrideVariable && process.env[overrideVariable];
+  const override = overrideVariable && processVariable(overrideVariable);
   if (override) return resolve(override);
 
   const folder = packageFolder();

@@ -1,5 +1,6 @@
 import { dlopen } from "bun:ffi";
 import { MemoryError } from "../memory-error.ts";
+import { processVariable, shareVariables } from "./environment.ts";
 import { findLibrary } from "./library-search.ts";
 import { memorySymbols } from "./memory-symbols.ts";
 
@@ -25,7 +26,7 @@ function bundled(): URL[] {
 const overrideVariable = "BUN_CUDA_MEMORY_LIBRARY";
 
 function cannotLoad(path: string, { message }: Error): MemoryError {
-  const subject = process.env[overrideVariable]
+  const subject = processVariable(overrideVariable)
     ? `${overrideVariable} names ${path}, which`
     : `the native library ${path}`;
   // A compiled executable has its files inside itself, where the dynamic loader does not see them.
@@ -34,6 +35,7 @@ function cannotLoad(path: string, { message }: Error): MemoryError {
 }
 
 function open() {
+  shareVariables();
   const path = findLibrary({
     fileName: "libbun_cuda_memory.so",
     sourceFolder: "c",
