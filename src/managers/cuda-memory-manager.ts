@@ -9,7 +9,11 @@ import {
   isDeviceId,
   isWholeNumber,
 } from "../arguments.ts";
-import { defaultMinComputeCapability, getSupportedGpus } from "../devices/supported-gpus.ts";
+import {
+  defaultMinComputeCapability,
+  getSupportedGpus,
+  unsupportedReason,
+} from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
@@ -40,8 +44,8 @@ function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: numbe
   for (const [deviceId, byteSize] of wanted) {
     if (supported.has(deviceId)) continue;
     log.warn(
-      `no CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}: it is absent, or its compute ` +
-        `capability is below ${minComputeCapability.toFixed(1)}; supported GPUs: ` +
+      `no CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}: ` +
+        `${unsupportedReason(deviceId, minComputeCapability)}; supported GPUs: ` +
         ([...supported].join(", ") || "none"),
     );
   }

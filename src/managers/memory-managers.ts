@@ -5,7 +5,13 @@ import {
   checkOptions,
   checkPoolByteSizes,
 } from "../arguments.ts";
-import { defaultMinComputeCapability, getSupportedGpus } from "../devices/supported-gpus.ts";
+import {
+  defaultMinComputeCapability,
+  getSupportedGpus,
+  gpuCount,
+  noGpuReason,
+  unsupportedReason,
+} from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
@@ -31,6 +37,17 @@ function withDefaults(named: Map<number, number>, minComputeCapability: number) 
   return { ...byteSizes, ...Object.fromEntries(named) };
 }
 
+/** Says why no GPU has a pool, where that is nobody's wish: every supported one gets one. */
+function warnOfNoSupportedGpus(minComputeCapability: number): void {
+  if (getSupportedGpus(minComputeCapability).length > 0) return;
+  const reason =
+    noGpuReason() ??
+    Array.from({ length: gpuCount() }, (_, deviceId) => deviceId)
+      .map((deviceId) => `GPU ${deviceId}: ${unsupportedReason(deviceId, minComputeCapability)}`)
+      .join("; ");
+  log.warn(`no CUDA memory pools: ${reason}`);
+}
+
 /**
  * Creates the CUDA memory manager, or logs an error where that fails. Returns false where there was
  * a manager before.
@@ -41,6 +58,7 @@ function tryToCreateCudaPools(
   isPeerAccessWanted: boolean,
 ): boolean {
   try {
+    if (named.size === 0) warnOfNoSupportedGpus(minComputeCapability);
     if (isPeerAccessWanted) enablePeerAccess(getSupportedGpus(minComputeCapability));
     return createCudaMemoryManager({
       minSupportedComputeCapability: minComputeCapability,

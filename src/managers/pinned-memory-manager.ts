@@ -6,6 +6,7 @@ import {
   checkPointer,
   checkRequest,
 } from "../arguments.ts";
+import { noGpuReason } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { detachHostViews } from "../memory/host-view.ts";
 import { memoryTypes } from "../memory/memory-type.ts";
@@ -61,9 +62,20 @@ export function createPinnedMemoryManager(options?: PinnedMemoryManagerOptions):
   checkByteSize(operation, "pinnedMemoryPoolByteSize", byteSize);
   cudart(); // hands the native library the functions that it reserves memory with
   const status = pinned_memory_create(byteSize);
-  if (status !== memoryStatus.MEMORY_OK) log.warn(nativeMessage());
+  if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) log.warn(withReason(nativeMessage()));
+  else if (status !== memoryStatus.MEMORY_OK) log.warn(nativeMessage());
   else log.info(byteSize > 0 ? `pinned memory pool of ${byteSize} bytes` : "no pinned memory pool");
   return status !== memoryStatus.MEMORY_ALREADY_EXISTS;
+}
+
+/** Adds to a message why there is no GPU to have pinned memory for. */
+function withReason(message: string): string {
+  try {
+    const reason = noGpuReason();
+    return reason === null ? message : `${message}: ${reason}`;
+  } catch {
+    return message; // it says already what CUDA fails with
+  }
 }
 
 /** Where the native library puts the allocation that it has just made. */

@@ -1,30 +1,23 @@
-import { dlopen, type Pointer } from "bun:ffi";
-import { existsSync } from "node:fs";
+import type { Pointer } from "bun:ffi";
 import { homedir } from "node:os";
-import { resolve } from "node:path";
-import { excerpt, quoted } from "../describe.ts";
+import { quoted } from "../describe.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { cString } from "./c-string.ts";
-import { cudartCandidates, cudartSonames, searchedPlaces } from "./cudart-search.ts";
-import { cudaError, cudartSymbols } from "./cudart-symbols.ts";
+import {
+  type Cudart,
+  type NoRuntime,
+  openBestOf,
+  type OpenedRuntime,
+  openOverride,
+  overrideVariable,
+  tryToOpen,
+} from "./cudart-open.ts";
+import { cudartCandidates, type SearchOrigin } from "./cudart-search.ts";
 import { ownVariable, processVariable } from "./environment.ts";
 import { memoryLibrary } from "./memory-library.ts";
 
-/** The functions of the CUDA runtime. */
-export type Cudart = ReturnType<typeof dlopen<typeof cudartSymbols>>["symbols"];
-
-const overrideVariable = "BUN_CUDA_MEMORY_CUDART";
-
-interface OpenedRuntime {
-  readonly path: string;
-  readonly cudart: Cudart;
-}
-
-/** Why there is no CUDA runtime. */
-interface NoRuntime {
-  readonly reason: string;
-}
+export type { Cudart } from "./cudart-open.ts";
 
 /** The runtime as this thread has opened it; `undefined` until then. */
 let opened: OpenedRuntime | NoRuntime | undefined;
@@ -55,7 +48,9 @@ function openedRuntime(): OpenedRuntime | NoRuntime {
 function open(): OpenedRuntime | NoRuntime {
   const override = processVariable(overrideVariable);
   if (ownVariable(overrideVariable) !== override) reportOtherEnvironment(override);
-  const runtime = agree(override ? openOverride(override) : openBestCandidate());
+  const runtime = agree(
+    override ? openOverride(override) : openBestOf(cudartCandidates(searchOrigin())),
+  );
   if ("reason" in runtime) {
     log.info(`there are no GPUs: ${runtime.reason}`);
     return runtime;
@@ -76,59 +71,13 @@ function reportOtherEnvironment(override: string | undefined): void {
   );
 }
 
-/** Opens exactly the library that the user named. */
-function openOverride(path: string): OpenedRuntime | NoRuntime {
-  // The loader would look for a bare name elsewhere too.
-  const named = tryToOpen(resolve(path));
-  if (!(named instanceof Error)) return named;
-  const reason =
-    `${overrideVariable} names ${excerpt(path, 1000)}, which cannot be loaded as a CUDA runtime: ` +
-    excerpt(named.message, 1000);
-  log.error(`${reason}; there are no GPUs`);
-  return { reason };
-}
-
-/**
- * Opens the first runtime on this machine that the driver is new enough for; where none is, the
- * first that loads, which can then say what is wrong.
- */
-function openBestCandidate(): OpenedRuntime | NoRuntime {
-  let first: OpenedRuntime | null = null;
-  const refusals: string[] = [];
-  const origin = {
+function searchOrigin(): SearchOrigin {
+  return {
     variable: processVariable,
     currentFolder: currentFolder(),
     homeFolder: homedir(),
     loaderPath,
   };
-  for (const path of cudartCandidates(origin)) {
-    const candidate = tryToOpen(path);
-    if (candidate instanceof Error) {
-      refusals.push(`${path} cannot be loaded: ${excerpt(candidate.message, 300)}`);
-      log.info(`passed over a CUDA runtime: ${refusals.at(-1)}`);
-      continue;
-    }
-    const driverVersion = readVersion(candidate.cudart.cudaDriverGetVersion);
-    const runtimeVersion = readVersion(candidate.cudart.cudaRuntimeGetVersion) ?? 0;
-    // Within a major version of CUDA any driver serves any runtime.
-    if (Math.floor((driverVersion ?? 0) / 1000) >= Math.floor(runtimeVersion / 1000))
-      return candidate;
-    first ??= candidate;
-    if (driverVersion === 0) break; // without a driver another runtime changes nothing
-  }
-  return first ?? noCandidate(refusals);
-}
-
-/** Says where a runtime was looked for, and what was found that is none. */
-function noCandidate(refusals: readonly string[]): NoRuntime {
-  const found = refusals.length === 0 ? "" : ` that can be loaded (${refusals.join("; ")})`;
-  const reason =
-    `no CUDA runtime${found}: ${cudartSonames.join(", ")} were looked for in ${searchedPlaces}; ` +
-    `${overrideVariable} can name the library`;
-  // A machine that has none may well be meant to have none. One that has a GPU, or a runtime that
-  // is broken, is not.
-  if (refusals.length > 0 || existsSync("/proc/driver/nvidia")) log.warn(reason);
-  return { reason };
 }
 
 function currentFolder(): string {
@@ -142,20 +91,6 @@ function currentFolder(): string {
 function loaderPath(soname: string): string | null {
   const path = memoryLibrary.library_path(cString(soname));
   return path ? String(path) : null;
-}
-
-function tryToOpen(path: string): OpenedRuntime | Error {
-  try {
-    return { path, cudart: dlopen(path, cudartSymbols).symbols };
-  } catch (error) {
-    return error instanceof Error ? error : new Error(String(error));
-  }
-}
-
-/** The version that a CUDA function puts where its only argument points; `null` where it fails. */
-function readVersion(getVersion: (version: Int32Array) => number): number | null {
-  const version = new Int32Array(1);
-  return getVersion(version) === cudaError.cudaSuccess ? version[0]! : null;
 }
 
 /**
