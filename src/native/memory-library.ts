@@ -4,6 +4,12 @@ import { processVariable, shareVariables } from "./environment.ts";
 import { findLibrary } from "./library-search.ts";
 import { memorySymbols } from "./memory-symbols.ts";
 
+/** The package's own files, by literal URLs, which tools that trace a program's files follow. */
+const prebuilt = {
+  "linux-x64": new URL("../../prebuilt/linux-x64/libbun_cuda_memory.so", import.meta.url),
+  "linux-arm64": new URL("../../prebuilt/linux-arm64/libbun_cuda_memory.so", import.meta.url),
+};
+
 /**
  * The files that a bundler took along. It takes what is required by a literal path, and passes over
  * what is not there if a `try` is around it. Their paths are relative to this module's new place.
@@ -40,6 +46,7 @@ function open() {
     fileName: "libbun_cuda_memory.so",
     sourceFolder: "c",
     overrideVariable,
+    prebuilt,
     bundled,
   });
   try {
