@@ -1,7 +1,7 @@
 // What type checkers make of the package, under flags of their users'.
 
 import { expect, test } from "bun:test";
-import { symlinkSync } from "node:fs";
+import { rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { Consumer, outputOf, repository, run, tarballPath } from "./consumer.ts";
 
@@ -100,6 +100,23 @@ test.each([
   const files = await outputOf(["bun", tsc, "--listFiles", "-p", "."], folder);
   expect(files).toContain("bun-cuda-memory/dist/index.d.ts");
   expect(files).not.toContain("bun-cuda-memory/src/");
+});
+
+test.each([
+  ["Bun's resolution", { module: "Preserve", moduleResolution: "bundler" }],
+  ["Node's resolution", { module: "NodeNext", moduleResolution: "NodeNext" }],
+])("tsc --strict with %s, of a package from git, which has no dist/", async (_, resolution) => {
+  const fromGit = consumer.copy();
+  rmSync(join(fromGit.packageFolder, "dist"), { recursive: true });
+  // As `bun init` writes it: the package's sources import each other with their extensions.
+  const compilerOptions = { ...strict, allowImportingTsExtensions: true, ...resolution };
+  fromGit.write({
+    "package.json": JSON.stringify({ type: "module" }),
+    "tsconfig.json": JSON.stringify({ compilerOptions }),
+  });
+  const tsc = join(repository, "node_modules/typescript/bin/tsc");
+  const files = await outputOf(["bun", tsc, "--listFiles", "-p", "."], fromGit.folder);
+  expect(files).toContain("bun-cuda-memory/src/index.ts");
 });
 
 test("bun check", async () => {
