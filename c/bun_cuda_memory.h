@@ -15,6 +15,9 @@
 
 #define MEMORY_EXPORT __attribute__((visibility("default")))
 
+// The package's version.
+#define MEMORY_VERSION "0.1.0"
+
 // Failures are below 0, and each is the code of a MemoryError. Successes that say more than that
 // the call succeeded are above 0.
 enum memory_status {
@@ -29,6 +32,9 @@ enum memory_status {
     MEMORY_UNAVAILABLE = -5,
     MEMORY_UNSUPPORTED = -6,
     MEMORY_ALREADY_EXISTS = -7,
+    MEMORY_OUT_OF_MEMORY = -8,
+    MEMORY_OUT_OF_RANGE = -9,
+    MEMORY_DEVICE_LOST = -10,
 };
 
 enum memory_type {
@@ -46,6 +52,14 @@ struct memory_pool_stats {
     double largest_free_byte_size;
     double allocation_count;
     double failed_allocation_count;
+};
+
+// The figures of a failure. What does not belong to it is NaN, and CUDA's error 0.
+struct memory_failure {
+    double cuda_error; // a cudaError_t
+    double requested_byte_size;
+    double free_byte_size;
+    double largest_free_byte_size;
 };
 
 // Memory that was allocated. The generation tells this life of its manager from every other, so
@@ -68,6 +82,13 @@ struct cuda_stream {
 
 // This thread's last message. Several things that went wrong have a line each.
 MEMORY_EXPORT const char *memory_message(void);
+
+// The figures of what this thread's last message says.
+MEMORY_EXPORT void memory_last_failure(struct memory_failure *failure);
+
+// The calling thread's number as an owner of memory, from 1 on; 0, which stands for the process, where
+// there are more threads than numbers. What an owner holds is given back after its thread has ended.
+MEMORY_EXPORT double memory_owner(void);
 
 // ---- The CUDA runtime
 
@@ -107,7 +128,7 @@ MEMORY_EXPORT enum memory_status pinned_memory_alloc(struct memory_allocation *a
 // Pinned memory that can be had at once, for callers that have another way. Otherwise
 // MEMORY_UNAVAILABLE, without a message, and no statistics count it.
 MEMORY_EXPORT enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation,
-                                                         double byte_size);
+                                                         double byte_size, int32_t owner);
 MEMORY_EXPORT enum memory_status pinned_memory_free(double address);
 MEMORY_EXPORT enum memory_status pinned_memory_stats(struct memory_pool_stats *stats);
 // The number of live allocations that fell back to the system heap. No pool's statistics have it.
@@ -116,25 +137,30 @@ MEMORY_EXPORT enum memory_status pinned_memory_reset(void);
 
 // ---- Allocated memory: CUDA memory, then pinned, then non-pinned system memory
 
+// Memory belongs to the owner that it was allocated for, from 0 to 65535, and a call that names
+// another does not find it. MEMORY_ANY_OWNER stands for all of them.
+#define MEMORY_ANY_OWNER 65536
+
 // MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc().
 MEMORY_EXPORT enum memory_status allocated_memory_alloc(struct memory_allocation *allocation,
                                                         double byte_size, double memory_type,
-                                                        double device_id);
+                                                        double device_id, int32_t owner);
 // The same for use on a stream (or null), and with a choice: where only pending blocks are in the
 // way, a request waits for their streams if it may, and falls back if it may not. CUDA memory may be
 // what the stream's earlier work still uses; host memory never is.
 MEMORY_EXPORT enum memory_status
 allocated_memory_alloc_on_stream(struct memory_allocation *allocation, double byte_size,
                                  double memory_type, double device_id,
-                                 const struct cuda_stream *stream, int32_t may_wait);
+                                 const struct cuda_stream *stream, int32_t may_wait, int32_t owner);
 // Memory whose manager was reset is gone already, and freeing it does nothing.
 MEMORY_EXPORT enum memory_status allocated_memory_free(double address, double memory_type,
-                                                       double device_id, double generation);
+                                                       double device_id, double generation,
+                                                       int32_t owner);
 // The memory goes back when the stream has done what it was given before. Where this fails the
 // memory lives on.
 MEMORY_EXPORT enum memory_status
 allocated_memory_free_on_stream(const struct memory_allocation *allocation,
-                                const struct cuda_stream *stream);
+                                const struct cuda_stream *stream, int32_t owner);
 // MEMORY_UNAVAILABLE where the memory went when its manager was reset.
 MEMORY_EXPORT enum memory_status allocated_memory_check(const struct memory_allocation *allocation);
 // Without a stream (null) the bytes of these three are in place when they return. With one, a copy

@@ -68,6 +68,7 @@ static enum memory_status report(int error, const char *function, const char *fo
     vsnprintf(doing, sizeof doing, format, arguments);
     message_add("failed to %s: %s returned %s (%d): %s", doing, function,
                 cudart.cudaGetErrorName(error), error, cudart.cudaGetErrorString(error));
+    message_set_cuda_error(error);
     cudart_clear_last_error();
     return MEMORY_INTERNAL;
 }

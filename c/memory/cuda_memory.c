@@ -224,7 +224,7 @@ static __attribute__((cold, noinline)) double alloc_after_refusal(double byte_si
     struct pool_block block;
     struct refusal refusal = {.why_closed = cuda_memory_why_closed()};
     refusal.status = stream_ordered_alloc_after_refusal(
-        cuda_memory_pool(device_id), whole_number(byte_size), &block, &refusal.full);
+        cuda_memory_pool(device_id), whole_number(byte_size), 0, &block, &refusal.full);
     if (refusal.status == POOL_OK) return from_whole_number(block.address);
     const struct refused_request request = {
         .byte_size = byte_size, .device_id = device_id, .cuda = &refusal};
@@ -237,7 +237,7 @@ double cuda_memory_alloc(double byte_size, double device_id)
 {
     struct pool_block block;
     enum pool_status status =
-        pool_alloc(cuda_memory_pool(device_id), whole_number(byte_size), &block, NULL);
+        pool_alloc(cuda_memory_pool(device_id), whole_number(byte_size), 0, &block, NULL);
     if (__builtin_expect(status != POOL_OK, 0)) return alloc_after_refusal(byte_size, device_id);
     return from_whole_number(block.address);
 }
@@ -247,7 +247,8 @@ static __attribute__((cold, noinline)) enum memory_status
 free_after_refusal(double address, double device_id, enum pool_status status)
 {
     struct pool *pool = cuda_memory_pool(device_id);
-    if (status == POOL_TAGGED) status = stream_ordered_free_tagged(pool, whole_number(address), 0);
+    if (status == POOL_TAGGED)
+        status = stream_ordered_free_tagged(pool, whole_number(address), 0, POOL_ANY_OWNER);
     if (status == POOL_OK) return MEMORY_OK;
     if (status == POOL_CLOSED) {
         return message_set(MEMORY_UNAVAILABLE, "failed to free 0x%llx on GPU %.0f: %s",
@@ -264,7 +265,8 @@ free_after_refusal(double address, double device_id, enum pool_status status)
 
 enum memory_status cuda_memory_free(double address, double device_id)
 {
-    enum pool_status status = pool_free(cuda_memory_pool(device_id), whole_number(address), 0);
+    enum pool_status status =
+        pool_free(cuda_memory_pool(device_id), whole_number(address), 0, POOL_ANY_OWNER);
     if (__builtin_expect(status != POOL_OK, 0)) {
         return free_after_refusal(address, device_id, status);
     }

@@ -8,15 +8,24 @@
 
 #include "pool/pool.h"
 
-// Allocates a block that is aligned as a pool's are. Null where the system refuses.
-void *nonpinned_memory_alloc(uint64_t byte_size, uint64_t *generation);
+// Allocates a block for an owner that is aligned as a pool's are. Null where the system refuses.
+void *nonpinned_memory_alloc(uint64_t byte_size, uint32_t owner, uint64_t *generation);
 
-// Frees a block. False where no allocation of this life starts at the address. With a generation
+// Frees a block of the owner. False where none of this life starts at the address. With a generation
 // other than 0, memory of an earlier life is gone already, and that is a success.
-bool nonpinned_memory_free(void *pointer, uint64_t generation);
+bool nonpinned_memory_free(void *pointer, uint64_t generation, uint32_t owner);
 
 // As pool_free(), but the memory stays allocated: the caller frees it with free() later.
-enum pool_status nonpinned_memory_forget(void *pointer, uint64_t generation);
+enum pool_status nonpinned_memory_forget(void *pointer, uint64_t generation, uint32_t owner);
+
+// As pool_exchange_owner().
+enum pool_status nonpinned_memory_exchange_owner(void *pointer, uint64_t generation,
+                                                 uint32_t expected, uint32_t desired,
+                                                 uint64_t *block_byte_size);
+
+// As pool_find_owned(), but a block may be found twice, and none has a tag.
+uint32_t nonpinned_memory_find_owned(uint32_t owner, uint64_t *cursor,
+                                     struct pool_owned_block found[], uint32_t found_count_max);
 
 // Frees everything that lives.
 void nonpinned_memory_reset(void);

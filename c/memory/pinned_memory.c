@@ -113,28 +113,28 @@ enum memory_status pinned_memory_reset(void)
 
 // ---- Requests
 
-static bool alloc_nonpinned(struct memory_allocation *allocation, double byte_size)
+static bool alloc_nonpinned(struct memory_allocation *allocation, double byte_size, uint32_t owner)
 {
     struct pool_block block;
-    void *pointer = nonpinned_memory_alloc(whole_number(byte_size), &block.generation);
+    void *pointer = nonpinned_memory_alloc(whole_number(byte_size), owner, &block.generation);
     if (pointer == NULL) return false;
     block.address = (uintptr_t)pointer;
     *allocation = memory_allocation_of(block, byte_size, MEMORY_CPU, 0);
     return true;
 }
 
-bool system_memory_alloc(struct memory_allocation *allocation, double byte_size,
+bool system_memory_alloc(struct memory_allocation *allocation, double byte_size, uint32_t owner,
                          bool allow_nonpinned_fallback, bool may_wait, struct refusal *pinned)
 {
     struct pool_block block;
     uint64_t size = whole_number(byte_size);
-    const struct stream_ordered_request without_waiting = {.stream = NULL, .may_wait = false};
+    const struct stream_ordered_request without_waiting = {.owner = owner};
     pinned->status =
-        may_wait ? stream_ordered_alloc_waiting(&pool, size, &block, &pinned->full)
+        may_wait ? stream_ordered_alloc_waiting(&pool, size, owner, &block, &pinned->full)
                  : stream_ordered_alloc(&pool, size, &without_waiting, &block, &pinned->full);
     if (__builtin_expect(pinned->status != POOL_OK, 0)) {
         pinned->why_closed = "there is no pinned memory pool";
-        return allow_nonpinned_fallback && alloc_nonpinned(allocation, byte_size);
+        return allow_nonpinned_fallback && alloc_nonpinned(allocation, byte_size, owner);
     }
     *allocation = memory_allocation_of(block, byte_size, MEMORY_CPU_PINNED, 0);
     return true;
@@ -151,7 +151,7 @@ enum memory_status pinned_memory_alloc(struct memory_allocation *allocation, dou
     }
     struct refusal pinned;
     bool is_served =
-        system_memory_alloc(allocation, byte_size, allow_nonpinned_fallback, true, &pinned);
+        system_memory_alloc(allocation, byte_size, 0, allow_nonpinned_fallback, true, &pinned);
     if (__builtin_expect(pinned.status == POOL_OK, 1)) return MEMORY_OK;
     const struct refused_request request = {
         .byte_size = byte_size, .pinned = &pinned, .has_tried_nonpinned = allow_nonpinned_fallback};
@@ -166,36 +166,40 @@ static enum memory_status not_allocated(double address)
                        (unsigned long long)address);
 }
 
-enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation, double byte_size)
+enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation, double byte_size,
+                                           int32_t owner)
 {
     struct pool_block block;
     uint64_t size = whole_number(byte_size);
-    if (pool_alloc(&pool, size, &block, NULL) != POOL_OK) {
+    if (pool_alloc(&pool, size, (uint32_t)owner, &block, NULL) != POOL_OK) {
         stream_ordered_reclaim();
-        if (pool_alloc(&pool, size, &block, NULL) != POOL_OK) return MEMORY_UNAVAILABLE;
+        if (pool_alloc(&pool, size, (uint32_t)owner, &block, NULL) != POOL_OK)
+            return MEMORY_UNAVAILABLE;
     }
     *allocation = memory_allocation_of(block, byte_size, MEMORY_CPU_PINNED, 0);
     return MEMORY_OK;
 }
 
-enum memory_status system_memory_free(double address, int32_t memory_type, double generation)
+enum memory_status system_memory_free(double address, int32_t memory_type, double generation,
+                                      uint32_t owner)
 {
     if (memory_type == MEMORY_CPU_PINNED) {
         enum pool_status status =
-            stream_ordered_free_now(&pool, whole_number(address), whole_number(generation));
+            stream_ordered_free_now(&pool, whole_number(address), whole_number(generation), owner);
         if (status == POOL_OK || status == POOL_CLOSED) return MEMORY_OK;
-    } else if (nonpinned_memory_free((void *)(uintptr_t)address, whole_number(generation))) {
+    } else if (nonpinned_memory_free((void *)(uintptr_t)address, whole_number(generation), owner)) {
         return MEMORY_OK;
     }
     return not_allocated(address);
 }
 
 enum memory_status system_memory_free_on_stream(const struct memory_allocation *allocation,
-                                                const struct cuda_stream *stream)
+                                                const struct cuda_stream *stream, uint32_t owner)
 {
     struct pool *its_pool = allocation->memory_type == MEMORY_CPU_PINNED ? &pool : NULL;
-    enum memory_status status = stream_ordered_free(its_pool, whole_number(allocation->address),
-                                                    whole_number(allocation->generation), stream);
+    enum memory_status status =
+        stream_ordered_free(its_pool, whole_number(allocation->address),
+                            whole_number(allocation->generation), owner, stream);
     return status == MEMORY_INVALID_ARG ? not_allocated(allocation->address) : status;
 }
 
@@ -208,7 +212,7 @@ enum memory_status pinned_memory_free(double address)
     }
     int32_t memory_type =
         pool_contains(&pool, whole_number(address)) ? MEMORY_CPU_PINNED : MEMORY_CPU;
-    return system_memory_free(address, memory_type, 0);
+    return system_memory_free(address, memory_type, 0, POOL_ANY_OWNER);
 }
 
 bool system_memory_is_current(int32_t memory_type, double generation)

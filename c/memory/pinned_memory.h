@@ -15,16 +15,17 @@
 //
 // Nobody gets pinned memory before its last use is over, not even for the same stream: the host
 // writes to it and reads it in no stream's order.
-bool system_memory_alloc(struct memory_allocation *allocation, double byte_size,
+bool system_memory_alloc(struct memory_allocation *allocation, double byte_size, uint32_t owner,
                          bool allow_nonpinned_fallback, bool may_wait, struct refusal *pinned);
 
-// Frees memory of either kind. Memory of an earlier life of the manager is gone already: that is a
+// Frees the owner's memory of either kind. Memory of an earlier life of the manager is gone already: that is a
 // success. With generation 0, frees whatever lives at the address now.
-enum memory_status system_memory_free(double address, int32_t memory_type, double generation);
+enum memory_status system_memory_free(double address, int32_t memory_type, double generation,
+                                      uint32_t owner);
 
-// Frees memory of either kind after what the stream has been given so far.
+// Frees the owner's memory of either kind after what the stream has been given so far.
 enum memory_status system_memory_free_on_stream(const struct memory_allocation *allocation,
-                                                const struct cuda_stream *stream);
+                                                const struct cuda_stream *stream, uint32_t owner);
 
 // Whether memory of this kind and generation is still there.
 bool system_memory_is_current(int32_t memory_type, double generation);

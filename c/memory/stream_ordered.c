@@ -24,6 +24,7 @@ struct freed_block {
     struct pool *pool; // null for memory of the system heap
     uint64_t address;
     uint64_t generation;
+    uint32_t owner;     // who freed it
     uint64_t byte_size; // in whole granules; of a pool's block
     uint64_t order;     // the lower, the earlier it was freed
     uint32_t tag;       // the tag of a pool's block, which is its index in tag_entries
@@ -98,14 +99,15 @@ static void release_tag(struct freed_block *block)
     spare_tag = block->tag;
 }
 
-// Finds the freed block that starts at the address. `*block` is null where a live block starts there
+// Finds the owner's freed block that starts at the address. `*block` is null where a live block starts there
 // that was not freed on a stream.
 static enum pool_status find_freed(struct pool *pool, uint64_t address, uint64_t generation,
-                                   struct freed_block **block)
+                                   uint32_t owner, struct freed_block **block)
 {
-    uint32_t tag = 0; // Exchanging 0 for 0 changes nothing, and tells any other tag.
-    enum pool_status status = pool_exchange_tag(pool, address, generation, &tag, 0, NULL);
-    *block = status == POOL_TAGGED ? tag_entries[tag].block : NULL;
+    // Exchanging a mark for itself changes nothing, and tells any other tag.
+    struct pool_mark mark = {.owner = owner};
+    enum pool_status status = pool_exchange_mark(pool, address, generation, &mark, mark, NULL);
+    *block = status == POOL_TAGGED ? tag_entries[mark.tag].block : NULL;
     assert(*block == NULL || ((*block)->pool == pool && (*block)->address == address));
     return status == POOL_TAGGED ? POOL_OK : status;
 }
@@ -182,11 +184,13 @@ static void reclaim(struct freed_block *block)
     if (block->pool == NULL) {
         free((void *)(uintptr_t)block->address);
     } else {
-        uint32_t tag = block->tag;
+        struct pool_mark mark = {.owner = POOL_ANY_OWNER, .tag = block->tag};
+        struct pool_mark untagged = {.owner = POOL_ANY_OWNER};
         enum pool_status status =
             block->is_reused
-                ? pool_exchange_tag(block->pool, block->address, block->generation, &tag, 0, NULL)
-                : pool_free_tagged(block->pool, block->address, block->generation, tag);
+                ? pool_exchange_mark(block->pool, block->address, block->generation, &mark,
+                                     untagged, NULL)
+                : pool_free_marked(block->pool, block->address, block->generation, mark);
         assert(status == POOL_OK);
         (void)status;
     }
@@ -253,11 +257,13 @@ static enum memory_status order_after(const struct freed_block *reused,
 static enum pool_status take_from_owner(struct freed_block *block, const struct freed_block *reused)
 {
     if (block->pool == NULL) {
-        return nonpinned_memory_forget((void *)(uintptr_t)block->address, block->generation);
+        return nonpinned_memory_forget((void *)(uintptr_t)block->address, block->generation,
+                                       block->owner);
     }
-    uint32_t tag = reused == NULL ? 0 : reused->tag;
-    return pool_exchange_tag(block->pool, block->address, block->generation, &tag, block->tag,
-                             &block->byte_size);
+    struct pool_mark held = {.owner = block->owner, .tag = reused == NULL ? 0 : reused->tag};
+    struct pool_mark pending = {.owner = 0, .tag = block->tag};
+    return pool_exchange_mark(block->pool, block->address, block->generation, &held, pending,
+                              &block->byte_size);
 }
 
 // `reused` is the same block as it was freed before, if it has been reused since and that earlier use
@@ -287,18 +293,19 @@ static enum memory_status free_locked(struct freed_list *list, struct freed_bloc
     struct freed_block *earlier = NULL;
     if (block->pool != NULL) {
         if (!acquire_tag(block)) return out_of_memory();
-        (void)find_freed(block->pool, block->address, block->generation, &earlier);
+        (void)find_freed(block->pool, block->address, block->generation, block->owner, &earlier);
     }
     struct freed_block *reused = earlier != NULL && earlier->is_reused ? earlier : NULL;
     return free_into(list, block, reused, stream);
 }
 
 enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint64_t generation,
-                                       const struct cuda_stream *stream)
+                                       uint32_t owner, const struct cuda_stream *stream)
 {
     struct freed_block *block = malloc(sizeof *block);
     if (block == NULL) return out_of_memory();
-    *block = (struct freed_block){.pool = pool, .address = address, .generation = generation};
+    *block = (struct freed_block){
+        .pool = pool, .address = address, .generation = generation, .owner = owner};
     // In one piece under the lock, so that the blocks of a list are in the order of their events.
     pthread_mutex_lock(&lock);
     struct freed_list *list = find_or_make_list((uint64_t)stream->id);
@@ -312,18 +319,29 @@ enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint
 
 // ---- Freeing without a stream
 
+static void set_owner(const struct freed_block *block, uint32_t owner)
+{
+    struct pool_mark mark = {.owner = POOL_ANY_OWNER, .tag = block->tag};
+    struct pool_mark owned = {.owner = owner, .tag = block->tag};
+    enum pool_status status =
+        pool_exchange_mark(block->pool, block->address, block->generation, &mark, owned, NULL);
+    assert(status == POOL_OK);
+    (void)status;
+}
+
 enum pool_status stream_ordered_free_tagged(struct pool *pool, uint64_t address,
-                                            uint64_t generation)
+                                            uint64_t generation, uint32_t owner)
 {
     pthread_mutex_lock(&lock);
     struct freed_block *block;
-    enum pool_status status = find_freed(pool, address, generation, &block);
+    enum pool_status status = find_freed(pool, address, generation, owner, &block);
     if (status == POOL_OK && block == NULL) {
         // The earlier use was over meanwhile, and the block is like any other again.
-        status = pool_free(pool, address, generation);
+        status = pool_free(pool, address, generation, owner);
     } else if (status == POOL_OK && !block->is_reused) {
         status = POOL_NOT_ALLOCATED; // it was freed already
     } else if (status == POOL_OK) {
+        set_owner(block, 0);
         block->is_reused = false;
         reclaim_from(block->list);
         drop_empty_lists();
@@ -334,9 +352,10 @@ enum pool_status stream_ordered_free_tagged(struct pool *pool, uint64_t address,
 
 // ---- Allocating
 
-static struct pool_block reuse(struct freed_block *block)
+static struct pool_block reuse(struct freed_block *block, uint32_t owner)
 {
     assert(!block->is_reused);
+    set_owner(block, owner);
     block->is_reused = true;
     return (struct pool_block){.address = block->address, .generation = block->generation};
 }
@@ -368,17 +387,19 @@ static uint64_t rounded_up(uint64_t byte_size)
 }
 
 static bool reuse_of_same_stream(struct pool *pool, uint64_t byte_size_min, uint64_t byte_size_max,
-                                 const struct cuda_stream *stream, struct pool_block *reused)
+                                 const struct stream_ordered_request *request,
+                                 struct pool_block *reused)
 {
-    const struct freed_list *list = find_list((uint64_t)stream->id);
+    const struct freed_list *list = find_list((uint64_t)request->stream->id);
     if (list == NULL) return false;
     struct freed_block *block = find_in(list, pool, byte_size_min, byte_size_max);
-    if (block != NULL) *reused = reuse(block);
+    if (block != NULL) *reused = reuse(block, request->owner);
     return block != NULL;
 }
 
 static bool reuse_of_other_stream(struct pool *pool, uint64_t byte_size,
-                                  const struct cuda_stream *stream, struct pool_block *reused)
+                                  const struct stream_ordered_request *request,
+                                  struct pool_block *reused)
 {
     struct freed_block *best = NULL;
     for (const struct freed_list *list = lists; list != NULL; list = list->next) {
@@ -386,8 +407,8 @@ static bool reuse_of_other_stream(struct pool *pool, uint64_t byte_size,
         if (block == NULL || (best != NULL && best->byte_size <= block->byte_size)) continue;
         best = block;
     }
-    if (best == NULL || !event_make_stream_wait(best->event, stream)) return false;
-    *reused = reuse(best);
+    if (best == NULL || !event_make_stream_wait(best->event, request->stream)) return false;
+    *reused = reuse(best, request->owner);
     return true;
 }
 
@@ -434,20 +455,20 @@ static enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size,
     const struct cuda_stream *stream = request->stream;
     uint64_t block_byte_size = rounded_up(byte_size);
     if (stream != NULL &&
-        reuse_of_same_stream(pool, block_byte_size, block_byte_size, stream, block)) {
+        reuse_of_same_stream(pool, block_byte_size, block_byte_size, request, block)) {
         return POOL_OK;
     }
-    enum pool_status status = pool_alloc(pool, byte_size, block, NULL);
+    enum pool_status status = pool_alloc(pool, byte_size, request->owner, block, NULL);
     while (status == POOL_FULL) {
         reclaim_from_all();
-        status = pool_alloc(pool, byte_size, block, NULL);
+        status = pool_alloc(pool, byte_size, request->owner, block, NULL);
         if (status != POOL_FULL) break;
         if (stream != NULL &&
-            reuse_of_same_stream(pool, block_byte_size, UINT64_MAX, stream, block)) {
+            reuse_of_same_stream(pool, block_byte_size, UINT64_MAX, request, block)) {
             return POOL_OK;
         }
         if (!request->may_wait) break;
-        if (stream != NULL && reuse_of_other_stream(pool, block_byte_size, stream, block)) {
+        if (stream != NULL && reuse_of_other_stream(pool, block_byte_size, request, block)) {
             return POOL_OK;
         }
         const struct freed_block *helping = first_that_helps(pool, block_byte_size);
@@ -466,16 +487,16 @@ enum pool_status stream_ordered_alloc(struct pool *pool, uint64_t byte_size,
     pthread_mutex_unlock(&lock);
     lifecycle_unlock();
     // A refusal is counted by a last try, which also gives the statistics of that moment.
-    return status == POOL_OK ? POOL_OK : pool_alloc(pool, byte_size, block, full);
+    return status == POOL_OK ? POOL_OK : pool_alloc(pool, byte_size, request->owner, block, full);
 }
 
 enum pool_status stream_ordered_alloc_after_refusal(struct pool *pool, uint64_t byte_size,
-                                                    struct pool_block *block,
+                                                    uint32_t owner, struct pool_block *block,
                                                     struct pool_stats *full)
 {
     if (atomic_load_explicit(&block_count, memory_order_relaxed) == 0) {
-        return pool_alloc(pool, byte_size, block, full); // this time a refusal is counted
+        return pool_alloc(pool, byte_size, owner, block, full); // this time a refusal is counted
     }
-    const struct stream_ordered_request request = {.stream = NULL, .may_wait = true};
+    const struct stream_ordered_request request = {.owner = owner, .may_wait = true};
     return stream_ordered_alloc(pool, byte_size, &request, block, full);
 }

@@ -118,7 +118,7 @@ export class CudaMemoryManager {
    * @param byteSize Bytes, from 1. The pool rounds them up to a multiple of 512.
    * @param deviceId The GPU's CUDA ordinal.
    * @throws {MemoryError} `INVALID_ARG` for a size or an ordinal that cannot be one; `UNAVAILABLE`
-   * before {@link create} and where this GPU has no pool; `INTERNAL` where the pool cannot serve
+   * before {@link create} and where this GPU has no pool; `OUT_OF_MEMORY` where the pool cannot serve
    * the request, with its free bytes and its largest free block in the message.
    */
   static alloc(byteSize: number, deviceId: number): Pointer {

@@ -113,7 +113,7 @@ export class PinnedMemoryManager {
    *
    * @param byteSize Bytes, from 1. The pool rounds them up to a multiple of 512.
    * @throws {MemoryError} `INVALID_ARG` for a size that cannot be one; `UNAVAILABLE` before
-   * {@link create}; `INTERNAL` where nothing that is allowed can serve the request.
+   * {@link create}; `OUT_OF_MEMORY` where nothing that is allowed can serve the request.
    */
   static alloc(byteSize: number, options?: PinnedAllocOptions): PinnedAllocation {
     const operation = "PinnedMemoryManager.alloc";

@@ -1,7 +1,12 @@
 import type { Pointer } from "bun:ffi";
 import { invalidArgument, isDeviceId, isWholeNumber } from "../arguments.ts";
 import { log } from "../logger.ts";
-import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
+import {
+  freeAllocation,
+  type NativeAllocation,
+  newAllocation,
+  processOwner,
+} from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import {
   memoryAllocation as at,
@@ -116,7 +121,7 @@ export class AllocatedMemory implements Disposable {
     }
     const status =
       request === null
-        ? allocated_memory_alloc(allocated, byteSize, wanted, memoryTypeId)
+        ? allocated_memory_alloc(allocated, byteSize, wanted, memoryTypeId, processOwner)
         : allocateForStream(allocated, byteSize, wanted, memoryTypeId, request);
     if (status < memoryStatus.MEMORY_OK) {
       log.error(nativeMessage());
@@ -346,6 +351,7 @@ export class AllocatedMemory implements Disposable {
       this.#memoryType,
       this.#memoryTypeId,
       this.#generation,
+      processOwner,
     );
     if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
   }

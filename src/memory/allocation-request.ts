@@ -1,5 +1,5 @@
 import { checkByteSize, checkDeviceId, checkOptions, invalidArgument } from "../arguments.ts";
-import type { NativeAllocation } from "../native/allocation.ts";
+import { type NativeAllocation, processOwner } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import type { NativeStream } from "../native/stream.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
@@ -69,5 +69,6 @@ export function allocateForStream(
     memoryTypeId,
     stream,
     mayWait,
+    processOwner,
   );
 }

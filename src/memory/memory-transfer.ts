@@ -83,7 +83,7 @@ export async function transferBytes(
   } catch (error) {
     const { description } = transfer;
     if (!(error instanceof MemoryError) || error.message.startsWith(description)) throw error;
-    throw new MemoryError(error.code, `${description}: ${error.message}`);
+    throw error.withMessage(`${description}: ${error.message}`);
   } finally {
     uses.release();
     viewedUses?.release();

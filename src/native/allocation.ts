@@ -5,6 +5,9 @@ import { newStruct } from "./struct.ts";
 
 const { allocated_memory_free, allocated_memory_free_on_stream } = memoryLibrary;
 
+/** The owner of memory that belongs to no thread in particular. */
+export const processOwner = 0;
+
 /** A `struct memory_allocation`. */
 export type NativeAllocation = Float64Array;
 
@@ -21,11 +24,12 @@ export function freeAllocation(
   allocation: NativeAllocation,
   stream: NativeStream | null = null,
 ): number {
-  if (stream !== null) return allocated_memory_free_on_stream(allocation, stream);
+  if (stream !== null) return allocated_memory_free_on_stream(allocation, stream, processOwner);
   return allocated_memory_free(
     allocation[at.address]!,
     allocation[at.memory_type]!,
     allocation[at.device_id]!,
     allocation[at.generation]!,
+    processOwner,
   );
 }

@@ -21,5 +21,6 @@ export function checkCuda(
   throw new MemoryError(
     "INTERNAL",
     `failed to ${doing}: ${functionName} returned ${name} (${error}): ${text}`,
+    { cudaError: error },
   );
 }

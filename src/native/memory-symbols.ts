@@ -3,6 +3,8 @@ import type { FFIFunction } from "bun:ffi";
 /** The functions of `c/bun_cuda_memory.h`. The tests have a compiler compare the two. */
 export const memorySymbols = {
   memory_message: { args: [], returns: "cstring" },
+  memory_last_failure: { args: ["ptr"], returns: "void" },
+  memory_owner: { args: [], returns: "f64" },
 
   library_path: { args: ["ptr"], returns: "cstring" },
   cudart_claim: { args: ["ptr"], returns: "cstring" },
@@ -16,19 +18,19 @@ export const memorySymbols = {
 
   pinned_memory_create: { args: ["f64"], returns: "i32" },
   pinned_memory_alloc: { args: ["buffer", "f64", "i32"], returns: "i32" },
-  pinned_memory_try_alloc: { args: ["buffer", "f64"], returns: "i32" },
+  pinned_memory_try_alloc: { args: ["buffer", "f64", "i32"], returns: "i32" },
   pinned_memory_free: { args: ["f64"], returns: "i32" },
   pinned_memory_stats: { args: ["ptr"], returns: "i32" },
   pinned_memory_nonpinned_count: { args: [], returns: "f64" },
   pinned_memory_reset: { args: [], returns: "i32" },
 
-  allocated_memory_alloc: { args: ["buffer", "f64", "f64", "f64"], returns: "i32" },
+  allocated_memory_alloc: { args: ["buffer", "f64", "f64", "f64", "i32"], returns: "i32" },
   allocated_memory_alloc_on_stream: {
-    args: ["buffer", "f64", "f64", "f64", "ptr", "i32"],
+    args: ["buffer", "f64", "f64", "f64", "ptr", "i32", "i32"],
     returns: "i32",
   },
-  allocated_memory_free: { args: ["f64", "f64", "f64", "f64"], returns: "i32" },
-  allocated_memory_free_on_stream: { args: ["ptr", "ptr"], returns: "i32" },
+  allocated_memory_free: { args: ["f64", "f64", "f64", "f64", "i32"], returns: "i32" },
+  allocated_memory_free_on_stream: { args: ["ptr", "ptr", "i32"], returns: "i32" },
   allocated_memory_check: { args: ["ptr"], returns: "i32" },
   allocated_memory_write: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
   allocated_memory_read: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
@@ -62,10 +64,21 @@ export const memoryStatus = {
   MEMORY_UNAVAILABLE: -5,
   MEMORY_UNSUPPORTED: -6,
   MEMORY_ALREADY_EXISTS: -7,
+  MEMORY_OUT_OF_MEMORY: -8,
+  MEMORY_OUT_OF_RANGE: -9,
+  MEMORY_DEVICE_LOST: -10,
 } as const;
 
 /** The values of `enum memory_type`. */
 export const memoryTypeNumber = { MEMORY_CPU: 0, MEMORY_CPU_PINNED: 1, MEMORY_GPU: 2 } as const;
+
+/** The places of the members of `struct memory_failure`, counted in doubles. */
+export const memoryFailure = {
+  cuda_error: 0,
+  requested_byte_size: 1,
+  free_byte_size: 2,
+  largest_free_byte_size: 3,
+} as const;
 
 /** The places of the members of `struct memory_allocation`, counted in doubles. */
 export const memoryAllocation = {

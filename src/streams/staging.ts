@@ -1,4 +1,9 @@
-import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
+import {
+  freeAllocation,
+  type NativeAllocation,
+  newAllocation,
+  processOwner,
+} from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { type NativeStream, StreamEvent } from "../native/stream.ts";
@@ -56,7 +61,8 @@ export class Staging implements Disposable {
   static tryToAllocate(transferByteSize: number): Staging | null {
     const allocation = newAllocation();
     const byteSize = Math.min(transferByteSize, 2 * pieceByteSize);
-    if (pinned_memory_try_alloc(allocation, byteSize) !== memoryStatus.MEMORY_OK) return null;
+    if (pinned_memory_try_alloc(allocation, byteSize, processOwner) !== memoryStatus.MEMORY_OK)
+      return null;
     return new Staging(allocation, byteSize > pieceByteSize ? 2 : 1);
   }
 

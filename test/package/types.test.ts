@@ -23,7 +23,7 @@ consumer.write({
     using memory = new AllocatedMemory(1024, "GPU", 0);
     const memoryType: MemoryType = memory.memoryType;
     const stats: PoolStats = CudaMemoryManager.stats(0);
-    const isFull = (error: unknown) => error instanceof MemoryError && error.code === "INTERNAL";
+    const isFull = (error: unknown) => error instanceof MemoryError && error.code === "OUT_OF_MEMORY";
 
     /** An option that its user may have, or not. */
     function withOptional(number?: number, boolean?: boolean, stream?: CudaStream) {

@@ -51,7 +51,7 @@ static bool alloc_on_stream(int stream, struct memory_allocation *allocation)
 {
     enum memory_status status =
         allocated_memory_alloc_on_stream(allocation, POOL_BYTE_SIZE, MEMORY_GPU, 0,
-                                         stream == NO_STREAM ? NULL : &streams[stream], true);
+                                         stream == NO_STREAM ? NULL : &streams[stream], true, 0);
     return is_done(status, "allocated_memory_alloc_on_stream");
 }
 
@@ -59,7 +59,7 @@ static void free_now(const struct memory_allocation *allocation)
 {
     enum memory_status status =
         allocated_memory_free(allocation->address, allocation->memory_type, allocation->device_id,
-                              allocation->generation);
+                              allocation->generation, 0);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 
@@ -72,7 +72,7 @@ static void synchronize(int stream)
 
 static void free_on_stream(int stream, const struct memory_allocation *allocation)
 {
-    if (is_done(allocated_memory_free_on_stream(allocation, &streams[stream]),
+    if (is_done(allocated_memory_free_on_stream(allocation, &streams[stream], 0),
                 "allocated_memory_free_on_stream")) {
         return;
     }

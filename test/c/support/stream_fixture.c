@@ -68,9 +68,9 @@ uint64_t stream_wait_count(void)
 struct memory_allocation alloc_on_stream(int stream, double byte_size, bool may_wait)
 {
     struct memory_allocation allocation;
-    enum memory_status status =
-        allocated_memory_alloc_on_stream(&allocation, byte_size, MEMORY_GPU, 0,
-                                         stream == NO_STREAM ? NULL : &streams[stream], may_wait);
+    enum memory_status status = allocated_memory_alloc_on_stream(
+        &allocation, byte_size, MEMORY_GPU, 0, stream == NO_STREAM ? NULL : &streams[stream],
+        may_wait, 0);
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc_on_stream: %d, %s", status,
           memory_message());
     return allocation;
@@ -89,7 +89,7 @@ bool is_on_gpu(const struct memory_allocation *allocation)
 enum memory_status try_free(const struct memory_allocation *allocation)
 {
     return allocated_memory_free(allocation->address, allocation->memory_type,
-                                 allocation->device_id, allocation->generation);
+                                 allocation->device_id, allocation->generation, 0);
 }
 
 void free_now(const struct memory_allocation *allocation)
@@ -99,7 +99,7 @@ void free_now(const struct memory_allocation *allocation)
 
 enum memory_status try_free_on_stream(int stream, const struct memory_allocation *allocation)
 {
-    return allocated_memory_free_on_stream(allocation, &streams[stream]);
+    return allocated_memory_free_on_stream(allocation, &streams[stream], 0);
 }
 
 void free_on_stream(int stream, const struct memory_allocation *allocation)
