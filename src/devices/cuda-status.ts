@@ -1,7 +1,6 @@
 import { deviceCount } from "../native/cuda-device.ts";
+import { isCudaLost } from "../native/cuda-error.ts";
 import { cudart } from "../native/cudart.ts";
-import { memoryLibrary } from "../native/memory-library.ts";
-import { memoryStatus } from "../native/memory-symbols.ts";
 
 /**
  * What CUDA is in this process.
@@ -24,7 +23,7 @@ export type CudaStatus = "absent" | "ready" | "lost";
  * ```
  */
 export function cudaStatus(): CudaStatus {
-  if (memoryLibrary.cuda_check_lost() !== memoryStatus.MEMORY_OK) return "lost";
+  if (isCudaLost()) return "lost";
   const runtime = cudart();
   return runtime === null || deviceCount(runtime) === 0 ? "absent" : "ready";
 }

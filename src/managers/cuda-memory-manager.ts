@@ -6,9 +6,14 @@ import {
   checkPointer,
   checkPoolByteSizes,
   checkRequest,
+  isDeviceId,
   isWholeNumber,
 } from "../arguments.ts";
-import { defaultMinComputeCapability, getSupportedGpus } from "../devices/supported-gpus.ts";
+import {
+  defaultMinComputeCapability,
+  getSupportedGpus,
+  unsupportedReason,
+} from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
@@ -26,9 +31,9 @@ const {
 /** Options of {@link CudaMemoryManager.create}. */
 export interface CudaMemoryManagerOptions {
   /** GPUs below this compute capability get no pool. Default 6.0. */
-  minSupportedComputeCapability?: number;
+  minSupportedComputeCapability?: number | undefined;
   /** Bytes of each GPU's pool, by CUDA ordinal. A GPU that is not named, or has 0, gets none. */
-  memoryPoolByteSize?: Readonly<Record<number, number>>;
+  memoryPoolByteSize?: Readonly<Record<number, number>> | undefined;
 }
 
 /** Leaves out the GPUs that are to have no pool, and with a warning those that cannot have one. */
@@ -39,8 +44,8 @@ function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: numbe
   for (const [deviceId, byteSize] of wanted) {
     if (supported.has(deviceId)) continue;
     log.warn(
-      `no CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}: it is absent, or its compute ` +
-        `capability is below ${minComputeCapability.toFixed(1)}; supported GPUs: ` +
+      `no CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}: ` +
+        `${unsupportedReason(deviceId, minComputeCapability)}; supported GPUs: ` +
         ([...supported].join(", ") || "none"),
     );
   }
@@ -52,15 +57,12 @@ function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: numbe
  */
 export function createCudaMemoryManager(options?: CudaMemoryManagerOptions): boolean {
   const operation = "CudaMemoryManager.create";
-  checkOptions(operation, options);
-  const minComputeCapability =
-    options?.minSupportedComputeCapability ?? defaultMinComputeCapability;
+  const {
+    minSupportedComputeCapability: minComputeCapability = defaultMinComputeCapability,
+    memoryPoolByteSize,
+  } = checkOptions(operation, options, ["minSupportedComputeCapability", "memoryPoolByteSize"]);
   checkComputeCapability(operation, "minSupportedComputeCapability", minComputeCapability);
-  const byteSizes = checkPoolByteSizes(
-    operation,
-    "memoryPoolByteSize",
-    options?.memoryPoolByteSize,
-  );
+  const byteSizes = checkPoolByteSizes(operation, "memoryPoolByteSize", memoryPoolByteSize);
   const pools = poolsToMake(byteSizes, minComputeCapability);
   const status = cuda_memory_create(
     Float64Array.from([...pools.map(([deviceId]) => deviceId), 0]),
@@ -121,7 +123,7 @@ export class CudaMemoryManager {
    * the request, with its free bytes and its largest free block in the message.
    */
   static alloc(byteSize: number, deviceId: number): Pointer {
-    if (!isWholeNumber(byteSize) || byteSize === 0 || !isWholeNumber(deviceId)) {
+    if (!isWholeNumber(byteSize) || byteSize === 0 || !isDeviceId(deviceId)) {
       checkRequest("CudaMemoryManager.alloc", byteSize);
       checkDeviceId("CudaMemoryManager.alloc", deviceId);
     }
@@ -139,7 +141,7 @@ export class CudaMemoryManager {
    * pool.
    */
   static free(pointer: Pointer, deviceId: number): void {
-    if (!isWholeNumber(pointer) || (pointer as number) === 0 || !isWholeNumber(deviceId)) {
+    if (!isWholeNumber(pointer) || (pointer as number) === 0 || !isDeviceId(deviceId)) {
       checkPointer("CudaMemoryManager.free", pointer);
       checkDeviceId("CudaMemoryManager.free", deviceId);
     }

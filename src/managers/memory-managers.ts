@@ -1,17 +1,24 @@
 import {
+  checkBoolean,
   checkByteSize,
   checkComputeCapability,
   checkOptions,
   checkPoolByteSizes,
 } from "../arguments.ts";
-import { defaultMinComputeCapability, getSupportedGpus } from "../devices/supported-gpus.ts";
+import {
+  defaultMinComputeCapability,
+  getSupportedGpus,
+  gpuCount,
+  noGpuReason,
+  unsupportedReason,
+} from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { nativeMessages } from "../native/status.ts";
 import { createCudaMemoryManager, CudaMemoryManager } from "./cuda-memory-manager.ts";
-import type { MemoryOptions } from "./memory-options.ts";
+import { memoryOptionNames, type MemoryOptions } from "./memory-options.ts";
 import {
   createPinnedMemoryManager,
   defaultPinnedMemoryPoolByteSize,
@@ -30,13 +37,29 @@ function withDefaults(named: Map<number, number>, minComputeCapability: number) 
   return { ...byteSizes, ...Object.fromEntries(named) };
 }
 
+/** Says why no GPU has a pool, where that is nobody's wish: every supported one gets one. */
+function warnOfNoSupportedGpus(minComputeCapability: number): void {
+  if (getSupportedGpus(minComputeCapability).length > 0) return;
+  const reason =
+    noGpuReason() ??
+    Array.from({ length: gpuCount() }, (_, deviceId) => deviceId)
+      .map((deviceId) => `GPU ${deviceId}: ${unsupportedReason(deviceId, minComputeCapability)}`)
+      .join("; ");
+  log.warn(`no CUDA memory pools: ${reason}`);
+}
+
 /**
  * Creates the CUDA memory manager, or logs an error where that fails. Returns false where there was
  * a manager before.
  */
-function tryToCreateCudaPools(named: Map<number, number>, minComputeCapability: number): boolean {
+function tryToCreateCudaPools(
+  named: Map<number, number>,
+  minComputeCapability: number,
+  isPeerAccessWanted: boolean,
+): boolean {
   try {
-    enablePeerAccess(getSupportedGpus(minComputeCapability));
+    if (named.size === 0) warnOfNoSupportedGpus(minComputeCapability);
+    if (isPeerAccessWanted) enablePeerAccess(getSupportedGpus(minComputeCapability));
     return createCudaMemoryManager({
       minSupportedComputeCapability: minComputeCapability,
       memoryPoolByteSize: withDefaults(named, minComputeCapability),
@@ -101,24 +124,24 @@ class MemoryManagers implements Disposable {
  */
 export function createMemoryManagers(options?: MemoryOptions): Disposable {
   const operation = "createMemoryManagers";
-  checkOptions(operation, options);
-  const named = checkPoolByteSizes(
-    operation,
-    "cudaMemoryPoolByteSize",
-    options?.cudaMemoryPoolByteSize,
-  );
-  const pinnedMemoryPoolByteSize =
-    options?.pinnedMemoryPoolByteSize ?? defaultPinnedMemoryPoolByteSize;
+  const {
+    cudaMemoryPoolByteSize,
+    pinnedMemoryPoolByteSize = defaultPinnedMemoryPoolByteSize,
+    minSupportedComputeCapability: minComputeCapability = defaultMinComputeCapability,
+    enablePeerAccess: isPeerAccessWanted = true,
+    required = false,
+  } = checkOptions(operation, options, memoryOptionNames);
+  const named = checkPoolByteSizes(operation, "cudaMemoryPoolByteSize", cudaMemoryPoolByteSize);
   checkByteSize(operation, "pinnedMemoryPoolByteSize", pinnedMemoryPoolByteSize);
-  const minComputeCapability =
-    options?.minSupportedComputeCapability ?? defaultMinComputeCapability;
   checkComputeCapability(operation, "minSupportedComputeCapability", minComputeCapability);
+  checkBoolean(operation, "enablePeerAccess", isPeerAccessWanted);
+  checkBoolean(operation, "required", required);
 
   const resets: (() => void)[] = [];
   if (createPinnedMemoryManager({ pinnedMemoryPoolByteSize })) {
     resets.push(() => PinnedMemoryManager.reset());
   }
-  if (tryToCreateCudaPools(named, minComputeCapability)) {
+  if (tryToCreateCudaPools(named, minComputeCapability, isPeerAccessWanted)) {
     resets.push(() => CudaMemoryManager.reset());
   }
   return new MemoryManagers(resets);

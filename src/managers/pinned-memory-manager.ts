@@ -1,12 +1,12 @@
 import type { Pointer } from "bun:ffi";
 import {
+  checkBoolean,
   checkByteSize,
   checkOptions,
   checkPointer,
   checkRequest,
-  invalidArgument,
 } from "../arguments.ts";
-import { getSupportedGpus } from "../devices/supported-gpus.ts";
+import { getSupportedGpus, noGpuReason } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { detachHostViews } from "../memory/host-view.ts";
@@ -32,13 +32,13 @@ export const defaultPinnedMemoryPoolByteSize = 268435456;
 /** Options of {@link PinnedMemoryManager.create}. */
 export interface PinnedMemoryManagerOptions {
   /** Bytes of the pool, rounded up to 512. 0 disables it. Default 268435456 (256 MiB). */
-  pinnedMemoryPoolByteSize?: number;
+  pinnedMemoryPoolByteSize?: number | undefined;
 }
 
 /** Options of {@link PinnedMemoryManager.alloc}. */
 export interface PinnedAllocOptions {
   /** Whether memory that is not pinned will do where the pool cannot serve. Default `true`. */
-  allowNonpinnedFallback?: boolean;
+  allowNonpinnedFallback?: boolean | undefined;
 }
 
 /** What {@link PinnedMemoryManager.alloc} returns. */
@@ -55,12 +55,16 @@ export interface PinnedAllocation {
  */
 export function createPinnedMemoryManager(options?: PinnedMemoryManagerOptions): boolean {
   const operation = "PinnedMemoryManager.create";
-  checkOptions(operation, options);
-  const byteSize = options?.pinnedMemoryPoolByteSize ?? defaultPinnedMemoryPoolByteSize;
+  const { pinnedMemoryPoolByteSize: byteSize = defaultPinnedMemoryPoolByteSize } = checkOptions(
+    operation,
+    options,
+    ["pinnedMemoryPoolByteSize"],
+  );
   checkByteSize(operation, "pinnedMemoryPoolByteSize", byteSize);
   cudart(); // hands the native library the functions that it reserves memory with
   const status = pinned_memory_create(byteSize, byteSize > 0 ? lowestSupportedGpu() : 0);
-  if (status !== memoryStatus.MEMORY_OK) log.warn(nativeMessage());
+  if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) log.warn(withReason(nativeMessage()));
+  else if (status !== memoryStatus.MEMORY_OK) log.warn(nativeMessage());
   else log.info(byteSize > 0 ? `pinned memory pool of ${byteSize} bytes` : "no pinned memory pool");
   return status !== memoryStatus.MEMORY_ALREADY_EXISTS;
 }
@@ -73,6 +77,16 @@ function lowestSupportedGpu(): number {
     if (!(error instanceof MemoryError)) throw error;
     log.warn(`the pinned memory pool is of the context of GPU 0: ${error.message}`);
     return 0;
+  }
+}
+
+/** Adds to a message why there is no GPU to have pinned memory for. */
+function withReason(message: string): string {
+  try {
+    const reason = noGpuReason();
+    return reason === null ? message : `${message}: ${reason}`;
+  } catch {
+    return message; // it says already what CUDA fails with
   }
 }
 
@@ -114,18 +128,13 @@ export class PinnedMemoryManager {
    * {@link create}; `OUT_OF_MEMORY` where nothing that is allowed can serve the request.
    */
   static alloc(byteSize: number, options?: PinnedAllocOptions): PinnedAllocation {
-    checkRequest("PinnedMemoryManager.alloc", byteSize);
-    checkOptions("PinnedMemoryManager.alloc", options);
-    const allowed = options?.allowNonpinnedFallback ?? true;
-    if (typeof allowed !== "boolean") {
-      throw invalidArgument(
-        "PinnedMemoryManager.alloc",
-        "allowNonpinnedFallback",
-        "a boolean",
-        allowed,
-      );
-    }
-    const status = pinned_memory_alloc(allocated, byteSize, allowed ? 1 : 0);
+    const operation = "PinnedMemoryManager.alloc";
+    checkRequest(operation, byteSize);
+    const { allowNonpinnedFallback = true } = checkOptions(operation, options, [
+      "allowNonpinnedFallback",
+    ]);
+    checkBoolean(operation, "allowNonpinnedFallback", allowNonpinnedFallback);
+    const status = pinned_memory_alloc(allocated, byteSize, allowNonpinnedFallback ? 1 : 0);
     checkStatus(status);
     if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
     return {

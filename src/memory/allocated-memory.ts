@@ -1,5 +1,5 @@
 import type { Pointer } from "bun:ffi";
-import { invalidArgument, isWholeNumber } from "../arguments.ts";
+import { invalidArgument, isDeviceId, isWholeNumber } from "../arguments.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
@@ -154,7 +154,7 @@ export class AllocatedMemory implements Disposable {
     options?: AllocatedMemoryOptions,
   ) {
     const wanted = numberOfMemoryType(memoryType);
-    if (!isWholeNumber(byteSize) || wanted < 0 || !isWholeNumber(memoryTypeId)) {
+    if (!isWholeNumber(byteSize) || wanted < 0 || !isDeviceId(memoryTypeId)) {
       checkAllocationArguments(byteSize, memoryType, memoryTypeId);
     }
     const stream = options === undefined ? null : streamOf(options);
@@ -284,7 +284,7 @@ export class AllocatedMemory implements Disposable {
    * @throws {MemoryError} `INVALID_ARG` where they do not fit, before a byte moves; `UNAVAILABLE`
    * where the memory's manager was reset; `INTERNAL` where CUDA fails.
    */
-  write(source: ArrayBuffer | ArrayBufferView, byteOffset = 0): void {
+  write(source: ArrayBufferLike | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("write", "source", source);
     const allocation = this.#liveAllocation("write");
     checkRange("write", allocation, byteOffset, bytes.byteLength);
@@ -298,7 +298,7 @@ export class AllocatedMemory implements Disposable {
    * @throws {MemoryError} `INVALID_ARG` where the memory has not that many, before a byte moves;
    * `UNAVAILABLE` where the memory's manager was reset; `INTERNAL` where CUDA fails.
    */
-  read(target: ArrayBufferView, byteOffset = 0): void {
+  read(target: ArrayBufferLike | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("read", "target", target);
     const allocation = this.#liveAllocation("read");
     checkRange("read", allocation, byteOffset, bytes.byteLength);
@@ -326,7 +326,7 @@ export class AllocatedMemory implements Disposable {
    * ```
    */
   async writeAsync(
-    source: ArrayBuffer | ArrayBufferView,
+    source: ArrayBufferLike | ArrayBufferView,
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {
@@ -350,7 +350,7 @@ export class AllocatedMemory implements Disposable {
    * ```
    */
   async readAsync(
-    target: ArrayBufferView,
+    target: ArrayBufferLike | ArrayBufferView,
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {

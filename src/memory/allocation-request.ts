@@ -15,7 +15,7 @@ export interface AllocatedMemoryOptions {
    * The request may then have memory at once that was freed with that stream, or with another one
    * that this stream is made to wait for.
    */
-  stream?: CudaStream;
+  stream?: CudaStream | undefined;
 }
 
 /**
@@ -24,8 +24,7 @@ export interface AllocatedMemoryOptions {
  * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be.
  */
 export function streamOf(options: AllocatedMemoryOptions): NativeStream | null {
-  checkOptions(operation, options);
-  const { stream } = options;
+  const { stream } = checkOptions(operation, options, ["stream"]);
   return stream === undefined ? null : streamStateOf(operation, stream).native;
 }
 

@@ -5,13 +5,18 @@ import { memoryLibrary } from "./memory-library.ts";
 import { memoryStatus } from "./memory-symbols.ts";
 import { reportLostCuda } from "./status.ts";
 
+/** Whether CUDA has failed for good in this process. */
+export function isCudaLost(): boolean {
+  return memoryLibrary.cuda_check_lost() !== memoryStatus.MEMORY_OK;
+}
+
 /**
  * Checks that CUDA may be called: once it has failed for good, it is not called any more.
  *
  * @throws {MemoryError} `DEVICE_LOST`
  */
 export function checkNotLost(doing: string): void {
-  if (memoryLibrary.cuda_check_lost() === memoryStatus.MEMORY_OK) return;
+  if (!isCudaLost()) return;
   throw new MemoryError(
     "DEVICE_LOST",
     `failed to ${doing}: CUDA has failed for good in this process`,

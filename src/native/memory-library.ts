@@ -1,9 +1,16 @@
 import { dlopen } from "bun:ffi";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
+import { processVariable, shareVariables } from "./environment.ts";
 import { findLibrary } from "./library-search.ts";
 import { memorySymbols } from "./memory-symbols.ts";
 import { packageVersion } from "./version.ts";
+
+/** The package's own files, by literal URLs, which tools that trace a program's files follow. */
+const prebuilt = {
+  "linux-x64": new URL("../../prebuilt/linux-x64/libbun_cuda_memory.so", import.meta.url),
+  "linux-arm64": new URL("../../prebuilt/linux-arm64/libbun_cuda_memory.so", import.meta.url),
+};
 
 /**
  * The files that a bundler took along. It takes what is required by a literal path, and passes over
@@ -27,7 +34,7 @@ function bundled(): URL[] {
 const overrideVariable = "BUN_CUDA_MEMORY_LIBRARY";
 
 function cannotLoad(path: string, { message }: Error): MemoryError {
-  const subject = process.env[overrideVariable]
+  const subject = processVariable(overrideVariable)
     ? `${overrideVariable} names ${path}, which`
     : `the native library ${path}`;
   // A compiled executable has its files inside itself, where the dynamic loader does not see them.
@@ -49,11 +56,13 @@ function openFile(path: string) {
  * file of its own, but those of one version share the file that the process has loaded first.
  */
 function open() {
+  shareVariables();
   const own = openFile(
     findLibrary({
       fileName: "libbun_cuda_memory.so",
       sourceFolder: "c",
       overrideVariable,
+      prebuilt,
       bundled,
     }),
   );

@@ -32,7 +32,7 @@ describe("create", () => {
     const pointer = CudaMemoryManager.alloc(512, gpu);
     createPool(4096);
     expect(logged.warn).toEqual([
-      "the CUDA memory manager has been created already; it stays as it is",
+      "bun-cuda-memory: the CUDA memory manager has been created already; it stays as it is",
     ]);
     expect(CudaMemoryManager.stats(gpu)).toMatchObject({
       capacityByteSize: 1024,

@@ -56,6 +56,30 @@ describe("write and read", () => {
     });
   }
 
+  test("buffers of every kind are sources and targets", async () => {
+    createManagers();
+    using memory = new AllocatedMemory(8, "GPU", gpu);
+    const buffers = [
+      new ArrayBuffer(8),
+      new SharedArrayBuffer(8),
+      new ArrayBuffer(8, { maxByteLength: 16 }),
+      new SharedArrayBuffer(8, { maxByteLength: 16 }),
+    ];
+    for (const [seed, buffer] of buffers.entries()) {
+      const written = patternBytes(8, seed + 1);
+      new Uint8Array(buffer).set(written);
+      memory.write(buffer);
+      new Uint8Array(buffer).fill(0);
+      memory.read(buffer);
+      expect(new Uint8Array(buffer)).toEqual(written);
+
+      await memory.writeAsync(new DataView(buffer));
+      new Uint8Array(buffer).fill(0);
+      await memory.readAsync(buffer);
+      expect(new Uint8Array(buffer)).toEqual(written);
+    }
+  });
+
   test("empty memory takes and gives zero bytes, and no more", () => {
     createManagers();
     const memory = new AllocatedMemory(0, "GPU", gpu);
