@@ -19,7 +19,11 @@ export { pointerAttributes, type PointerAttributes } from "./devices/pointer-att
 export { getSupportedGpus } from "./devices/supported-gpus.ts";
 export { type Logger, setLogger } from "./logger.ts";
 export { MemoryError, type MemoryErrorCode } from "./memory-error.ts";
-export { createMemoryManagers } from "./managers/memory-managers.ts";
+export {
+  createMemoryManagers,
+  type MemoryManagers,
+  type MemoryPool,
+} from "./managers/memory-managers.ts";
 export { type MemoryOptions, parseMemoryOptions } from "./managers/memory-options.ts";
 export type { TransferOptions } from "./memory/memory-transfer.ts";
 export type { MemoryType } from "./memory/memory-type.ts";

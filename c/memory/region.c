@@ -39,7 +39,12 @@ static enum memory_status reserve(struct region *region, uint64_t byte_size)
 {
     struct device_scope scope;
     enum memory_status status = device_scope_enter(&scope, region->device);
-    if (status != MEMORY_OK) return status;
+    if (status != MEMORY_OK) {
+        message_add("so %.0f bytes for the %s memory pool of GPU %d cannot be reserved",
+                    (double)byte_size, region->memory_type == MEMORY_GPU ? "CUDA" : "pinned",
+                    region->device);
+        return status;
+    }
     if (region->memory_type == MEMORY_GPU) {
         status = cudart_check(CUDART(cudaMalloc(&region->reservation, byte_size)), "cudaMalloc",
                               "reserve %.0f bytes for the CUDA memory pool of GPU %d",

@@ -17,7 +17,13 @@ import {
 import { log } from "../logger.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
-import { checkStatus, nativeError, nativeMessage, reportLostCuda } from "../native/status.ts";
+import {
+  checkStatus,
+  nativeError,
+  nativeMessage,
+  nativeMessages,
+  reportLostCuda,
+} from "../native/status.ts";
 import { type PoolStats, readPoolStats } from "./pool-stats.ts";
 
 const {
@@ -54,8 +60,13 @@ function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: numbe
 
 /**
  * Does what {@link CudaMemoryManager.create} does. Returns false where there was a manager before.
+ *
+ * @param goesOn Whether a pool that cannot be made costs no other, and is an error in the log.
  */
-export function createCudaMemoryManager(options?: CudaMemoryManagerOptions): boolean {
+export function createCudaMemoryManager(
+  options?: CudaMemoryManagerOptions,
+  goesOn = false,
+): boolean {
   const operation = "CudaMemoryManager.create";
   const {
     minSupportedComputeCapability: minComputeCapability = defaultMinComputeCapability,
@@ -68,18 +79,25 @@ export function createCudaMemoryManager(options?: CudaMemoryManagerOptions): boo
     Float64Array.from([...pools.map(([deviceId]) => deviceId), 0]),
     Float64Array.from([...pools.map(([, byteSize]) => byteSize), 0]),
     pools.length,
-    0,
+    goesOn ? 1 : 0,
   );
   if (status === memoryStatus.MEMORY_ALREADY_EXISTS) {
     log.warn(nativeMessage());
     return false;
   }
+  if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.error);
   checkStatus(status);
-  for (const [deviceId, byteSize] of pools) {
-    log.info(`CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}`);
+  for (const [deviceId] of pools) {
+    const byteSize = poolByteSizeOf(deviceId);
+    if (byteSize > 0) log.info(`CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}`);
   }
   if (pools.length === 0) log.info("CUDA memory pools are disabled");
   return true;
+}
+
+/** The size of a GPU's pool; 0 where it has none. */
+export function poolByteSizeOf(deviceId: number): number {
+  return readPoolStats((values) => void cuda_memory_stats(deviceId, values)).capacityByteSize;
 }
 
 /**
@@ -106,7 +124,8 @@ export class CudaMemoryManager {
    * All or nothing: where one reservation fails, none stays, and a later call may succeed.
    *
    * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be, before
-   * anything is touched; `INTERNAL` where a reservation fails.
+   * anything is touched; `INTERNAL` where a reservation fails; `DEVICE_LOST` where CUDA has failed
+   * for good.
    */
   static create(options?: CudaMemoryManagerOptions): void {
     createCudaMemoryManager(options);

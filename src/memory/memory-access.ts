@@ -12,7 +12,12 @@ const memberCount = Object.keys(memoryAllocation).length;
 
 /** Asks an object that is not of this copy of the package; `null` where it is no memory. */
 export function foreignAllocationOf(operation: string, object: object): NativeAllocation | null {
-  const access = (object as { [memoryKey]?: unknown })[memoryKey];
+  let access: unknown;
+  try {
+    access = (object as { [memoryKey]?: unknown })[memoryKey];
+  } catch {
+    return null; // a Proxy that was revoked, say
+  }
   if (typeof access !== "function") return null;
   const allocation: unknown = access.call(object, operation);
   const isAllocation =

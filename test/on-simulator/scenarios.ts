@@ -115,7 +115,13 @@ export const scenarios: Scenario[] = [
     run: () => PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 4096 }),
     // A warning, by contract.
     mayTolerate: (name) =>
-      ["cudaHostAlloc", "cudaGetDeviceCount", "cudaDeviceGetAttribute"].includes(name),
+      [
+        "cudaHostAlloc",
+        "cudaGetDevice",
+        "cudaSetDevice",
+        "cudaGetDeviceCount",
+        "cudaDeviceGetAttribute",
+      ].includes(name),
   },
   {
     name: "PinnedMemoryManager.reset",
@@ -181,7 +187,7 @@ export const scenarios: Scenario[] = [
     },
     run: () =>
       withStream((stream) => {
-        const ways = [undefined, { stream }, { whenFull: "fallBack" } as const];
+        const ways = [undefined, { stream }];
         for (const options of [undefined, ...ways]) useAll(stream, options);
       }),
   },
