@@ -22,4 +22,8 @@ static inline struct memory_allocation memory_allocation_of(struct pool_block bl
 // Whether the manager that the memory is of has not been reset since.
 bool allocation_is_current(const struct memory_allocation *allocation);
 
+// Whether the memory is there and the calling thread's, as a status of its pool: POOL_CLOSED where it
+// went when its manager was reset, and POOL_NOT_ALLOCATED where it was freed.
+enum pool_status allocation_check(const struct memory_allocation *allocation);
+
 #endif

@@ -66,9 +66,10 @@ static struct endpoint endpoint_of(const struct memory_allocation *allocation, d
         allocation, (void *)(uintptr_t)(whole_number(allocation->address) + whole_number(offset))};
 }
 
-static bool is_gone(struct endpoint endpoint)
+// Ordinary memory is always there.
+static enum pool_status check(struct endpoint endpoint)
 {
-    return endpoint.allocation != NULL && !allocation_is_current(endpoint.allocation);
+    return endpoint.allocation == NULL ? POOL_OK : allocation_check(endpoint.allocation);
 }
 
 static bool is_on_gpu(struct endpoint endpoint)
@@ -76,18 +77,23 @@ static bool is_on_gpu(struct endpoint endpoint)
     return endpoint.allocation != NULL && endpoint.allocation->memory_type == MEMORY_GPU;
 }
 
-static enum memory_status gone(const char *operation, double byte_size)
+static enum memory_status gone(enum pool_status status, const char *operation, double byte_size)
 {
-    return message_set(MEMORY_UNAVAILABLE,
-                       "failed to %s %.0f bytes: the memory went when its manager was reset",
-                       operation, byte_size);
+    return message_set(MEMORY_UNAVAILABLE, "failed to %s %.0f bytes: the memory %s", operation,
+                       byte_size,
+                       status == POOL_CLOSED
+                           ? "went when its manager was reset"
+                           : "was freed, behind the back of its AllocatedMemory");
 }
 
 // Copies between host memories at once; otherwise on the stream or, where that is null, to the end.
 static enum memory_status copy_locked(struct endpoint target, struct endpoint source,
                                       double byte_size, const struct cuda_stream *stream)
 {
-    if (is_gone(target) || is_gone(source)) return gone("copy", byte_size);
+    enum pool_status target_status = check(target);
+    if (target_status != POOL_OK) return gone(target_status, "copy", byte_size);
+    enum pool_status source_status = check(source);
+    if (source_status != POOL_OK) return gone(source_status, "copy", byte_size);
     size_t size = (size_t)byte_size;
     if (!is_on_gpu(target) && !is_on_gpu(source)) {
         if (target.allocation == NULL) {
@@ -115,7 +121,8 @@ static enum memory_status copy(struct endpoint target, struct endpoint source, d
 enum memory_status allocated_memory_check(const struct memory_allocation *allocation)
 {
     message_clear();
-    return allocation_is_current(allocation) ? MEMORY_OK : gone("look at", allocation->byte_size);
+    enum pool_status status = allocation_check(allocation);
+    return status == POOL_OK ? MEMORY_OK : gone(status, "look at", allocation->byte_size);
 }
 
 enum memory_status allocated_memory_write(const struct memory_allocation *target,
@@ -158,7 +165,8 @@ static enum memory_status fill_on_device(int device, void *target, int byte, siz
 static enum memory_status fill_locked(struct endpoint target, int32_t byte)
 {
     double byte_size = target.allocation->byte_size;
-    if (is_gone(target)) return gone("fill", byte_size);
+    enum pool_status status = check(target);
+    if (status != POOL_OK) return gone(status, "fill", byte_size);
     if (is_on_gpu(target)) {
         return fill_on_device((int)target.allocation->device_id, target.pointer, byte,
                               (size_t)byte_size);
