@@ -1,8 +1,11 @@
 // What is said where memory that was asked for cannot be had: the reason, and what helps.
 
 import { describe, expect, test } from "bun:test";
+import { dirname, join } from "node:path";
 import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
 import { runWithPackage } from "../support/package.ts";
+import { inTemporaryFolder } from "../support/temporary-folder.ts";
+import { cCompiler } from "../support/toolkit.ts";
 
 const simulator = { BUN_CUDA_MEMORY_CUDART: simulatorLibraryPath };
 
@@ -113,4 +116,34 @@ test("a GPU that cannot be asked is left out, with an error, and costs no other 
   expect(errors).toEqual([
     expect.stringMatching(/^bun-cuda-memory: GPU 0 is left out: .*cudaErrorInvalidDevice \(101\)/),
   ]);
+});
+
+test("GPUs beyond those that there is room for are left out, with an error", () => {
+  inTemporaryFolder((folder) => {
+    const path = join(folder, "libmany_gpus.so");
+    const source = join(import.meta.dir, "many_gpus.c");
+    const linked = ["-Wl,--no-as-needed", simulatorLibraryPath];
+    const { exitCode, stderr } = Bun.spawnSync(
+      [cCompiler!, "-shared", "-fPIC", source, "-o", path].concat(
+        linked,
+        `-Wl,-rpath,${dirname(simulatorLibraryPath)}`,
+      ),
+    );
+    expect({ exitCode, stderr: stderr.toString() }).toEqual({ exitCode: 0, stderr: "" });
+    const [gpus, errors, warnings] = runWithPackage({ BUN_CUDA_MEMORY_CUDART: path }, (memory) => {
+      const gpus = memory.getSupportedGpus();
+      const errors = memory.messagesOf("error");
+      memory.CudaMemoryManager.create({ memoryPoolByteSize: { 130: 1024, 135: 1024 } });
+      memory.CudaMemoryManager.reset();
+      memory.createMemoryManagers({ pinnedMemoryPoolByteSize: 0 })[Symbol.dispose]();
+      new memory.AllocatedMemory(8, "GPU", 130).free();
+      return [gpus, errors, memory.messagesOf("warn")] as const;
+    });
+    expect(gpus).toEqual(Array.from({ length: 128 }, (_, deviceId) => deviceId));
+    expect(errors).toEqual([
+      "bun-cuda-memory: CUDA has 135 GPUs; those from GPU 128 on are left out",
+    ]);
+    expect(warnings[0]).toContain("on GPU 130: no more than 128 GPUs can have a pool");
+    expect(warnings[1]).toContain("on GPU 135: there is no GPU 135: CUDA has 135");
+  });
 });
