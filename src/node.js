@@ -14,6 +14,7 @@ export const {
   copyBuffer,
   createMemoryManagers,
   CudaMemoryManager,
+  cudaStatus,
   CudaStream,
   getSupportedGpus,
   MemoryError,

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cuda/event.h"
+#include "memory/hold.h"
 #include "memory/lifecycle_lock.h"
 #include "memory/nonpinned_memory.h"
 #include "message.h"
@@ -99,17 +100,19 @@ static void release_tag(struct freed_block *block)
     spare_tag = block->tag;
 }
 
-// Finds the owner's freed block that starts at the address. `*block` is null where a live block starts there
-// that was not freed on a stream.
+// Finds the owner's freed block that starts at the address. `*block` is null where a live block starts
+// there that was not freed on a stream; POOL_TAGGED is one that somebody holds.
 static enum pool_status find_freed(struct pool *pool, uint64_t address, uint64_t generation,
                                    uint32_t owner, struct freed_block **block)
 {
+    *block = NULL;
     // Exchanging a mark for itself changes nothing, and tells any other tag.
     struct pool_mark mark = {.owner = owner};
     enum pool_status status = pool_exchange_mark(pool, address, generation, &mark, mark, NULL);
-    *block = status == POOL_TAGGED ? tag_entries[mark.tag].block : NULL;
-    assert(*block == NULL || ((*block)->pool == pool && (*block)->address == address));
-    return status == POOL_TAGGED ? POOL_OK : status;
+    if (status != POOL_TAGGED || mark.tag == HOLD_TAG) return status;
+    *block = tag_entries[mark.tag].block;
+    assert((*block)->pool == pool && (*block)->address == address);
+    return POOL_OK;
 }
 
 // ---- Lists of freed blocks
@@ -178,21 +181,58 @@ static void remove_and_forget(struct freed_block *block)
 
 // ---- Taking back what no stream uses any more
 
+static void change_tag(const struct freed_block *block, uint32_t from, uint32_t to)
+{
+    struct pool_mark expected = {.owner = POOL_ANY_OWNER, .tag = from};
+    struct pool_mark desired = {.owner = POOL_ANY_OWNER, .tag = to};
+    enum pool_status status = pool_exchange_mark(block->pool, block->address, block->generation,
+                                                 &expected, desired, NULL);
+    assert(status == POOL_OK);
+    (void)status;
+}
+
+// Frees a block with the HOLD_TAG, or leaves it to those who hold it, if somebody does.
+static enum pool_status free_held(struct pool *pool, uint64_t address, uint64_t generation,
+                                  uint32_t owner)
+{
+    if (generation == 0) generation = pool_generation(pool);
+    switch (hold_take_over(pool, address, generation, 0)) {
+    case HOLD_TAKEN_OVER:
+        return POOL_OK;
+    case HOLD_FREED_ALREADY:
+        return POOL_NOT_ALLOCATED;
+    default: // the last hold has ended, with or without the tag
+        break;
+    }
+    struct pool_mark held = {.owner = owner, .tag = HOLD_TAG};
+    enum pool_status status = pool_free_marked(pool, address, generation, held);
+    return status == POOL_TAGGED ? pool_free(pool, address, generation, owner) : status;
+}
+
+static void give_back(const struct freed_block *block)
+{
+    enum pool_status status;
+    struct pool_mark pending = {.owner = POOL_ANY_OWNER, .tag = block->tag};
+    if (!hold_any()) {
+        status = pool_free_marked(block->pool, block->address, block->generation, pending);
+    } else {
+        change_tag(block, block->tag, HOLD_TAG);
+        status = free_held(block->pool, block->address, block->generation, POOL_ANY_OWNER);
+    }
+    assert(status == POOL_OK);
+    (void)status;
+}
+
 // A pending block goes back to where it came from. A reused one becomes its owner's like any other.
 static void reclaim(struct freed_block *block)
 {
     if (block->pool == NULL) {
-        free((void *)(uintptr_t)block->address);
+        nonpinned_memory_release((void *)(uintptr_t)block->address, block->generation,
+                                 block->byte_size);
+    } else if (block->is_reused) {
+        change_tag(block, block->tag, 0);
     } else {
-        struct pool_mark mark = {.owner = POOL_ANY_OWNER, .tag = block->tag};
-        struct pool_mark untagged = {.owner = POOL_ANY_OWNER};
-        enum pool_status status =
-            block->is_reused
-                ? pool_exchange_mark(block->pool, block->address, block->generation, &mark,
-                                     untagged, NULL)
-                : pool_free_marked(block->pool, block->address, block->generation, mark);
-        assert(status == POOL_OK);
-        (void)status;
+        give_back(block);
     }
     remove_and_forget(block);
 }
@@ -258,11 +298,17 @@ static enum pool_status take_from_owner(struct freed_block *block, const struct 
 {
     if (block->pool == NULL) {
         return nonpinned_memory_forget((void *)(uintptr_t)block->address, block->generation,
-                                       block->owner);
+                                       block->owner, &block->byte_size);
     }
-    struct pool_mark held = {.owner = block->owner, .tag = reused == NULL ? 0 : reused->tag};
+    struct pool_mark live = {.owner = block->owner, .tag = reused == NULL ? 0 : reused->tag};
     struct pool_mark pending = {.owner = 0, .tag = block->tag};
-    return pool_exchange_mark(block->pool, block->address, block->generation, &held, pending,
+    enum pool_status status = pool_exchange_mark(block->pool, block->address, block->generation,
+                                                 &live, pending, &block->byte_size);
+    if (status != POOL_TAGGED || live.tag != HOLD_TAG) return status;
+    // Somebody holds the block, who finds another tag when the hold ends.
+    uint64_t generation = block->generation != 0 ? block->generation : pool_generation(block->pool);
+    if (!hold_is_held(block->pool, block->address, generation)) return POOL_NOT_ALLOCATED;
+    return pool_exchange_mark(block->pool, block->address, block->generation, &live, pending,
                               &block->byte_size);
 }
 
@@ -338,6 +384,8 @@ enum pool_status stream_ordered_free_tagged(struct pool *pool, uint64_t address,
     if (status == POOL_OK && block == NULL) {
         // The earlier use was over meanwhile, and the block is like any other again.
         status = pool_free(pool, address, generation, owner);
+    } else if (status == POOL_TAGGED) {
+        status = free_held(pool, address, generation, owner);
     } else if (status == POOL_OK && !block->is_reused) {
         status = POOL_NOT_ALLOCATED; // it was freed already
     } else if (status == POOL_OK) {

@@ -17,7 +17,7 @@ import {
 import { log } from "../logger.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
-import { checkStatus, nativeError, nativeMessage } from "../native/status.ts";
+import { checkStatus, nativeError, nativeMessage, reportLostCuda } from "../native/status.ts";
 import { type PoolStats, readPoolStats } from "./pool-stats.ts";
 
 const {
@@ -68,6 +68,7 @@ export function createCudaMemoryManager(options?: CudaMemoryManagerOptions): boo
     Float64Array.from([...pools.map(([deviceId]) => deviceId), 0]),
     Float64Array.from([...pools.map(([, byteSize]) => byteSize), 0]),
     pools.length,
+    0,
   );
   if (status === memoryStatus.MEMORY_ALREADY_EXISTS) {
     log.warn(nativeMessage());
@@ -156,7 +157,9 @@ export class CudaMemoryManager {
    */
   static stats(deviceId: number): PoolStats {
     checkDeviceId("CudaMemoryManager.stats", deviceId);
-    return readPoolStats((values) => checkStatus(cuda_memory_stats(deviceId, values)));
+    const stats = readPoolStats((values) => checkStatus(cuda_memory_stats(deviceId, values)));
+    reportLostCuda();
+    return stats;
   }
 
   /**

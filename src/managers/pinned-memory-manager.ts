@@ -6,8 +6,9 @@ import {
   checkPointer,
   checkRequest,
 } from "../arguments.ts";
-import { noGpuReason } from "../devices/supported-gpus.ts";
+import { getSupportedGpus, noGpuReason } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
+import { MemoryError } from "../memory-error.ts";
 import { detachHostViews } from "../memory/host-view.ts";
 import { memoryTypes } from "../memory/memory-type.ts";
 import { newAllocation } from "../native/allocation.ts";
@@ -15,7 +16,7 @@ import { cudart } from "../native/cudart.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
 import { checkStatus, nativeMessage, nativeMessages } from "../native/status.ts";
-import { type PoolStats, readPoolStats } from "./pool-stats.ts";
+import { type PinnedPoolStats, readPinnedPoolStats } from "./pool-stats.ts";
 
 const {
   pinned_memory_create,
@@ -61,7 +62,7 @@ export function createPinnedMemoryManager(options?: PinnedMemoryManagerOptions):
   );
   checkByteSize(operation, "pinnedMemoryPoolByteSize", byteSize);
   cudart(); // hands the native library the functions that it reserves memory with
-  const status = pinned_memory_create(byteSize);
+  const status = pinned_memory_create(byteSize, byteSize > 0 ? lowestSupportedGpu() : 0);
   if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) log.warn(withReason(nativeMessage()));
   else if (status !== memoryStatus.MEMORY_OK) log.warn(nativeMessage());
   else log.info(byteSize > 0 ? `pinned memory pool of ${byteSize} bytes` : "no pinned memory pool");
@@ -75,6 +76,17 @@ function withReason(message: string): string {
     return reason === null ? message : `${message}: ${reason}`;
   } catch {
     return message; // it says already what CUDA fails with
+  }
+}
+
+/** The GPU whose context pinned memory is of where no GPU has a pool. */
+function lowestSupportedGpu(): number {
+  try {
+    return getSupportedGpus()[0] ?? 0;
+  } catch (error) {
+    if (!(error instanceof MemoryError)) throw error;
+    log.warn(`the pinned memory pool is of the context of GPU 0: ${error.message}`);
+    return 0;
   }
 }
 
@@ -148,8 +160,8 @@ export class PinnedMemoryManager {
    *
    * @throws {MemoryError} `UNAVAILABLE` before {@link create}.
    */
-  static stats(): PoolStats {
-    return readPoolStats((values) => checkStatus(pinned_memory_stats(values)));
+  static stats(): PinnedPoolStats {
+    return readPinnedPoolStats((values) => checkStatus(pinned_memory_stats(values)));
   }
 
   /** Bytes that were really reserved; 0 where there is no pool. */
@@ -178,6 +190,6 @@ export class PinnedMemoryManager {
 /**
  * The statistics, or zeros before {@link PinnedMemoryManager.create}, where the getters answer too.
  */
-function statsOrZeros(): PoolStats {
-  return readPoolStats((values) => void pinned_memory_stats(values));
+function statsOrZeros(): PinnedPoolStats {
+  return readPinnedPoolStats((values) => void pinned_memory_stats(values));
 }

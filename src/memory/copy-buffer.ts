@@ -86,7 +86,7 @@ export function copyBuffer(
 
 /** @throws {MemoryError} `INVALID_ARG` for what is no memory. */
 function requireAllocation(name: string, memory: unknown): NativeAllocation {
-  const allocation = allocationOf(memory);
+  const allocation = allocationOf("copyBuffer", memory);
   if (allocation === null) throw invalidArgument("copyBuffer", name, "an AllocatedMemory", memory);
   return allocation;
 }

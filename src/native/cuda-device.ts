@@ -1,4 +1,4 @@
-import { checkCuda } from "./cuda-error.ts";
+import { checkCuda, checkNotLost } from "./cuda-error.ts";
 import type { Cudart } from "./cudart.ts";
 import { cudaDeviceAttr, cudaError } from "./cudart-symbols.ts";
 
@@ -46,9 +46,11 @@ let firstNoDevice: string | null = null;
 /**
  * The number of devices; 0 where CUDA can use none.
  *
- * @throws {MemoryError} `INTERNAL` where CUDA fails otherwise.
+ * @throws {MemoryError} `INTERNAL` where CUDA fails otherwise; `DEVICE_LOST` where it has failed for
+ * good.
  */
 export function deviceCount(cudart: Cudart): number {
+  checkNotLost("count the GPUs");
   const count = new Int32Array(1);
   const error = cudart.cudaGetDeviceCount(count);
   if (!noDeviceErrors.includes(error)) {
@@ -70,6 +72,7 @@ export function noDeviceReason(cudart: Cudart): string | null {
 }
 
 function attribute(cudart: Cudart, name: keyof typeof cudaDeviceAttr, deviceId: number): number {
+  checkNotLost(`read ${name} of GPU ${deviceId}`);
   const value = new Int32Array(1);
   const error = cudart.cudaDeviceGetAttribute(value, cudaDeviceAttr[name], deviceId);
   checkCuda(cudart, error, "cudaDeviceGetAttribute", `read ${name} of GPU ${deviceId}`);

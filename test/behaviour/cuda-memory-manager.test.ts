@@ -256,6 +256,8 @@ describe("stats", () => {
       largestFreeByteSize: 4096,
       allocationCount: 0,
       failedAllocationCount: 0,
+      setAsideByteSize: 0,
+      detachedByteSize: 0,
     };
     expect(CudaMemoryManager.stats(gpu)).toEqual(empty);
     const pointer = CudaMemoryManager.alloc(513, gpu);

@@ -64,7 +64,7 @@ describe("without a GPU everything falls back to system memory", () => {
     expect(result.cudaAlloc).toStartWith("UNAVAILABLE");
     expect(result.errors).toEqual([]);
     expect(result.warnings).toHaveLength(4);
-    expect(result.warnings[0]).toContain("cudaHostAlloc returned cudaErrorNoDevice (100)");
+    expect(result.warnings[0]).toContain("returned cudaErrorNoDevice (100)");
     expect(result.warnings[1]).toContain("GPU 0");
     expect(result.warnings[2]).toContain("falling back to pinned system memory");
     expect(result.warnings[3]).toContain("falling back to non-pinned system memory");
@@ -102,7 +102,7 @@ describe("without a GPU everything falls back to system memory", () => {
       const result = runWithPackage({ BUN_CUDA_MEMORY_CUDART: cudartPath! }, startAndAllocate);
       expect(result).toMatchObject(inSystemMemory);
       expect(result.errors).toEqual([]);
-      expect(result.warnings[0]).toContain("cudaHostAlloc returned cudaErrorInsufficientDriver");
+      expect(result.warnings[0]).toContain("returned cudaErrorInsufficientDriver");
     },
   );
 });
