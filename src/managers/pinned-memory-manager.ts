@@ -69,6 +69,16 @@ export function createPinnedMemoryManager(options?: PinnedMemoryManagerOptions):
   return status !== memoryStatus.MEMORY_ALREADY_EXISTS;
 }
 
+/** Adds to a message why there is no GPU to have pinned memory for. */
+function withReason(message: string): string {
+  try {
+    const reason = noGpuReason();
+    return reason === null ? message : `${message}: ${reason}`;
+  } catch {
+    return message; // it says already what CUDA fails with
+  }
+}
+
 /** The GPU whose context pinned memory is of where no GPU has a pool. */
 function lowestSupportedGpu(): number {
   try {
@@ -77,16 +87,6 @@ function lowestSupportedGpu(): number {
     if (!(error instanceof MemoryError)) throw error;
     log.warn(`the pinned memory pool is of the context of GPU 0: ${error.message}`);
     return 0;
-  }
-}
-
-/** Adds to a message why there is no GPU to have pinned memory for. */
-function withReason(message: string): string {
-  try {
-    const reason = noGpuReason();
-    return reason === null ? message : `${message}: ${reason}`;
-  } catch {
-    return message; // it says already what CUDA fails with
   }
 }
 

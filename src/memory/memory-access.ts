@@ -10,14 +10,18 @@ export const memoryKey = Symbol.for(`bun-cuda-memory.memory ${packageVersion}`);
 
 const memberCount = Object.keys(memoryAllocation).length;
 
+/** The method of an object, which may be a Proxy that has been revoked. */
+function accessOf(object: object): unknown {
+  try {
+    return (object as { [memoryKey]?: unknown })[memoryKey];
+  } catch {
+    return undefined;
+  }
+}
+
 /** Asks an object that is not of this copy of the package; `null` where it is no memory. */
 export function foreignAllocationOf(operation: string, object: object): NativeAllocation | null {
-  let access: unknown;
-  try {
-    access = (object as { [memoryKey]?: unknown })[memoryKey];
-  } catch {
-    return null; // a Proxy that was revoked, say
-  }
+  const access = accessOf(object);
   if (typeof access !== "function") return null;
   const allocation: unknown = access.call(object, operation);
   const isAllocation =

@@ -1,4 +1,4 @@
-import { existsSync, readdirSync, realpathSync } from "node:fs";
+import { existsSync, readdirSync, realpathSync, statSync } from "node:fs";
 import { dirname, isAbsolute, join } from "node:path";
 
 /** The names under which CUDA 13, 12 and 11 install their runtime; the newest comes first. */
@@ -73,14 +73,22 @@ function withParents(folder: string): string[] {
   return parent === folder ? [folder] : [folder, ...withParents(parent)];
 }
 
+/** Whether anybody may put something into a folder, as into /tmp. */
+function isWritableByOthers(folder: string): boolean {
+  try {
+    return (statSync(folder).mode & 0o002) !== 0;
+  } catch {
+    return true; // it cannot be told
+  }
+}
+
 /** The folders besides the loader's own path that may hold a CUDA runtime, best first. */
 function searchFolders({ variable, currentFolder, homeFolder }: SearchOrigin): string[] {
   const set = (...names: string[]) => names.flatMap((name) => variable(name) || []);
   const loaderFolders = set("LD_LIBRARY_PATH").flatMap((paths) => paths.split(":"));
-  const projectEnvironments = withParents(currentFolder).flatMap((folder) => [
-    join(folder, ".venv"),
-    join(folder, "venv"),
-  ]);
+  const projectEnvironments = withParents(currentFolder)
+    .filter((folder) => !isWritableByOthers(folder))
+    .flatMap((folder) => [join(folder, ".venv"), join(folder, "venv")]);
   return [
     // What the loader has passed over there can then be mentioned.
     ...loaderFolders.filter((folder) => isAbsolute(folder)),

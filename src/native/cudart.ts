@@ -1,5 +1,4 @@
 import type { Pointer } from "bun:ffi";
-import { homedir } from "node:os";
 import { quoted } from "../describe.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
@@ -14,7 +13,7 @@ import {
   tryToOpen,
 } from "./cudart-open.ts";
 import { cudartCandidates, type SearchOrigin } from "./cudart-search.ts";
-import { ownVariable, processVariable } from "./environment.ts";
+import { homeFolder, ownVariable, processVariable } from "./environment.ts";
 import { memoryLibrary } from "./memory-library.ts";
 
 export type { Cudart } from "./cudart-open.ts";
@@ -75,7 +74,7 @@ function searchOrigin(): SearchOrigin {
   return {
     variable: processVariable,
     currentFolder: currentFolder(),
-    homeFolder: homedir(),
+    homeFolder: homeFolder(),
     loaderPath,
   };
 }

@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { homedir } from "node:os";
 import { getEnvironmentData, isMainThread, setEnvironmentData } from "node:worker_threads";
 
 // What is chosen once for all threads has to be chosen by the environment of the process: a Worker
@@ -48,6 +49,11 @@ export function processVariable(name: string): string | undefined {
     return shared[name];
   known ??= initialVariables() ?? {};
   return known[name] ?? ownVariable(name);
+}
+
+/** The user's home folder. */
+export function homeFolder(): string {
+  return processVariable("HOME") || homedir();
 }
 
 /** Leaves the main thread's choice of libraries for the Workers that it makes. */

@@ -1,8 +1,7 @@
 import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { homedir } from "node:os";
 import { isAbsolute, join } from "node:path";
 import { isSealed, privateFolder, publish, seal } from "./build-cache.ts";
-import { processVariable } from "./environment.ts";
+import { homeFolder, processVariable } from "./environment.ts";
 import { platformName } from "./platform.ts";
 
 /** Says why a library could not be built, and what helps. */
@@ -21,7 +20,7 @@ const cacheAdvice = "Set XDG_CACHE_HOME to a folder that you can write to";
 /** The user's cache folder. The XDG Base Directory Specification has a relative path ignored. */
 function cacheFolder(): string {
   const folder = processVariable("XDG_CACHE_HOME") ?? "";
-  return isAbsolute(folder) ? folder : join(homedir(), ".cache");
+  return isAbsolute(folder) ? folder : join(homeFolder(), ".cache");
 }
 
 /** A name for what is built of these files on this platform. Machines may share a home folder. */
@@ -39,7 +38,7 @@ function compile(
   outputPath: string,
 ): void {
   const command = (processVariable("CC") || "cc").split(/\s+/);
-  const compiler = Bun.which(command[0]!);
+  const compiler = Bun.which(command[0]!, { PATH: processVariable("PATH") ?? "" });
   if (compiler === null) {
     throw new BuildError(`there is no C compiler ${command[0]} on the PATH`, compilerAdvice);
   }

@@ -134,10 +134,11 @@ describe.each(callsWithOptions)("the options of %s", (operation, option, call) =
   });
 
   test("something else than options is refused", async () => {
+    using memory = new AllocatedMemory(8, "CPU");
     for (const options of [null, 1, "x", true, () => {}, Symbol("s"), [], new Map()]) {
       expect(await refusalOf(() => call(options))).toStartWith(`${operation}: options must be`);
     }
-    await refusalOf(() => call(["--port"]));
+    for (const options of [["--port"], memory]) await refusalOf(() => call(options));
   });
 
   test("options that cannot be read are refused", async () => {

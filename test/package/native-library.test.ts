@@ -173,6 +173,16 @@ describe("with no prebuilt library", () => {
     expect(cached()).toHaveLength(2);
   });
 
+  test("a Worker builds it as the process's environment says, whatever its own does", async () => {
+    consumer.write({
+      "program.ts": programInWorkersAlone.replace("Bun.main)", `Bun.main, { env: { ROLE: "x" } })`),
+    });
+    const environment = { ...simulated, HOME: cache, PATH: pathWithCompiler };
+    const output = await outputOf(["bun", "program.ts"], consumer.folder, environment);
+    expect(JSON.parse(output)).toHaveLength(1);
+    expect(readdirSync(join(cache, ".cache/bun-cuda-memory"))).toHaveLength(1);
+  });
+
   test("another version's sources are another library", async () => {
     const environment = { XDG_CACHE_HOME: cache, PATH: pathWithCompiler };
     const first = await libraryWith(environment);

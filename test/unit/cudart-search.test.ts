@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { symlinkSync, writeFileSync } from "node:fs";
+import { chmodSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cudartCandidates, type SearchOrigin } from "../../src/native/cudart-search.ts";
 import { inTemporaryFolder } from "../support/temporary-folder.ts";
@@ -78,6 +78,18 @@ describe("the search for a CUDA runtime", () => {
       };
       const placed = place(join(folder, path));
       expect([...cudartCandidates(originIn(folder, environment))]).toContain(placed);
+    });
+  });
+
+  test("does not take what anybody may have put there", () => {
+    inTemporaryFolder((folder) => {
+      place(join(folder, "work/project/src/here"));
+      const path = "venv/lib/python3.13/site-packages/nvidia/cu13/lib/libcudart.so.13";
+      const placed = place(join(folder, "work", path));
+      chmodSync(join(folder, "work"), 0o1777);
+      expect([...cudartCandidates(originIn(folder))]).not.toContain(placed);
+      chmodSync(join(folder, "work"), 0o755);
+      expect([...cudartCandidates(originIn(folder))]).toContain(placed);
     });
   });
 
