@@ -145,13 +145,12 @@ MEMORY_EXPORT enum memory_status pinned_memory_reset(void);
 MEMORY_EXPORT enum memory_status allocated_memory_alloc(struct memory_allocation *allocation,
                                                         double byte_size, double memory_type,
                                                         double device_id, int32_t owner);
-// The same for use on a stream (or null), and with a choice: where only pending blocks are in the
-// way, a request waits for their streams if it may, and falls back if it may not. CUDA memory may be
-// what the stream's earlier work still uses; host memory never is.
+// The same for use on a stream (or null). CUDA memory may be what the stream's earlier work still uses,
+// or what another stream uses that this one is made to wait for; host memory never is. No request waits.
 MEMORY_EXPORT enum memory_status
 allocated_memory_alloc_on_stream(struct memory_allocation *allocation, double byte_size,
                                  double memory_type, double device_id,
-                                 const struct cuda_stream *stream, int32_t may_wait, int32_t owner);
+                                 const struct cuda_stream *stream, int32_t owner);
 // Memory whose manager was reset is gone already, and freeing it does nothing.
 MEMORY_EXPORT enum memory_status allocated_memory_free(double address, double memory_type,
                                                        double device_id, double generation,

@@ -93,20 +93,13 @@ void cuda_event_release(double address)
 
 // ---- Events of memory that was freed on a stream
 
-bool event_is_done(struct cuda_event *event)
+enum event_progress event_progress(struct cuda_event *event)
 {
     int error = cudart.cudaEventQuery(event->handle);
-    if (error == 0) return true;
-    if (error != CUDA_ERROR_NOT_READY) stream_note_error(event->stream_id, error, "cudaEventQuery");
-    return false;
-}
-
-bool event_wait(struct cuda_event *event, uint64_t stream_id)
-{
-    int error = cudart.cudaEventSynchronize(event->handle);
-    if (error == 0) return true;
-    stream_note_error(stream_id, error, "cudaEventSynchronize");
-    return false;
+    if (error == 0) return EVENT_PASSED;
+    if (error == CUDA_ERROR_NOT_READY) return EVENT_NOT_PASSED;
+    stream_note_error(event->stream_id, error, "cudaEventQuery");
+    return EVENT_ERROR;
 }
 
 bool event_make_stream_wait(struct cuda_event *event, const struct cuda_stream *stream)

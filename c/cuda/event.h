@@ -19,14 +19,15 @@ struct cuda_event {
 // where CUDA or the system refuses.
 struct cuda_event *event_record(const struct cuda_stream *stream);
 
-// Whether the point is known to have been passed. An error, which is one of the stream's work, is
-// kept for whoever asks about the stream next on behalf of its owner.
-bool event_is_done(struct cuda_event *event);
+enum event_progress {
+    EVENT_PASSED,
+    EVENT_NOT_PASSED,
+    EVENT_ERROR, // CUDA tells nothing but an error
+};
 
-// Waits until the point has been passed. False where CUDA cannot tell. The caller says which stream
-// the event is of, because the event may be released, and used for another stream, before this
-// returns.
-bool event_wait(struct cuda_event *event, uint64_t stream_id);
+// Whether the point has been passed. An error, which is one of the stream's work, is kept for whoever
+// asks about the stream next on behalf of its owner.
+enum event_progress event_progress(struct cuda_event *event);
 
 // Makes all that the stream is given from now on wait for the point. False where CUDA refuses, which
 // is kept as an error of the stream.

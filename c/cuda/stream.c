@@ -18,6 +18,7 @@ struct known_stream {
     struct known_stream *next;
     struct cuda_stream stream;
     bool is_released;
+    bool is_being_destroyed;
     // The first error that nobody has been told, or 0; and the function that returned it.
     int error;
     const char *function;
@@ -137,10 +138,20 @@ static enum memory_status destroy_handle(const struct cuda_stream *stream)
                         "destroy a stream of GPU %.0f", stream->device_id);
 }
 
+static void set_being_destroyed(uint64_t stream_id, bool is_being_destroyed)
+{
+    pthread_mutex_lock(&lock);
+    struct known_stream *known = find_known(stream_id);
+    if (known != NULL) known->is_being_destroyed = is_being_destroyed;
+    pthread_mutex_unlock(&lock);
+}
+
 enum memory_status cuda_stream_destroy(const struct cuda_stream *stream)
 {
     message_clear();
+    set_being_destroyed((uint64_t)stream->id, true);
     enum memory_status status = destroy_handle(stream);
+    if (status != MEMORY_OK) set_being_destroyed((uint64_t)stream->id, false);
     if (status == MEMORY_OK) forget((uint64_t)stream->id);
     else cuda_stream_release(stream); // the next reset tries again
     return status;
@@ -200,6 +211,20 @@ enum memory_status stream_destroy_released(void)
 }
 
 // ---- Waiting
+
+bool stream_is_idle(uint64_t stream_id)
+{
+    // Under the lock, because nothing may be asked about a stream that is being destroyed.
+    pthread_mutex_lock(&lock);
+    const struct known_stream *known = find_known(stream_id);
+    bool can_ask = known != NULL && !known->is_being_destroyed;
+    int error = can_ask ? cudart.cudaStreamQuery(stream_handle(&known->stream)) : 0;
+    pthread_mutex_unlock(&lock);
+    if (error != 0 && error != CUDA_ERROR_NOT_READY) {
+        stream_note_error(stream_id, error, "cudaStreamQuery");
+    }
+    return can_ask && error == 0;
+}
 
 enum memory_status cuda_stream_query(const struct cuda_stream *stream)
 {

@@ -2,6 +2,7 @@
 #ifndef CUDA_STREAM_H
 #define CUDA_STREAM_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "bun_cuda_memory.h"
@@ -16,6 +17,9 @@ void stream_note_error(uint64_t stream_id, int error, const char *function);
 // The error that was kept for the owner of the stream, as a status with a message. It is not kept
 // any longer.
 enum memory_status stream_take_noted_error(uint64_t stream_id, double device_id);
+
+// Whether the stream is known to have done all its work. False where it was destroyed, too.
+bool stream_is_idle(uint64_t stream_id);
 
 // Waits for all work of all GPUs that have had streams, so that nothing uses the memory that is given
 // back next.

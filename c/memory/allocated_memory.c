@@ -16,12 +16,10 @@
 
 // Allocates host memory. `cuda` is how the CUDA pool has refused, or null where it was not asked.
 static enum memory_status alloc_on_host(struct memory_allocation *allocation, double byte_size,
-                                        double device_id, int32_t owner, const struct refusal *cuda,
-                                        bool may_wait)
+                                        double device_id, int32_t owner, const struct refusal *cuda)
 {
     struct refusal pinned;
-    bool is_served =
-        system_memory_alloc(allocation, byte_size, (uint32_t)owner, true, may_wait, &pinned);
+    bool is_served = system_memory_alloc(allocation, byte_size, (uint32_t)owner, true, &pinned);
     if (cuda == NULL && pinned.status == POOL_OK) return MEMORY_OK;
     const struct refused_request request = {.byte_size = byte_size,
                                             .device_id = device_id,
@@ -34,24 +32,24 @@ static enum memory_status alloc_on_host(struct memory_allocation *allocation, do
 // Serves a request that the CUDA pool has refused from host memory.
 static __attribute__((noinline)) enum memory_status
 fall_back_from_cuda(struct memory_allocation *allocation, double byte_size, double device_id,
-                    int32_t owner, struct refusal *cuda, bool may_wait)
+                    int32_t owner, struct refusal *cuda)
 {
     cuda->why_closed = cuda_memory_why_closed();
-    return alloc_on_host(allocation, byte_size, device_id, owner, cuda, may_wait);
+    return alloc_on_host(allocation, byte_size, device_id, owner, cuda);
 }
 
 enum memory_status allocated_memory_alloc(struct memory_allocation *allocation, double byte_size,
                                           double memory_type, double device_id, int32_t owner)
 {
     if (memory_type != MEMORY_GPU) {
-        return alloc_on_host(allocation, byte_size, device_id, owner, NULL, true);
+        return alloc_on_host(allocation, byte_size, device_id, owner, NULL);
     }
     struct pool_block block;
     struct refusal cuda;
-    cuda.status = stream_ordered_alloc_waiting(cuda_memory_pool(device_id), whole_number(byte_size),
-                                               (uint32_t)owner, &block, &cuda.full);
+    cuda.status = stream_ordered_alloc_now(cuda_memory_pool(device_id), whole_number(byte_size),
+                                           (uint32_t)owner, &block, &cuda.full);
     if (__builtin_expect(cuda.status != POOL_OK, 0)) {
-        return fall_back_from_cuda(allocation, byte_size, device_id, owner, &cuda, true);
+        return fall_back_from_cuda(allocation, byte_size, device_id, owner, &cuda);
     }
     *allocation = memory_allocation_of(block, byte_size, MEMORY_GPU, device_id);
     return MEMORY_OK;
@@ -60,20 +58,17 @@ enum memory_status allocated_memory_alloc(struct memory_allocation *allocation, 
 enum memory_status allocated_memory_alloc_on_stream(struct memory_allocation *allocation,
                                                     double byte_size, double memory_type,
                                                     double device_id,
-                                                    const struct cuda_stream *stream,
-                                                    int32_t may_wait, int32_t owner)
+                                                    const struct cuda_stream *stream, int32_t owner)
 {
     if (memory_type != MEMORY_GPU) {
-        return alloc_on_host(allocation, byte_size, device_id, owner, NULL, may_wait);
+        return alloc_on_host(allocation, byte_size, device_id, owner, NULL);
     }
-    const struct stream_ordered_request request = {
-        .owner = (uint32_t)owner, .stream = stream, .may_wait = may_wait};
     struct pool_block block;
     struct refusal cuda;
     cuda.status = stream_ordered_alloc(cuda_memory_pool(device_id), whole_number(byte_size),
-                                       &request, &block, &cuda.full);
+                                       (uint32_t)owner, stream, &block, &cuda.full);
     if (cuda.status != POOL_OK) {
-        return fall_back_from_cuda(allocation, byte_size, device_id, owner, &cuda, may_wait);
+        return fall_back_from_cuda(allocation, byte_size, device_id, owner, &cuda);
     }
     *allocation = memory_allocation_of(block, byte_size, MEMORY_GPU, device_id);
     return MEMORY_OK;

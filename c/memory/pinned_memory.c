@@ -90,6 +90,7 @@ static enum memory_status reset(void)
 {
     is_created = false;
     enum memory_status waited = stream_synchronize_all();
+    if (waited == MEMORY_OK) stream_ordered_reclaim_errors();
     stream_ordered_drop(&pool);
     stream_ordered_drop(NULL);
     pool_close(&pool);
@@ -124,14 +125,11 @@ static bool alloc_nonpinned(struct memory_allocation *allocation, double byte_si
 }
 
 bool system_memory_alloc(struct memory_allocation *allocation, double byte_size, uint32_t owner,
-                         bool allow_nonpinned_fallback, bool may_wait, struct refusal *pinned)
+                         bool allow_nonpinned_fallback, struct refusal *pinned)
 {
     struct pool_block block;
     uint64_t size = whole_number(byte_size);
-    const struct stream_ordered_request without_waiting = {.owner = owner};
-    pinned->status =
-        may_wait ? stream_ordered_alloc_waiting(&pool, size, owner, &block, &pinned->full)
-                 : stream_ordered_alloc(&pool, size, &without_waiting, &block, &pinned->full);
+    pinned->status = stream_ordered_alloc_now(&pool, size, owner, &block, &pinned->full);
     if (__builtin_expect(pinned->status != POOL_OK, 0)) {
         pinned->why_closed = "there is no pinned memory pool";
         return allow_nonpinned_fallback && alloc_nonpinned(allocation, byte_size, owner);
@@ -151,7 +149,7 @@ enum memory_status pinned_memory_alloc(struct memory_allocation *allocation, dou
     }
     struct refusal pinned;
     bool is_served =
-        system_memory_alloc(allocation, byte_size, 0, allow_nonpinned_fallback, true, &pinned);
+        system_memory_alloc(allocation, byte_size, 0, allow_nonpinned_fallback, &pinned);
     if (__builtin_expect(pinned.status == POOL_OK, 1)) return MEMORY_OK;
     const struct refused_request request = {
         .byte_size = byte_size, .pinned = &pinned, .has_tried_nonpinned = allow_nonpinned_fallback};
@@ -171,10 +169,8 @@ enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation,
 {
     struct pool_block block;
     uint64_t size = whole_number(byte_size);
-    if (pool_alloc(&pool, size, (uint32_t)owner, &block, NULL) != POOL_OK) {
-        stream_ordered_reclaim();
-        if (pool_alloc(&pool, size, (uint32_t)owner, &block, NULL) != POOL_OK)
-            return MEMORY_UNAVAILABLE;
+    if (stream_ordered_alloc_now(&pool, size, (uint32_t)owner, &block, NULL) != POOL_OK) {
+        return MEMORY_UNAVAILABLE;
     }
     *allocation = memory_allocation_of(block, byte_size, MEMORY_CPU_PINNED, 0);
     return MEMORY_OK;

@@ -16,7 +16,7 @@
 // Nobody gets pinned memory before its last use is over, not even for the same stream: the host
 // writes to it and reads it in no stream's order.
 bool system_memory_alloc(struct memory_allocation *allocation, double byte_size, uint32_t owner,
-                         bool allow_nonpinned_fallback, bool may_wait, struct refusal *pinned);
+                         bool allow_nonpinned_fallback, struct refusal *pinned);
 
 // Frees the owner's memory of either kind. Memory of an earlier life of the manager is gone already: that is a
 // success. With generation 0, frees whatever lives at the address now.

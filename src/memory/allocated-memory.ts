@@ -20,7 +20,7 @@ import {
   allocateForStream,
   type AllocatedMemoryOptions,
   checkAllocationArguments,
-  streamRequestOf,
+  streamOfRequest,
 } from "./allocation-request.ts";
 import { freeDropped } from "./dropped-memory.ts";
 import { checkViewable, HostView } from "./host-view.ts";
@@ -113,16 +113,16 @@ export class AllocatedMemory implements Disposable {
     if (!isWholeNumber(byteSize) || wanted < 0 || !isWholeNumber(memoryTypeId)) {
       checkAllocationArguments(byteSize, memoryType, memoryTypeId);
     }
-    const request = options === undefined ? null : streamRequestOf(options);
+    const stream = options === undefined ? null : streamOfRequest(options);
     if (byteSize === 0) {
       this.#memoryType = wanted;
       if (memoryType === "GPU") this.#memoryTypeId = memoryTypeId;
       return;
     }
     const status =
-      request === null
+      stream === null
         ? allocated_memory_alloc(allocated, byteSize, wanted, memoryTypeId, processOwner)
-        : allocateForStream(allocated, byteSize, wanted, memoryTypeId, request);
+        : allocateForStream(allocated, byteSize, wanted, memoryTypeId, stream);
     if (status < memoryStatus.MEMORY_OK) {
       log.error(nativeMessage());
       return;

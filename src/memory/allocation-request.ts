@@ -12,34 +12,21 @@ export interface AllocatedMemoryOptions {
   /**
    * The stream that the memory will be used on, and no other before {@link CudaStream.finished}.
    * The request may then have memory at once that was freed with that stream, or with another one
-   * that this stream is made to wait for.
+   * that this stream is made to wait for. The caller waits for no stream either way: where a pool
+   * has no room that no stream uses, the request turns to the next kind of memory.
    */
-  stream?: CudaStream;
-  /**
-   * What to do where a pool has room only in blocks that streams still use: `"wait"` waits for
-   * them, which blocks the thread (or, with a `stream`, mostly makes only the stream wait), and
-   * `"fallBack"` turns to the next kind of memory. Default `"wait"`.
-   */
-  whenFull?: "wait" | "fallBack";
+  stream?: CudaStream | undefined;
 }
 
-/** How an allocation is to use streams, as the native library takes it. */
-export interface StreamRequest {
-  readonly stream: NativeStream | null;
-  readonly mayWait: 0 | 1;
-}
-
-/** @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be. */
-export function streamRequestOf(options: AllocatedMemoryOptions): StreamRequest {
+/**
+ * The stream of the options, or `null` for none.
+ *
+ * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be.
+ */
+export function streamOfRequest(options: AllocatedMemoryOptions): NativeStream | null {
   checkOptions(operation, options);
-  const { stream, whenFull = "wait" } = options;
-  if (whenFull !== "wait" && whenFull !== "fallBack") {
-    throw invalidArgument(operation, "whenFull", '"wait" or "fallBack"', whenFull);
-  }
-  return {
-    stream: stream === undefined ? null : streamStateOf(operation, stream).native,
-    mayWait: whenFull === "wait" ? 1 : 0,
-  };
+  const { stream } = options;
+  return stream === undefined ? null : streamStateOf(operation, stream).native;
 }
 
 /** @throws {MemoryError} `INVALID_ARG` for the first argument that is not what it has to be. */
@@ -55,13 +42,13 @@ export function checkAllocationArguments(
   checkDeviceId(operation, memoryTypeId);
 }
 
-/** Allocates as `allocated_memory_alloc` does, with a request. Returns a `memory_status`. */
+/** Allocates as `allocated_memory_alloc` does, for a stream. Returns a `memory_status`. */
 export function allocateForStream(
   allocated: NativeAllocation,
   byteSize: number,
   memoryType: number,
   memoryTypeId: number,
-  { stream, mayWait }: StreamRequest,
+  stream: NativeStream,
 ): number {
   return memoryLibrary.allocated_memory_alloc_on_stream(
     allocated,
@@ -69,7 +56,6 @@ export function allocateForStream(
     memoryType,
     memoryTypeId,
     stream,
-    mayWait,
     processOwner,
   );
 }

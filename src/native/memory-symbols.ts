@@ -26,7 +26,7 @@ export const memorySymbols = {
 
   allocated_memory_alloc: { args: ["buffer", "f64", "f64", "f64", "i32"], returns: "i32" },
   allocated_memory_alloc_on_stream: {
-    args: ["buffer", "f64", "f64", "f64", "ptr", "i32", "i32"],
+    args: ["buffer", "f64", "f64", "f64", "ptr", "i32"],
     returns: "i32",
   },
   allocated_memory_free: { args: ["f64", "f64", "f64", "f64", "i32"], returns: "i32" },

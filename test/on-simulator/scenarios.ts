@@ -169,14 +169,14 @@ export const scenarios: Scenario[] = [
       ),
   },
   {
-    name: "waiting for memory that a stream still uses",
+    name: "memory that a stream still uses",
     prepare: () => {
       createBoth();
       CudartSimulator.setDelay({ operationNs: 200_000 });
     },
     run: () =>
       withStream((stream) => {
-        const ways = [undefined, { stream }, { whenFull: "fallBack" } as const];
+        const ways = [undefined, { stream }];
         for (const options of [undefined, ...ways]) useAll(stream, options);
       }),
   },

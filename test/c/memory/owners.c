@@ -73,7 +73,7 @@ static void what_is_pending_is_nobodys(void)
     CHECK(free_for(MEMORY_ANY_OWNER, &memory) == MEMORY_INVALID_ARG, "by whomsoever");
 
     struct memory_allocation reused;
-    CHECK(allocated_memory_alloc_on_stream(&reused, POOL_BYTE_SIZE, MEMORY_GPU, 0, &streams[0], 0,
+    CHECK(allocated_memory_alloc_on_stream(&reused, POOL_BYTE_SIZE, MEMORY_GPU, 0, &streams[0],
                                            OTHER_OWNER) == MEMORY_OK,
           "%s", memory_message());
     CHECK(reused.address == memory.address, "the stream's own block is reused");
@@ -91,7 +91,7 @@ static void reused_memory_stays_its_owners(void)
 {
     set_up();
     struct memory_allocation memory = free_all_on_held_stream(), reused;
-    CHECK(allocated_memory_alloc_on_stream(&reused, POOL_BYTE_SIZE, MEMORY_GPU, 0, &streams[0], 0,
+    CHECK(allocated_memory_alloc_on_stream(&reused, POOL_BYTE_SIZE, MEMORY_GPU, 0, &streams[0],
                                            OWNER) == MEMORY_OK,
           "%s", memory_message());
     CHECK(reused.address == memory.address, "the stream's own block is reused");

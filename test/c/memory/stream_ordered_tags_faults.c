@@ -72,7 +72,7 @@ static int reuse_some(struct memory_allocation kept[REUSED_COUNT])
     for (int i = 0; i < REUSED_COUNT; i++) {
         struct memory_allocation reused;
         enum memory_status status = allocated_memory_alloc_on_stream(
-            &reused, BLOCK_BYTE_SIZE, MEMORY_GPU, 0, &streams[i % STREAM_COUNT], true, 0);
+            &reused, BLOCK_BYTE_SIZE, MEMORY_GPU, 0, &streams[i % STREAM_COUNT], 0);
         CHECK(status == MEMORY_OK && reused.memory_type == MEMORY_GPU, "a pending block serves");
         switch (i % 3) {
         case 0:

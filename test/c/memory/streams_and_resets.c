@@ -18,7 +18,7 @@ static void work_of_a_destroyed_stream_goes_on(void)
     struct memory_allocation memory = free_all_on_held_stream();
     CHECK(cuda_stream_destroy(&streams[0]) == MEMORY_OK, "%s", memory_message());
     expect_nothing_free();
-    struct memory_allocation reused = alloc_on_stream(1, POOL_BYTE_SIZE, true);
+    struct memory_allocation reused = alloc_on_stream(1, POOL_BYTE_SIZE);
     CHECK(reused.address == memory.address,
           "another stream that reuses it can wait for the destroyed one");
     free_on_stream(1, &reused);
@@ -59,7 +59,7 @@ static void a_reset_waits_for_all_work_under_way(void)
     }
     for (int i = 0; i < 5; i++) free_on_stream(i / 2, &blocks[i]);
     free_on_stream(0, &host);
-    (void)alloc_on_stream(1, BLOCK_BYTE_SIZE, true);
+    (void)alloc_on_stream(1, BLOCK_BYTE_SIZE);
     is_released = false;
     uint64_t before = simulated_cuda_call_count("cudaDeviceSynchronize");
     pthread_t thread;
