@@ -37,8 +37,7 @@
     X(int, cudaEventCreateWithFlags, (void **event, unsigned int flags))                           \
     X(int, cudaEventDestroy, (void *event))                                                        \
     X(int, cudaEventRecord, (void *event, void *stream))                                           \
-    X(int, cudaEventQuery, (void *event))                                                          \
-    X(int, cudaEventSynchronize, (void *event))
+    X(int, cudaEventQuery, (void *event))
 
 // The most devices that a process can use.
 enum { DEVICE_COUNT_MAX = 128 };

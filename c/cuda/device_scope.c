@@ -51,46 +51,53 @@ static bool has_driver(void)
     return driver.push != NULL;
 }
 
-static enum memory_status enter_context(int device)
+static enum memory_status check(struct device_scope *scope, int error, const char *function,
+                                const char *doing)
 {
-    driver_context *context = contexts[device];
-    if (context == NULL) {
-        int error = cuda_is_lost() ? cuda_lost_error() : driver.retain(&context, device);
-        enum memory_status status =
-            cudart_check(error, "cuDevicePrimaryCtxRetain", "make a context on GPU %d", device);
-        if (status != MEMORY_OK) return status;
-        contexts[device] = context;
-    }
-    int error = cuda_is_lost() ? cuda_lost_error() : driver.push(context);
-    return cudart_check(error, "cuCtxPushCurrent", "work on GPU %d", device);
+    scope->error = error;
+    scope->function = function;
+    return cudart_check(error, function, "%s GPU %d", doing, scope->device);
 }
 
-static enum memory_status leave_context(int device)
+static enum memory_status enter_context(struct device_scope *scope)
+{
+    driver_context *context = contexts[scope->device];
+    if (context == NULL) {
+        int error = cuda_is_lost() ? cuda_lost_error() : driver.retain(&context, scope->device);
+        enum memory_status status =
+            check(scope, error, "cuDevicePrimaryCtxRetain", "make a context on");
+        if (status != MEMORY_OK) return status;
+        contexts[scope->device] = context;
+    }
+    int error = cuda_is_lost() ? cuda_lost_error() : driver.push(context);
+    return check(scope, error, "cuCtxPushCurrent", "work on");
+}
+
+static enum memory_status leave_context(struct device_scope *scope)
 {
     driver_context *context;
     // Also once CUDA is lost: the thread's stack of contexts is the user's.
-    return cudart_check(driver.pop(&context), "cuCtxPopCurrent", "leave GPU %d", device);
+    return check(scope, driver.pop(&context), "cuCtxPopCurrent", "leave");
 }
 
 enum memory_status device_scope_enter(struct device_scope *scope, int device)
 {
     *scope = (struct device_scope){.is_pushed = has_driver(), .device = device};
-    if (scope->is_pushed) return enter_context(device);
-    enum memory_status status = cudart_check(CUDART(cudaGetDevice(&scope->saved_device)),
-                                             "cudaGetDevice", "read the current GPU");
+    if (scope->is_pushed) return enter_context(scope);
+    enum memory_status status = check(scope, CUDART(cudaGetDevice(&scope->saved_device)),
+                                      "cudaGetDevice", "read the current GPU, to work on");
     if (status != MEMORY_OK || scope->saved_device == device) return status;
-    return cudart_check(CUDART(cudaSetDevice(device)), "cudaSetDevice", "make GPU %d current",
-                        device);
+    return check(scope, CUDART(cudaSetDevice(device)), "cudaSetDevice", "make current");
 }
 
-enum memory_status device_scope_leave(const struct device_scope *scope, enum memory_status status)
+enum memory_status device_scope_leave(struct device_scope *scope, enum memory_status status)
 {
     enum memory_status restored = MEMORY_OK;
     if (scope->is_pushed) {
-        restored = leave_context(scope->device);
+        restored = leave_context(scope);
     } else if (scope->saved_device != scope->device) {
-        restored = cudart_check(CUDART(cudaSetDevice(scope->saved_device)), "cudaSetDevice",
-                                "make GPU %d current again", scope->saved_device);
+        restored = check(scope, CUDART(cudaSetDevice(scope->saved_device)), "cudaSetDevice",
+                         "make another GPU current again after working on");
     }
     return status != MEMORY_OK ? status : restored;
 }

@@ -15,12 +15,15 @@ struct device_scope {
     bool is_pushed;
     int device;
     int saved_device; // where nothing can be pushed
+    // After a failure: what CUDA said, and in which function.
+    int error;
+    const char *function;
 };
 
 // A call that returns MEMORY_OK is followed by one of device_scope_leave(), which returns `status` or,
 // where that is MEMORY_OK, the status of restoring what was before.
 enum memory_status device_scope_enter(struct device_scope *scope, int device);
-enum memory_status device_scope_leave(const struct device_scope *scope, enum memory_status status);
+enum memory_status device_scope_leave(struct device_scope *scope, enum memory_status status);
 
 // Whether any of the first so many devices has a context, as far as that can be known without making
 // one.

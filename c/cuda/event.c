@@ -136,37 +136,38 @@ void event_release_owner(uint32_t owner)
 
 // ---- Asking
 
-// The result of cudaEventQuery or cudaEventSynchronize. An error is noted.
-static int ask(struct cuda_event *event, uint64_t stream_id, bool is_to_wait)
+enum event_progress event_progress(struct cuda_event *event)
 {
+    if (cuda_is_lost()) return EVENT_PASSED;
     struct device_scope scope;
-    if (device_scope_enter(&scope, event->device) != MEMORY_OK) return CUDA_ERROR_NOT_READY;
-    int error = is_to_wait ? CUDART(cudaEventSynchronize(event->handle))
-                           : CUDART(cudaEventQuery(event->handle));
-    if (error != 0 && error != CUDA_ERROR_NOT_READY) {
-        stream_note_error(stream_id, error, is_to_wait ? "cudaEventSynchronize" : "cudaEventQuery");
+    if (device_scope_enter(&scope, event->device) != MEMORY_OK) {
+        stream_note_error(event->stream_id, scope.error, scope.function);
+        return cuda_is_lost() ? EVENT_PASSED : EVENT_NOT_PASSED;
     }
-    (void)device_scope_leave(&scope, MEMORY_OK);
-    return error;
-}
-
-bool event_is_done(struct cuda_event *event)
-{
-    return cuda_is_lost() || ask(event, event->stream_id, false) == 0 || cuda_is_lost();
-}
-
-bool event_wait(struct cuda_event *event, uint64_t stream_id)
-{
-    return cuda_is_lost() || ask(event, stream_id, true) == 0 || cuda_is_lost();
+    int error = CUDART(cudaEventQuery(event->handle));
+    if (error != 0 && error != CUDA_ERROR_NOT_READY) {
+        stream_note_error(event->stream_id, error, "cudaEventQuery");
+    }
+    if (device_scope_leave(&scope, MEMORY_OK) != MEMORY_OK) {
+        stream_note_error(event->stream_id, scope.error, scope.function);
+    }
+    if (error == 0 || cuda_is_lost()) return EVENT_PASSED;
+    return error == CUDA_ERROR_NOT_READY ? EVENT_NOT_PASSED : EVENT_ERROR;
 }
 
 bool event_make_stream_wait(struct cuda_event *event, const struct cuda_stream *stream)
 {
     struct device_scope scope;
-    if (device_scope_enter(&scope, (int)stream->device_id) != MEMORY_OK) return false;
+    if (device_scope_enter(&scope, (int)stream->device_id) != MEMORY_OK) {
+        stream_note_error(whole_number(stream->id), scope.error, scope.function);
+        return false;
+    }
     int error = CUDART(cudaStreamWaitEvent(stream_handle(stream), event->handle, 0));
     if (error != 0) stream_note_error(whole_number(stream->id), error, "cudaStreamWaitEvent");
-    return device_scope_leave(&scope, MEMORY_OK) == MEMORY_OK && error == 0;
+    if (device_scope_leave(&scope, MEMORY_OK) != MEMORY_OK) {
+        stream_note_error(whole_number(stream->id), scope.error, scope.function);
+    }
+    return error == 0;
 }
 
 // ---- Events that cross the boundary, as numbers
@@ -186,7 +187,7 @@ enum memory_status cuda_event_query(double address)
     message_clear();
     struct cuda_event *event = (struct cuda_event *)(uintptr_t)address;
     if (cuda_is_lost()) return cuda_refuse_as_lost("work on a stream of GPU %d", event->device);
-    bool is_done = ask(event, event->stream_id, false) != CUDA_ERROR_NOT_READY;
+    bool is_done = event_progress(event) != EVENT_NOT_PASSED;
     enum memory_status status = stream_error_since(event->stream_id, event->device, event->mark);
     if (status != MEMORY_OK) return status;
     return is_done ? MEMORY_OK : MEMORY_NOT_DONE;

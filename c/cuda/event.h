@@ -21,14 +21,15 @@ struct cuda_event {
 // Null, with a message, where CUDA or the system refuses.
 struct cuda_event *event_record(const struct cuda_stream *stream);
 
-// Whether the point is known to have been passed. An error, which is one of the stream's work, is
-// noted for whoever waits for that. Once CUDA is lost nothing is under way any more.
-bool event_is_done(struct cuda_event *event);
+enum event_progress {
+    EVENT_PASSED,
+    EVENT_NOT_PASSED,
+    EVENT_ERROR, // CUDA tells nothing but an error
+};
 
-// Waits until the point has been passed. False where CUDA cannot tell. The caller says which stream
-// the event is of, because the event may be released, and used for another stream, before this
-// returns.
-bool event_wait(struct cuda_event *event, uint64_t stream_id);
+// Whether the point has been passed. An error, which is one of the stream's work, is noted for whoever
+// waits for that. Once CUDA is lost every point has been passed: nothing is under way any more.
+enum event_progress event_progress(struct cuda_event *event);
 
 // Makes all that the stream is given from now on wait for the point. False where CUDA refuses, which
 // is noted as an error of the stream.

@@ -22,6 +22,7 @@ struct known_stream {
     struct cuda_stream stream;
     uint32_t owner; // while it is not released
     bool is_released;
+    bool is_being_destroyed;
     bool is_destroyed;
     uint64_t point_count; // of points that are marked
     // The last error, the function that returned it, how many there were, and how many of them the
@@ -220,12 +221,22 @@ static enum memory_status destroy_handle(const struct cuda_stream *stream, bool 
     return MEMORY_OK;
 }
 
+static void set_being_destroyed(const struct cuda_stream *stream, bool is_being_destroyed)
+{
+    pthread_mutex_lock(&lock);
+    struct known_stream *known = *link_of(id_of(stream));
+    if (known != NULL) known->is_being_destroyed = is_being_destroyed;
+    pthread_mutex_unlock(&lock);
+}
+
 enum memory_status cuda_stream_destroy(const struct cuda_stream *stream)
 {
     message_clear();
+    set_being_destroyed(stream, true);
     bool is_destroyed;
     enum memory_status status = destroy_handle(stream, &is_destroyed);
     if (!is_destroyed) {
+        set_being_destroyed(stream, false);
         cuda_stream_release(stream); // the next reset tries again
         return status;
     }
@@ -359,6 +370,25 @@ void stream_release_owner(uint32_t owner)
 }
 
 // ---- Waiting
+
+bool stream_is_idle(uint64_t stream_id)
+{
+    int error = CUDA_ERROR_NOT_READY;
+    // Under the lock, because nothing may be asked about a stream that is being destroyed.
+    pthread_mutex_lock(&lock);
+    const struct known_stream *known = *link_of(stream_id);
+    struct device_scope scope;
+    if (known != NULL && !known->is_destroyed && !known->is_being_destroyed &&
+        device_scope_enter(&scope, (int)known->stream.device_id) == MEMORY_OK) {
+        error = CUDART(cudaStreamQuery(stream_handle(&known->stream)));
+        (void)device_scope_leave(&scope, MEMORY_OK);
+    }
+    pthread_mutex_unlock(&lock);
+    if (error != 0 && error != CUDA_ERROR_NOT_READY) {
+        stream_note_error(stream_id, error, "cudaStreamQuery");
+    }
+    return error == 0;
+}
 
 static enum memory_status ask(const struct cuda_stream *stream, bool is_to_wait)
 {

@@ -27,6 +27,10 @@ void stream_forget_point(uint64_t stream_id);
 // told, and the stream itself tells it no more.
 enum memory_status stream_error_since(uint64_t stream_id, double device_id, uint64_t mark);
 
+// Whether the stream is known to have done all its work. False where it was destroyed, too. An error is
+// noted.
+bool stream_is_idle(uint64_t stream_id);
+
 // ---- Streams of threads that have ended
 
 // Makes one of the owner's streams come after all that the others were given. False where it has none.
@@ -36,6 +40,9 @@ bool stream_join_owner(uint32_t owner, struct cuda_stream *joined);
 void stream_release_owner(uint32_t owner);
 
 // ---- All streams
+
+// Whether the stream is known to have done all its work. False where it was destroyed, too.
+bool stream_is_idle(uint64_t stream_id);
 
 // Waits for all work of all GPUs that have had streams, so that nothing uses the memory that is given
 // back next.

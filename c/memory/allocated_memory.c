@@ -55,12 +55,10 @@ alloc_on_gpu(struct memory_allocation *allocation, const struct request *request
     // What threads have left behind that ended without freeing it.
     ended_owners_clean_up();
     struct pool *pool = &gpu_pool(request->device_id)->pool;
-    const struct stream_ordered_request on_stream = {
-        .owner = request->owner, .stream = request->stream, .may_wait = request->stream != NULL};
     struct pool_block block;
     struct refusal cuda;
-    cuda.status = stream_ordered_alloc(pool, whole_number(request->byte_size), &on_stream, &block,
-                                       &cuda.full);
+    cuda.status = stream_ordered_alloc(pool, whole_number(request->byte_size), request->owner,
+                                       request->stream, &block, &cuda.full);
     if (cuda.status != POOL_OK) {
         cuda.why_closed = cuda_memory_why_closed();
         return alloc_on_host(allocation, request, &cuda);

@@ -49,8 +49,10 @@ static enum memory_status queue_copy(const struct cuda_stream *stream, void *tar
                           byte_size, device);
     status = device_scope_leave(&scope, status);
     if (status == MEMORY_OK) return MEMORY_QUEUED;
-    // A copy that is reported as failed must not be under way: its memory may be freed next.
-    if (error == 0) (void)CUDART(cudaStreamSynchronize(stream_handle(stream)));
+    // A copy that is reported as failed must not be under way: its memory may be freed next. What went
+    // wrong on the stream before is told to those who wait for that.
+    if (error == 0) error = CUDART(cudaStreamSynchronize(stream_handle(stream)));
+    if (error != 0) stream_note_error(whole_number(stream->id), error, "cudaMemcpyAsync");
     return status;
 }
 
@@ -81,9 +83,8 @@ static enum memory_status gone(enum pool_status status, const char *operation, d
 {
     return message_set(MEMORY_UNAVAILABLE, "failed to %s %.0f bytes: the memory %s", operation,
                        byte_size,
-                       status == POOL_CLOSED
-                           ? "went when its manager was reset"
-                           : "was freed, behind the back of its AllocatedMemory");
+                       status == POOL_CLOSED ? "went when its manager was reset"
+                                             : "was freed, behind the back of its AllocatedMemory");
 }
 
 // Copies between host memories at once; otherwise on the stream or, where that is null, to the end.

@@ -9,6 +9,7 @@
 #include "cuda/event.h"
 #include "cuda/lost.h"
 #include "cuda/stream.h"
+#include "memory/ended_owners.h"
 #include "memory/lifecycle_lock.h"
 #include "memory/pools.h"
 #include "memory/refusal.h"
@@ -82,6 +83,7 @@ static enum memory_status reset(void)
 {
     is_created = false;
     enum memory_status waited = stream_synchronize_all();
+    if (waited == MEMORY_OK) stream_ordered_reclaim_errors();
     close_pools();
     enum memory_status events_destroyed = event_destroy_released();
     enum memory_status streams_destroyed = stream_destroy_released();
@@ -110,21 +112,23 @@ const char *cuda_memory_why_closed(void)
                       : "the CUDA memory manager has not been created";
 }
 
-// Tries again what the pool has refused, in all ways that there are.
+// Tries again what the pool has refused, after taking back what streams have done with, and what threads
+// have left behind that ended.
 static __attribute__((cold, noinline)) double alloc_after_refusal(double byte_size,
                                                                   double device_id)
 {
     struct pool_block block;
     struct refusal refusal = {.why_closed = cuda_memory_why_closed()};
-    refusal.status = stream_ordered_alloc_after_refusal(
-        &gpu_pool(device_id)->pool, whole_number(byte_size), OWNER_PROCESS, &block, &refusal.full);
+    ended_owners_clean_up();
+    refusal.status = stream_ordered_alloc(&gpu_pool(device_id)->pool, whole_number(byte_size),
+                                          OWNER_PROCESS, NULL, &block, &refusal.full);
     if (refusal.status == POOL_OK) return from_whole_number(block.address);
     const struct refused_request request = {
         .byte_size = byte_size, .device_id = device_id, .cuda = &refusal};
     return refusal_report_failure(&request);
 }
 
-// This and cuda_memory_free() are stream_ordered_alloc_waiting() and stream_ordered_free_now(), with
+// This and cuda_memory_free() are stream_ordered_alloc_now() and stream_ordered_free_now(), with
 // all that follows a refusal kept out of the way: each is all that a fast call needs.
 double cuda_memory_alloc(double byte_size, double device_id)
 {

@@ -80,6 +80,7 @@ static enum memory_status reset(void)
 {
     is_created = false;
     enum memory_status waited = stream_synchronize_all();
+    if (waited == MEMORY_OK) stream_ordered_reclaim_errors();
     stream_ordered_drop(&pinned_pool()->pool);
     stream_ordered_drop(NULL);
     reserved_pool_close(pinned_pool());
@@ -115,12 +116,23 @@ static bool alloc_nonpinned(struct memory_allocation *allocation, double byte_si
     return true;
 }
 
+// As pool_alloc(), after taking back what streams have done with, and what threads have left behind that
+// ended.
+static inline enum pool_status alloc_pinned(uint64_t byte_size, uint32_t owner,
+                                            struct pool_block *block, struct pool_stats *full)
+{
+    struct pool *pool = &pinned_pool()->pool;
+    enum pool_status status = pool_alloc(pool, byte_size, owner, block, NULL);
+    if (__builtin_expect(status == POOL_OK, 1)) return status;
+    ended_owners_clean_up();
+    return stream_ordered_alloc(pool, byte_size, owner, NULL, block, full);
+}
+
 bool system_memory_alloc(struct memory_allocation *allocation, double byte_size,
                          bool allow_nonpinned_fallback, uint32_t owner, struct refusal *pinned)
 {
     struct pool_block block;
-    pinned->status = stream_ordered_alloc_waiting(&pinned_pool()->pool, whole_number(byte_size),
-                                                  owner, &block, &pinned->full);
+    pinned->status = alloc_pinned(whole_number(byte_size), owner, &block, &pinned->full);
     if (__builtin_expect(pinned->status != POOL_OK, 0)) {
         pinned->why_closed = "there is no pinned memory pool";
         return allow_nonpinned_fallback && alloc_nonpinned(allocation, byte_size, owner);
@@ -161,12 +173,7 @@ enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation,
     uint32_t owner = (uint32_t)owner_number;
     struct pool_block block;
     uint64_t size = whole_number(byte_size);
-    struct pool *pool = &pinned_pool()->pool;
-    if (pool_alloc(pool, size, owner, &block, NULL) != POOL_OK) {
-        ended_owners_clean_up();
-        stream_ordered_reclaim();
-        if (pool_alloc(pool, size, owner, &block, NULL) != POOL_OK) return MEMORY_UNAVAILABLE;
-    }
+    if (alloc_pinned(size, owner, &block, NULL) != POOL_OK) return MEMORY_UNAVAILABLE;
     *allocation = memory_allocation_of(block, byte_size, MEMORY_CPU_PINNED, 0);
     return MEMORY_OK;
 }

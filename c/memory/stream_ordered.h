@@ -14,20 +14,22 @@
 // a program without streams one look at a counter, where a pool is full and where statistics are read.
 //
 // A pool that cannot serve a request
-//   1. takes back all blocks whose streams have got that far, and tries again;
-//   2. for a request with a stream, reuses a block that is pending on the same stream;
-//   3. for a request with a stream, reuses a block that is pending on another, and makes the stream
+//   1. refuses at once what it could not serve if all of it were free;
+//   2. takes back all blocks whose streams have got that far, and tries again;
+//   3. for a request with a stream, reuses a block that is pending on the same stream;
+//   4. for a request with a stream, reuses a block that is pending on another, and makes the stream
 //      wait for the other: the caller does not wait;
-//   4. waits for the block that was freed first of those that help. A block helps if there would be
-//      room for the request in one piece after it, and all blocks that were freed before it, were
-//      taken back;
-//   5. refuses.
-// A request may forgo the 3rd and 4th. A request with a stream looks for a block of exactly its size
-// that is pending on the same stream before it asks the pool at all.
+//   5. refuses. No request waits for a GPU.
+// A request with a stream looks for a block of exactly its size that is pending on the same stream
+// before it asks the pool at all. A block that is reused is the smallest that is large enough.
+//
+// An event may tell an error instead of whether it has passed. Its block is then taken back when the
+// stream is idle, or when the event is asked again and tells that it has passed; the blocks behind it do
+// not wait for that.
 #ifndef STREAM_ORDERED_H
 #define STREAM_ORDERED_H
 
-#include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "bun_cuda_memory.h"
@@ -40,32 +42,22 @@
 enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint64_t generation,
                                        uint32_t owner, const struct cuda_stream *stream);
 
-// What a request for a block says beyond the pool and the size.
-struct stream_ordered_request {
-    uint32_t owner;
-    const struct cuda_stream *stream; // null for none
-    bool may_wait;
-};
-
-// As pool_alloc(), with the five steps above.
-enum pool_status stream_ordered_alloc(struct pool *pool, uint64_t byte_size,
-                                      const struct stream_ordered_request *request,
-                                      struct pool_block *block, struct pool_stats *full);
-
-// The five steps for a request that may wait and has no stream, after the pool has refused it.
-__attribute__((cold)) enum pool_status
-stream_ordered_alloc_after_refusal(struct pool *pool, uint64_t byte_size, uint32_t owner,
-                                   struct pool_block *block, struct pool_stats *full);
-
-// As pool_alloc(), for a request that may wait and has no stream.
-static inline enum pool_status stream_ordered_alloc_waiting(struct pool *pool, uint64_t byte_size,
+// As pool_alloc(), with the five steps above; the stream is null for none. The caller of a request
+// without a stream may have been refused by the pool already.
+__attribute__((cold)) enum pool_status stream_ordered_alloc(struct pool *pool, uint64_t byte_size,
                                                             uint32_t owner,
+                                                            const struct cuda_stream *stream,
                                                             struct pool_block *block,
-                                                            struct pool_stats *full)
+                                                            struct pool_stats *full);
+
+// The same for a request without a stream.
+static inline enum pool_status stream_ordered_alloc_now(struct pool *pool, uint64_t byte_size,
+                                                        uint32_t owner, struct pool_block *block,
+                                                        struct pool_stats *full)
 {
     enum pool_status status = pool_alloc(pool, byte_size, owner, block, NULL);
     if (__builtin_expect(status == POOL_OK, 1)) return status;
-    return stream_ordered_alloc_after_refusal(pool, byte_size, owner, block, full);
+    return stream_ordered_alloc(pool, byte_size, owner, NULL, block, full);
 }
 
 // Frees a block that pool_free() has refused with POOL_TAGGED.
@@ -90,5 +82,9 @@ void stream_ordered_reclaim(void);
 // the pool is closed next. All streams have done their work, and the caller holds the lifecycle lock
 // exclusively.
 void stream_ordered_drop(struct pool *pool);
+
+// Takes back blocks whose events have told errors, because all streams have done their work. The caller
+// holds the lifecycle lock exclusively.
+void stream_ordered_reclaim_errors(void);
 
 #endif

@@ -372,11 +372,16 @@ static enum pool_status why_no_block_has(const struct pool *pool, uint64_t byte_
     return pool->servable_granule_count == 0 ? POOL_REFUSING : POOL_TOO_LARGE;
 }
 
+// A size of 0 wraps round to a count that no pool has.
+ALWAYS_INLINE uint64_t granules_of_request(uint64_t byte_size)
+{
+    return (byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
+}
+
 ALWAYS_INLINE enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size, uint32_t owner,
                                             struct pool_block *block)
 {
-    // A size of 0 wraps round to a count that no pool has.
-    uint64_t granule_count = (byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
+    uint64_t granule_count = granules_of_request(byte_size);
     if (__builtin_expect(granule_count > pool->servable_granule_count, 0)) {
         return why_no_block_has(pool, byte_size);
     }
@@ -394,6 +399,15 @@ ALWAYS_INLINE enum pool_status alloc_locked(struct pool *pool, uint64_t byte_siz
     block->address = pool->base + granule * POOL_GRANULE_BYTE_SIZE;
     block->generation = pool->generation;
     return POOL_OK;
+}
+
+enum pool_status pool_check_request(struct pool *pool, uint64_t byte_size)
+{
+    lock_acquire(&pool->lock);
+    bool may_fit = granules_of_request(byte_size) <= pool->servable_granule_count;
+    enum pool_status status = may_fit ? POOL_OK : why_no_block_has(pool, byte_size);
+    lock_release(&pool->lock);
+    return status;
 }
 
 static bool has_statistics(enum pool_status refusal)
@@ -514,38 +528,6 @@ enum pool_status pool_exchange_owner(struct pool *pool, uint64_t address, uint64
     struct pool_mark mark = {.owner = expected};
     return pool_exchange_mark(pool, address, generation, &mark,
                               (struct pool_mark){.owner = desired}, block_byte_size);
-}
-
-// The granules in one piece from a block on, in one direction, that are free or count as free.
-static uint64_t free_granule_count_beside(const struct pool *pool, const struct node *block,
-                                          bool is_upward, pool_tag_predicate *counts_as_free,
-                                          const void *context)
-{
-    uint64_t granule_count = 0;
-    for (;;) {
-        uint32_t number = is_upward ? block->address_next : block->address_previous;
-        if (number == SENTINEL) return granule_count;
-        block = node_at(pool, number);
-        bool is_free = !is_live(block) || (block->tag != 0 && counts_as_free(block->tag, context));
-        if (!is_free) return granule_count;
-        granule_count += granule_count_of(block);
-    }
-}
-
-uint64_t pool_coalesced_byte_size(struct pool *pool, uint64_t address,
-                                  pool_tag_predicate *counts_as_free, const void *context)
-{
-    lock_acquire(&pool->lock);
-    uint64_t granule_count = 0;
-    struct indexed found;
-    if (find_live(pool, address, 0, POOL_ANY_OWNER, &found) == POOL_OK) {
-        const struct node *block = node_at(pool, found.number);
-        granule_count = granule_count_of(block) +
-                        free_granule_count_beside(pool, block, false, counts_as_free, context) +
-                        free_granule_count_beside(pool, block, true, counts_as_free, context);
-    }
-    lock_release(&pool->lock);
-    return granule_count * POOL_GRANULE_BYTE_SIZE;
 }
 
 // ---- Looking at a pool

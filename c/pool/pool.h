@@ -96,6 +96,9 @@ void pool_refuse(struct pool *pool);
 enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, uint32_t owner,
                             struct pool_block *block, struct pool_stats *full);
 
+// POOL_OK where the pool could serve the request if all of it were free, otherwise how it refuses it.
+enum pool_status pool_check_request(struct pool *pool, uint64_t byte_size);
+
 // Frees a live block of the owner whose tag is 0. With a generation other than 0, frees only if the
 // pool was not reopened since.
 enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation,
@@ -123,15 +126,6 @@ enum pool_status pool_exchange_owner(struct pool *pool, uint64_t address, uint64
 // piece: the caller goes on until then. Blocks that live all the time are found once each.
 uint32_t pool_find_owned(struct pool *pool, uint32_t owner, uint64_t *cursor,
                          struct pool_owned_block found[], uint32_t found_count_max);
-
-// Whether a block with this tag, which is not 0, is to count as free.
-typedef bool pool_tag_predicate(uint32_t tag, const void *context);
-
-// The size of the free block that there would be around the live block at the address if it, and
-// every tagged block for which `counts_as_free` says so, were freed. 0 where no live block starts
-// there. The predicate is called under the pool's lock.
-uint64_t pool_coalesced_byte_size(struct pool *pool, uint64_t address,
-                                  pool_tag_predicate *counts_as_free, const void *context);
 
 enum pool_status pool_read_stats(struct pool *pool, struct pool_stats *stats);
 

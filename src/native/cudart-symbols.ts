@@ -35,7 +35,6 @@ export const cudartSymbols = {
   cudaEventDestroy: { args: ["ptr"], returns: "i32" },
   cudaEventRecord: { args: ["ptr", "ptr"], returns: "i32" },
   cudaEventQuery: { args: ["ptr"], returns: "i32" },
-  cudaEventSynchronize: { args: ["ptr"], returns: "i32" },
   cudaPointerGetAttributes: { args: ["ptr", "ptr"], returns: "i32" },
 } as const satisfies Record<string, FFIFunction>;
 
@@ -49,6 +48,7 @@ export const extraCudartSymbols = {
   cudaStreamCreate: { args: ["ptr"], returns: "i32" },
   cudaLaunchHostFunc: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
   cudaEventCreate: { args: ["ptr"], returns: "i32" },
+  cudaEventSynchronize: { args: ["ptr"], returns: "i32" },
   cudaEventElapsedTime: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
   cudaMemGetInfo: { args: ["ptr", "ptr"], returns: "i32" },
   cudaMemcpyPeerAsync: { args: ["ptr", "i32", "ptr", "i32", "u64", "ptr"], returns: "i32" },

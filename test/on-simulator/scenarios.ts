@@ -180,7 +180,7 @@ export const scenarios: Scenario[] = [
       ),
   },
   {
-    name: "waiting for memory that a stream still uses",
+    name: "memory that a stream still uses",
     prepare: () => {
       createBoth();
       CudartSimulator.setDelay({ operationNs: 200_000 });

@@ -58,8 +58,11 @@ static void host_memory_can_be_pending_too(void)
 {
     set_up();
     struct memory_allocation pinned, nonpinned;
-    CHECK(pinned_memory_alloc(&pinned, POOL_BYTE_SIZE, 1) == MEMORY_OK, "%s", memory_message());
-    CHECK(pinned_memory_alloc(&nonpinned, 100, 1) >= MEMORY_OK, "%s", memory_message());
+    CHECK(allocated_memory_alloc(&pinned, POOL_BYTE_SIZE, MEMORY_CPU, 0, memory_owner()) ==
+              MEMORY_OK,
+          "%s", memory_message());
+    CHECK(allocated_memory_alloc(&nonpinned, 100, MEMORY_CPU, 0, memory_owner()) >= MEMORY_OK, "%s",
+          memory_message());
     CHECK(nonpinned.memory_type == MEMORY_CPU, "the pinned pool is full");
     hold_stream(&streams[0], &holds[0]);
     free_on_stream(0, &pinned);
@@ -82,7 +85,8 @@ static void memory_of_an_earlier_generation_is_gone_already(void)
     set_up();
     struct memory_allocation memory = alloc_now(1000);
     struct memory_allocation host;
-    CHECK(pinned_memory_alloc(&host, 1000, 0) == MEMORY_OK, "%s", memory_message());
+    CHECK(allocated_memory_alloc(&host, 1000, MEMORY_CPU, 0, memory_owner()) == MEMORY_OK, "%s",
+          memory_message());
     tear_down();
     set_up();
     struct memory_allocation later = alloc_now(1000);

@@ -15,17 +15,16 @@
 static void a_stream_reuses_its_own_pending_memory_at_once(void)
 {
     set_up();
-    uint64_t host_waits_before = host_wait_count();
     uint64_t stream_waits_before = stream_wait_count();
     struct memory_allocation first = alloc_now(1500), other = alloc_now(1500);
     hold_stream(&streams[0], &holds[0]);
     for (int i = 0; i < 10; i++) {
         free_on_stream(0, &first);
-        struct memory_allocation again = alloc_on_stream(0, 1500, false);
+        struct memory_allocation again = alloc_on_stream(0, 1500);
         CHECK(again.address == first.address, "a block of the size that was freed before");
         CHECK(again.byte_size == 1500 && again.generation == first.generation,
               "the size that was asked for, in the same generation");
-        struct memory_allocation more = alloc_on_stream(0, 1500, false);
+        struct memory_allocation more = alloc_on_stream(0, 1500);
         CHECK(more.address != first.address, "a block has two owners");
         free_now(&more);
         first = again;
@@ -34,9 +33,8 @@ static void a_stream_reuses_its_own_pending_memory_at_once(void)
     free_on_stream(0, &other);
     struct memory_allocation rest = alloc_now(POOL_BYTE_SIZE - 2 * 1536);
     CHECK(is_on_gpu(&rest), "the rest of the pool is free");
-    struct memory_allocation small = alloc_on_stream(0, 512, false);
+    struct memory_allocation small = alloc_on_stream(0, 512);
     CHECK(is_on_gpu(&small), "where the pool is full, a larger pending block will do");
-    CHECK(host_wait_count() == host_waits_before, "the host did not wait");
     CHECK(stream_wait_count() == stream_waits_before, "no stream waited");
     free_on_stream(0, &small);
     free_now(&rest);
@@ -50,10 +48,7 @@ static void another_stream_that_reuses_memory_is_made_to_wait(void)
     set_up();
     struct memory_allocation memory = free_all_on_held_stream();
     for (int stream = 1; stream < STREAM_COUNT; stream++) {
-        struct memory_allocation refused = alloc_on_stream(stream, POOL_BYTE_SIZE, false);
-        CHECK(!is_on_gpu(&refused), "a request that may not wait makes no stream wait either");
-        free_now(&refused);
-        struct memory_allocation reused = alloc_on_stream(stream, 700, true);
+        struct memory_allocation reused = alloc_on_stream(stream, 700);
         CHECK(reused.address == memory.address, "the pending block is reused");
         CHECK(cuda_stream_query(&streams[stream]) == MEMORY_NOT_DONE,
               "the stream waits for the other");
@@ -61,6 +56,44 @@ static void another_stream_that_reuses_memory_is_made_to_wait(void)
     }
     release_and_synchronize(0);
     for (int stream = 1; stream < STREAM_COUNT; stream++) synchronize(stream);
+    expect_used(0);
+    tear_down();
+}
+
+// More blocks than a look at each of them would find in time, most of them reused.
+static void the_smallest_block_that_is_large_enough_is_reused(void)
+{
+    set_up();
+    enum { GRANULE_COUNT = 9 };
+    struct memory_allocation blocks[GRANULE_COUNT], reused[GRANULE_COUNT];
+    double used_byte_size = 0;
+    for (int i = 0; i < GRANULE_COUNT; i++) {
+        blocks[i] = alloc_now((i * 4 % GRANULE_COUNT + 1) * 512.0);
+        used_byte_size += blocks[i].byte_size;
+    }
+    struct memory_allocation rest = alloc_now(POOL_BYTE_SIZE - used_byte_size);
+    CHECK(is_on_gpu(&rest), "the rest of the pool is free");
+    hold_stream(&streams[0], &holds[0]);
+    for (int i = 0; i < GRANULE_COUNT; i++) free_on_stream(0, &blocks[i]);
+    // Stream 0 takes the blocks of 2, 4, 6, ... granules, where the smaller ones are gone.
+    for (int i = 0; i < GRANULE_COUNT / 2; i++) {
+        reused[i] = alloc_on_stream(0, (2 * i + 1) * 512.0 + 1);
+        CHECK(is_on_gpu(&reused[i]), "a pending block serves");
+    }
+    // Stream 1 takes the others, for requests of as many granules less a byte.
+    for (int i = GRANULE_COUNT / 2; i < GRANULE_COUNT; i++) {
+        int granule_count = 2 * (i - GRANULE_COUNT / 2) + 1;
+        reused[i] = alloc_on_stream(1, granule_count * 512.0 - 1);
+        CHECK(is_on_gpu(&reused[i]), "no pending block of %d granules is left", granule_count);
+    }
+    expect_nothing_free();
+    struct memory_allocation refused = alloc_on_stream(1, 1);
+    CHECK(!is_on_gpu(&refused), "all blocks are reused");
+    free_now(&refused);
+    for (int i = 0; i < GRANULE_COUNT; i++) free_now(&reused[i]);
+    free_now(&rest);
+    release_and_synchronize(0);
+    synchronize(1);
     expect_used(0);
     tear_down();
 }
@@ -75,7 +108,7 @@ static void memory_that_no_stream_uses_comes_before_making_one_wait(void)
     free_on_stream(0, &blocks[0]);
     free_on_stream(1, &blocks[5]);
     synchronize(1);
-    struct memory_allocation memory = alloc_on_stream(2, BLOCK_BYTE_SIZE, true);
+    struct memory_allocation memory = alloc_on_stream(2, BLOCK_BYTE_SIZE);
     CHECK(memory.address == blocks[5].address, "the block that no stream uses");
     CHECK(stream_wait_count() == stream_waits_before, "no stream waits");
     release_and_synchronize(0);
@@ -86,11 +119,13 @@ static void pending_host_memory_is_not_reused(void)
 {
     set_up();
     struct memory_allocation pinned, other;
-    CHECK(pinned_memory_alloc(&pinned, POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
+    CHECK(allocated_memory_alloc(&pinned, POOL_BYTE_SIZE, MEMORY_CPU, 0, memory_owner()) ==
+              MEMORY_OK,
+          "%s", memory_message());
     hold_stream(&streams[0], &holds[0]);
     free_on_stream(0, &pinned);
     CHECK(allocated_memory_alloc_on_stream(&other, POOL_BYTE_SIZE, MEMORY_CPU_PINNED, 0,
-                                           &streams[0], 0) >= MEMORY_OK,
+                                           &streams[0], memory_owner()) >= MEMORY_OK,
           "%s", memory_message());
     CHECK(other.memory_type == MEMORY_CPU, "what the host does with it is in no stream's order");
     free_now(&other);
@@ -104,7 +139,7 @@ static void pending_host_memory_is_not_reused(void)
 static struct memory_allocation alloc_reused(int stream)
 {
     struct memory_allocation memory = free_all_on_held_stream();
-    struct memory_allocation reused = alloc_on_stream(stream, POOL_BYTE_SIZE, true);
+    struct memory_allocation reused = alloc_on_stream(stream, POOL_BYTE_SIZE);
     CHECK(reused.address == memory.address, "the pending block is reused");
     return reused;
 }
@@ -156,7 +191,7 @@ static void reused_memory_is_reused_again(void)
     for (int i = 0; i < 12; i++) {
         if (i % 3 == 0) free_now(&reused);
         else free_on_stream(i % STREAM_COUNT, &reused);
-        struct memory_allocation next = alloc_on_stream(i / 2 % STREAM_COUNT, POOL_BYTE_SIZE, true);
+        struct memory_allocation next = alloc_on_stream(i / 2 % STREAM_COUNT, POOL_BYTE_SIZE);
         CHECK(next.address == reused.address, "every stream can reuse it");
         reused = next;
     }
@@ -185,6 +220,8 @@ int main(void)
                a_stream_reuses_its_own_pending_memory_at_once);
     check_case("another stream that reuses memory is made to wait",
                another_stream_that_reuses_memory_is_made_to_wait);
+    check_case("the smallest block that is large enough is reused",
+               the_smallest_block_that_is_large_enough_is_reused);
     check_case("memory that no stream uses comes before making one wait",
                memory_that_no_stream_uses_comes_before_making_one_wait);
     check_case("pending host memory is not reused", pending_host_memory_is_not_reused);

@@ -18,7 +18,7 @@ static void work_of_a_destroyed_stream_goes_on(void)
     struct memory_allocation memory = free_all_on_held_stream();
     CHECK(cuda_stream_destroy(&streams[0]) == MEMORY_OK, "%s", memory_message());
     expect_nothing_free();
-    struct memory_allocation reused = alloc_on_stream(1, POOL_BYTE_SIZE, true);
+    struct memory_allocation reused = alloc_on_stream(1, POOL_BYTE_SIZE);
     CHECK(reused.address == memory.address,
           "another stream that reuses it can wait for the destroyed one");
     free_on_stream(1, &reused);
@@ -46,7 +46,9 @@ static void a_reset_waits_for_all_work_under_way(void)
 {
     set_up();
     struct memory_allocation host, blocks[BLOCK_COUNT];
-    CHECK(pinned_memory_alloc(&host, BLOCK_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
+    CHECK(allocated_memory_alloc(&host, BLOCK_BYTE_SIZE, MEMORY_CPU, 0, memory_owner()) ==
+              MEMORY_OK,
+          "%s", memory_message());
     alloc_all(blocks);
     for (int i = 0; i < STREAM_COUNT; i++) {
         hold_stream(&streams[i], &holds[i]);
@@ -59,7 +61,7 @@ static void a_reset_waits_for_all_work_under_way(void)
     }
     for (int i = 0; i < 5; i++) free_on_stream(i / 2, &blocks[i]);
     free_on_stream(0, &host);
-    (void)alloc_on_stream(1, BLOCK_BYTE_SIZE, true);
+    (void)alloc_on_stream(1, BLOCK_BYTE_SIZE);
     is_released = false;
     uint64_t before = simulated_cuda_call_count("cudaDeviceSynchronize");
     pthread_t thread;

@@ -53,9 +53,9 @@ void tear_down(void)
     simulated_cuda_expect_nothing_live(DEVICE_COUNT);
 }
 
-uint64_t host_wait_count(void)
+uint64_t event_query_count(void)
 {
-    return simulated_cuda_call_count("cudaEventSynchronize");
+    return simulated_cuda_call_count("cudaEventQuery");
 }
 
 uint64_t stream_wait_count(void)
@@ -65,12 +65,12 @@ uint64_t stream_wait_count(void)
 
 // ---- Allocating and freeing
 
-struct memory_allocation alloc_on_stream(int stream, double byte_size, bool may_wait)
+struct memory_allocation alloc_on_stream(int stream, double byte_size)
 {
     struct memory_allocation allocation;
-    (void)may_wait;
     enum memory_status status = allocated_memory_alloc_on_stream(
-        &allocation, byte_size, MEMORY_GPU, 0, stream == NO_STREAM ? NULL : &streams[stream], 0);
+        &allocation, byte_size, MEMORY_GPU, 0, stream == NO_STREAM ? NULL : &streams[stream],
+        memory_owner());
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc_on_stream: %d, %s", status,
           memory_message());
     return allocation;
@@ -78,7 +78,7 @@ struct memory_allocation alloc_on_stream(int stream, double byte_size, bool may_
 
 struct memory_allocation alloc_now(double byte_size)
 {
-    return alloc_on_stream(NO_STREAM, byte_size, false);
+    return alloc_on_stream(NO_STREAM, byte_size);
 }
 
 bool is_on_gpu(const struct memory_allocation *allocation)
@@ -89,7 +89,7 @@ bool is_on_gpu(const struct memory_allocation *allocation)
 enum memory_status try_free(const struct memory_allocation *allocation)
 {
     return allocated_memory_free(allocation->address, allocation->memory_type,
-                                 allocation->device_id, allocation->generation, 0, 0);
+                                 allocation->device_id, allocation->generation, memory_owner(), 0);
 }
 
 void free_now(const struct memory_allocation *allocation)
@@ -99,7 +99,7 @@ void free_now(const struct memory_allocation *allocation)
 
 enum memory_status try_free_on_stream(int stream, const struct memory_allocation *allocation)
 {
-    return allocated_memory_free_on_stream(allocation, &streams[stream], 0, 0);
+    return allocated_memory_free_on_stream(allocation, &streams[stream], memory_owner(), 0);
 }
 
 void free_on_stream(int stream, const struct memory_allocation *allocation)

@@ -37,16 +37,16 @@ void tear_down(void);
 void synchronize(int stream);
 void release_and_synchronize(int stream);
 
-// How often the host has waited for an event, and how often a stream was made to wait for one.
-uint64_t host_wait_count(void);
+// How often a stream was made to wait for an event, and how often an event was asked.
 uint64_t stream_wait_count(void);
+uint64_t event_query_count(void);
 
 // ---- Allocating and freeing
 
 // Memory of GPU 0, or host memory where there is none.
-struct memory_allocation alloc_on_stream(int stream, double byte_size, bool may_wait);
+struct memory_allocation alloc_on_stream(int stream, double byte_size);
 
-// The same without a stream and without waiting.
+// The same without a stream.
 struct memory_allocation alloc_now(double byte_size);
 
 // Allocates the whole pool of GPU 0 as blocks of one size, and sorts them by address.
