@@ -57,8 +57,8 @@ export class Staging implements Disposable {
   static tryToAllocate(transferByteSize: number): Staging | null {
     const allocation = newAllocation();
     const byteSize = Math.min(transferByteSize, 2 * pieceByteSize);
-    if (pinned_memory_try_alloc(allocation, byteSize, owner) !== memoryStatus.MEMORY_OK)
-      return null;
+    const status = pinned_memory_try_alloc(allocation, byteSize, owner);
+    if (status !== memoryStatus.MEMORY_OK) return null;
     return new Staging(allocation, byteSize > pieceByteSize ? 2 : 1);
   }
 
