@@ -1,18 +1,19 @@
 import { log } from "../logger.ts";
-import { yieldToEventLoop } from "../native/event-loop.ts";
+import { MemoryError } from "../memory-error.ts";
+import { pause, yieldToEventLoop } from "../native/event-loop.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
-import { checkStatus } from "../native/status.ts";
+import { checkStatus, nativeError } from "../native/status.ts";
 import {
   checkErrorsSince,
   errorCountOf,
   type NativeStream,
   newNativeStream,
 } from "../native/stream.ts";
-import { Staging } from "./staging.ts";
+import { type Slot, Staging } from "./staging.ts";
 import { turnsOfGpu } from "./transfer-turns.ts";
 import { bytesOfPiece, checkNotFreed, type Piece, piecesOf, type Transfer } from "./transfer.ts";
-import { waitForStream } from "./wait.ts";
+import { waitForStream, waitUntil } from "./wait.ts";
 
 // A transfer of a GPU's memory is staged: it passes, piece by piece, through pinned memory. Where
 // the pinned pool has no room, CUDA stages by itself, which is slower.
@@ -23,7 +24,6 @@ const {
   allocated_memory_write,
   cuda_stream_acquire,
   cuda_stream_release,
-  cuda_stream_synchronize,
 } = memoryLibrary;
 
 /** Makes a transfer of a GPU's memory on a stream of its own, when its turn comes. */
@@ -36,7 +36,7 @@ export async function transferOnGpu(transfer: Transfer, deviceId: number): Promi
       await transferOnGpuAfter(transfer, stream);
       checkErrorsSince(stream, errorCount);
     } finally {
-      cuda_stream_release(stream);
+      if (!transfer.isStuck) cuda_stream_release(stream);
     }
   });
 }
@@ -48,24 +48,30 @@ export async function transferOnGpu(transfer: Transfer, deviceId: number): Promi
 export async function transferOnGpuAfter(transfer: Transfer, stream: NativeStream): Promise<void> {
   const staging = Staging.tryToAllocate(transfer.byteSize);
   const run = new GpuTransfer(transfer, stream, staging);
-  let isOver = true;
   try {
     await run.run();
   } catch (error) {
-    isOver = await run.isOverAfter(error);
+    transfer.isStuck = !(await run.isOverAfter(error));
+    if (transfer.isStuck) log.error(stuckMessage(transfer));
     throw error;
   } finally {
-    if (isOver) staging?.[Symbol.dispose]();
+    if (!transfer.isStuck) staging?.[Symbol.dispose]();
   }
 }
+
+const stuckMessage = ({ description }: Transfer) =>
+  `${description}: its memory is kept, because CUDA cannot tell when the stream is done`;
+
+/** How often CUDA is asked when the stream is done, with longer and longer pauses, for a second in all. */
+const attemptCountMax = 10;
 
 class GpuTransfer {
   readonly #transfer: Transfer;
   readonly #stream: NativeStream;
   readonly #staging: Staging | null;
   readonly #errorCount: number;
-  /** Whether the stream may have been given something that it has not done yet. */
-  #isQueued = false;
+  /** Whether the stream has been given something since the last point that was marked. */
+  #isUnmarked = false;
 
   constructor(transfer: Transfer, stream: NativeStream, staging: Staging | null) {
     this.#transfer = transfer;
@@ -85,25 +91,27 @@ class GpuTransfer {
    * the error of that to the error at hand. Returns false where CUDA cannot tell when that is over.
    */
   async isOverAfter(error: unknown): Promise<boolean> {
-    if (!this.#isQueued) return true;
-    try {
-      await waitForStream(this.#stream);
-      return true;
-    } catch (another) {
-      if (error instanceof Error && another instanceof Error) {
-        error.message += `; ${another.message}`;
+    if (!this.#isUnmarked) return await this.#isStagingOver();
+    for (let attempt = 0; attempt < attemptCountMax; attempt++) {
+      if (attempt > 0) await pause(2 ** attempt);
+      try {
+        await waitForStream(this.#stream);
+        return true;
+      } catch (another) {
+        const isLost = another instanceof MemoryError && another.code === "DEVICE_LOST";
+        if (isLost) return true; // nothing works on a GPU any more
+        if (attempt === 0) addMessage(error, another);
       }
     }
-    // An error that comes with the first answer is told, and the second answer is that of the wait.
-    const statuses = [0, 1].map(() => cuda_stream_synchronize(this.#stream));
-    const isOver = statuses.some(
-      (status) => status === memoryStatus.MEMORY_OK || status === memoryStatus.MEMORY_DEVICE_LOST,
-    );
-    if (!isOver)
-      log.error(
-        `${this.#transfer.description}: its pinned memory is kept, because CUDA cannot tell when the stream is done`,
-      );
-    return isOver;
+    return false;
+  }
+
+  async #isStagingOver(): Promise<boolean> {
+    const staging = this.#staging;
+    if (staging === null) return true;
+    const errorCountMax = errorCountOf(this.#stream) + attemptCountMax;
+    await waitUntil(() => staging.isOver() || errorCountOf(this.#stream) > errorCountMax);
+    return staging.isOver();
   }
 
   async #writeStaged(staging: Staging): Promise<void> {
@@ -126,7 +134,7 @@ class GpuTransfer {
           stream,
         );
       });
-      slot.useOn(this.#stream);
+      this.#mark(slot);
     }
     await staging.unused();
   }
@@ -160,7 +168,7 @@ class GpuTransfer {
         stream,
       );
     });
-    slot.useOn(this.#stream);
+    this.#mark(slot);
   }
 
   /** Copies a piece from its slot to JS memory, once it is there. */
@@ -180,20 +188,38 @@ class GpuTransfer {
     const copy = direction === "write" ? allocated_memory_write : allocated_memory_read;
     for (const piece of piecesOf(this.#transfer)) {
       // Otherwise CUDA would block the thread until the stream has come here.
-      await waitForStream(this.#stream);
+      await this.#waitForStream();
       if (piece.offset > 0) await yieldToEventLoop();
       const bytes = bytesOfPiece(this.#transfer, piece);
       this.#queue((stream) =>
         copy(allocation, byteOffset + piece.offset, bytes, piece.byteSize, stream),
       );
     }
+    await this.#waitForStream();
+  }
+
+  async #waitForStream(): Promise<void> {
     await waitForStream(this.#stream);
+    this.#isUnmarked = false;
+  }
+
+  #mark(slot: Slot): void {
+    slot.useOn(this.#stream);
+    this.#isUnmarked = false;
   }
 
   /** @param call Queues something natively, and returns a `memory_status`. */
   #queue(call: (stream: NativeStream) => number): void {
+    const wasUnmarked = this.#isUnmarked;
+    this.#isUnmarked = true;
     const status = call(this.#stream);
-    checkStatus(status); // a copy that is refused is not under way
-    this.#isQueued = true;
+    if (status < memoryStatus.MEMORY_OK) {
+      this.#isUnmarked = wasUnmarked; // a copy that is refused is not under way
+      throw nativeError(status);
+    }
   }
+}
+
+function addMessage(error: unknown, another: unknown): void {
+  if (error instanceof Error && another instanceof Error) error.message += `; ${another.message}`;
 }

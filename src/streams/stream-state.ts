@@ -2,6 +2,7 @@ import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
+import { checkStackRoom } from "../native/stack-room.ts";
 import { checkStatus } from "../native/status.ts";
 import {
   checkErrorsSince,
@@ -112,6 +113,7 @@ export class StreamState {
    */
   dispose(): void {
     if (this.#isDisposed) return;
+    checkStackRoom();
     if (this.#holdCount === 0) this.#destroy();
     this.#isDisposed = true;
   }
@@ -284,6 +286,7 @@ export class StreamState {
    * whoever asked for the transfer.
    */
   async finished(): Promise<void> {
+    checkStackRoom();
     this.acquire("finished");
     try {
       const toldErrorCount = this.#toldErrorCount;

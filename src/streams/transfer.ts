@@ -29,6 +29,8 @@ export interface Transfer {
   readonly isBackward: boolean;
   /** Whether the memory was freed meanwhile, without the stream that orders the transfer. */
   isFreed(): boolean;
+  /** Whether the transfer has failed while a GPU may still use the memory, for all that CUDA tells. */
+  isStuck: boolean;
 }
 
 /** A part of a transfer's bytes. */
