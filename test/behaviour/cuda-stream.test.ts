@@ -137,6 +137,88 @@ describe("a stream", () => {
     await Promise.all(busy);
   });
 
+  test("cannot be posted", () => {
+    using stream = new CudaStream(gpu);
+    for (const post of [
+      () => structuredClone(stream),
+      () => structuredClone({ streams: [stream] }),
+      () => new MessageChannel().port1.postMessage(stream),
+    ]) {
+      expect(post).toThrow(expect.objectContaining({ name: "DataCloneError" }));
+    }
+  });
+
+  test("shows what it is where it is printed", () => {
+    const stream = new CudaStream(gpu);
+    const handle = `handle 0x${stream.handle.toString(16)}`;
+    expect(Bun.inspect(stream)).toBe(`CudaStream { GPU ${gpu}, ${handle} }`);
+    stream[Symbol.dispose]();
+    expect(Bun.inspect({ stream })).toContain(`CudaStream { GPU ${gpu}, ${handle}, disposed of }`);
+    expect(Bun.inspect(CudaStream.prototype)).toContain("CudaStream");
+  });
+
+  test("is none where it only looks like one", () => {
+    createManagers();
+    using stream = new CudaStream(gpu);
+    const memory = new AllocatedMemory(512, "GPU", gpu);
+    for (const forged of [
+      Object.create(stream) as object,
+      { ...stream },
+      new Proxy(stream, {}),
+      CudaStream.prototype,
+      1,
+      null,
+      Symbol("stream"),
+    ]) {
+      expectMemoryError("INVALID_ARG", () => memory.free(untyped(forged)));
+    }
+    expect(memory.totalByteSize).toBe(512);
+    memory.free();
+    class Named extends CudaStream {}
+    using named = new Named(gpu);
+    new AllocatedMemory(512, "GPU", gpu).free(named);
+  });
+
+  test("keeps no stream, no staging and no memory where the stack ends in the middle of a call", async () => {
+    createManagers();
+    const uses: ((stream: CudaStream, memory: AllocatedMemory) => unknown)[] = [
+      (stream) => stream.finished(),
+      (stream) => stream.synchronize(),
+      (stream, memory) => memory.writeAsync(new Uint8Array(512), 0, { stream }),
+      (_, memory) => memory.readAsync(new Uint8Array(512)),
+      (stream, memory) => copyBuffer(memory, memory, { stream, targetOffset: 256, byteSize: 256 }),
+    ];
+    for (const use of uses) {
+      const stream = new CudaStream(gpu);
+      const memory = new AllocatedMemory(512, "GPU", gpu);
+      const promises: Promise<unknown>[] = [];
+      // The deepest calls of all have no room for anything, and those before them for more and more.
+      let triedCount = 0;
+      const descend = (): void => {
+        try {
+          descend();
+        } catch {}
+        if (triedCount++ >= 300) return;
+        try {
+          const result = use(stream, memory);
+          if (result instanceof Promise) promises.push(result);
+        } catch {}
+      };
+      try {
+        descend();
+      } catch {}
+      await Promise.allSettled(promises);
+      await memory.writeAsync(new Uint8Array(512), 0, { stream });
+      await memory.readAsync(new Uint8Array(512));
+      await stream.finished();
+      memory.free();
+      stream[Symbol.dispose]();
+      expect(() => stream.isDone()).toThrow("disposed of");
+      expect(CudaMemoryManager.stats(gpu).usedByteSize).toBe(0);
+      expect(PinnedMemoryManager.stats().usedByteSize).toBe(0);
+    }
+  });
+
   test.skipIf(otherGpu === undefined)("works on each of two GPUs", async () => {
     PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 16 * mebibyte });
     const byteSizes = { [gpu]: 16 * mebibyte, [otherGpu!]: 16 * mebibyte };
