@@ -15,6 +15,26 @@ resetAfterEach();
 
 const [gpu = 0, otherGpu] = gpus;
 
+/**
+ * Calls an action from the deepest calls that the stack has room for, which have no room for anything,
+ * and from those before them, which have more and more. Returns what does not throw.
+ */
+function resultsAtEndOfStack(argumentCount: number, action: () => unknown): unknown[] {
+  const results: unknown[] = [];
+  let triedCount = 0;
+  const descend = (...args: number[]): void => {
+    try {
+      descend(...args);
+    } catch {}
+    if (triedCount++ >= 200) return;
+    try {
+      results.push(action());
+    } catch {}
+  };
+  descend(...Array.from({ length: argumentCount }, () => 0));
+  return results;
+}
+
 describe("a stream", () => {
   test("has a device and a handle of its own", () => {
     using stream = new CudaStream(gpu);
@@ -184,40 +204,30 @@ describe("a stream", () => {
     const uses: ((stream: CudaStream, memory: AllocatedMemory) => unknown)[] = [
       (stream) => stream.finished(),
       (stream) => stream.synchronize(),
+      (stream) => stream[Symbol.dispose](),
       (stream, memory) => memory.writeAsync(new Uint8Array(512), 0, { stream }),
       (_, memory) => memory.readAsync(new Uint8Array(512)),
       (stream, memory) => copyBuffer(memory, memory, { stream, targetOffset: 256, byteSize: 256 }),
     ];
     for (const use of uses) {
-      const stream = new CudaStream(gpu);
-      const memory = new AllocatedMemory(512, "GPU", gpu);
-      const promises: Promise<unknown>[] = [];
-      // The deepest calls of all have no room for anything, and those before them for more and more.
-      let triedCount = 0;
-      const descend = (): void => {
-        try {
-          descend();
-        } catch {}
-        if (triedCount++ >= 300) return;
-        try {
-          const result = use(stream, memory);
-          if (result instanceof Promise) promises.push(result);
-        } catch {}
-      };
-      try {
-        descend();
-      } catch {}
-      await Promise.allSettled(promises);
-      await memory.writeAsync(new Uint8Array(512), 0, { stream });
-      await memory.readAsync(new Uint8Array(512));
-      await stream.finished();
-      memory.free();
-      stream[Symbol.dispose]();
-      expect(() => stream.isDone()).toThrow("disposed of");
-      expect(CudaMemoryManager.stats(gpu).usedByteSize).toBe(0);
-      expect(PinnedMemoryManager.stats().usedByteSize).toBe(0);
+      // Calls with more arguments take more of the stack, which ends at other places then.
+      for (let argumentCount = 0; argumentCount < 40; argumentCount += 3) {
+        const stream = new CudaStream(gpu);
+        const memory = new AllocatedMemory(512, "GPU", gpu);
+        await Promise.allSettled(
+          resultsAtEndOfStack(argumentCount, () => use(stream, memory)).filter(
+            (result) => result instanceof Promise,
+          ),
+        );
+        await memory.readAsync(new Uint8Array(512));
+        memory.free();
+        stream[Symbol.dispose]();
+        expect(() => stream.isDone()).toThrow("disposed of");
+        expect(CudaMemoryManager.stats(gpu).usedByteSize).toBe(0);
+        expect(PinnedMemoryManager.stats().usedByteSize).toBe(0);
+      }
     }
-  });
+  }, 30_000);
 
   test.skipIf(otherGpu === undefined)("works on each of two GPUs", async () => {
     PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 16 * mebibyte });
