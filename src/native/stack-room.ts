@@ -1,5 +1,5 @@
 /** So many calls of this function take more of the stack than what a transfer begins with. */
-const callCount = 64;
+const callCount = 48;
 
 /**
  * Fails now where the stack has little room, rather than in the middle of what follows, which takes

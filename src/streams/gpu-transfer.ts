@@ -32,19 +32,14 @@ export async function transferOnGpu(transfer: Transfer, deviceId: number): Promi
     const stream = newNativeStream();
     checkStatus(cuda_stream_acquire(stream, deviceId));
     try {
-      const errorCount = errorCountOf(stream);
       await transferOnGpuAfter(transfer, stream);
-      checkErrorsSince(stream, errorCount);
     } finally {
       if (!transfer.isStuck) cuda_stream_release(stream);
     }
   });
 }
 
-/**
- * Makes a transfer of a GPU's memory on a stream, after what the stream was given before. The caller
- * looks whether errors of the stream's work were found meanwhile.
- */
+/** Makes a transfer of a GPU's memory on a stream, after what the stream was given before. */
 export async function transferOnGpuAfter(transfer: Transfer, stream: NativeStream): Promise<void> {
   const staging = Staging.tryToAllocate(transfer.byteSize);
   const run = new GpuTransfer(transfer, stream, staging);
@@ -137,6 +132,7 @@ class GpuTransfer {
       this.#mark(slot);
     }
     await staging.unused();
+    this.#checkErrors();
   }
 
   async #readStaged(staging: Staging): Promise<void> {
@@ -175,8 +171,7 @@ class GpuTransfer {
   async #fetchPiece(staging: Staging, piece: Piece): Promise<void> {
     const slot = staging.slotOf(piece);
     await slot.unused();
-    // Somebody else may have found an error even before the slot's event was recorded.
-    checkErrorsSince(this.#stream, this.#errorCount);
+    this.#checkErrors(); // before bytes are taken that may never have come
     const bytes = bytesOfPiece(this.#transfer, piece);
     checkStatus(
       allocated_memory_read(staging.allocation, slot.byteOffset, bytes, piece.byteSize, null),
@@ -196,6 +191,15 @@ class GpuTransfer {
       );
     }
     await this.#waitForStream();
+    this.#checkErrors();
+  }
+
+  /**
+   * An event tells of errors that were found since it was recorded, and somebody else may have found
+   * one in the moment between the copy and the event.
+   */
+  #checkErrors(): void {
+    checkErrorsSince(this.#stream, this.#errorCount);
   }
 
   async #waitForStream(): Promise<void> {

@@ -197,7 +197,6 @@ export class StreamState {
     const errorCount = errorCountOf(this.native);
     try {
       await run(this.native);
-      checkErrorsSince(this.native, errorCount);
     } catch (error) {
       this.#takeBack(number);
       if (this.#operations.count === 0) this.#leaveToTransfer(errorCount);
