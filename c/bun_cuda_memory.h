@@ -265,12 +265,20 @@ MEMORY_EXPORT void cuda_stream_release(const struct cuda_stream *stream);
 // MEMORY_OK where all work is done, or MEMORY_NOT_DONE. An error of the work is returned once.
 MEMORY_EXPORT enum memory_status cuda_stream_query(const struct cuda_stream *stream);
 MEMORY_EXPORT enum memory_status cuda_stream_synchronize(const struct cuda_stream *stream);
+// How many errors of the stream's work have been found so far, by whatever thread and call; and the last
+// of them, as a status with a message, if there are more than this.
+MEMORY_EXPORT double cuda_stream_error_count(const struct cuda_stream *stream);
+MEMORY_EXPORT enum memory_status cuda_stream_error_since(const struct cuda_stream *stream,
+                                                         double error_count);
 
 // Returns an event for the point after all that the stream has been given so far, which must be
 // released; or the status of the failure.
 MEMORY_EXPORT double cuda_event_record(const struct cuda_stream *stream);
 // As cuda_stream_query(), of the work up to that point.
 MEMORY_EXPORT enum memory_status cuda_event_query(double event);
+// MEMORY_OK only where CUDA says that the work up to that point is over, or is lost; else
+// MEMORY_NOT_DONE. An error is counted as the stream's, and does not tell whether the work is over.
+MEMORY_EXPORT enum memory_status cuda_event_is_over(double event);
 MEMORY_EXPORT void cuda_event_release(double event);
 
 // ---- Peer access

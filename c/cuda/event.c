@@ -193,6 +193,12 @@ enum memory_status cuda_event_query(double address)
     return is_done ? MEMORY_OK : MEMORY_NOT_DONE;
 }
 
+enum memory_status cuda_event_is_over(double address)
+{
+    message_clear();
+    return event_is_done((struct cuda_event *)(uintptr_t)address) ? MEMORY_OK : MEMORY_NOT_DONE;
+}
+
 void cuda_event_release(double address)
 {
     event_release((struct cuda_event *)(uintptr_t)address);

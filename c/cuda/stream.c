@@ -420,6 +420,23 @@ enum memory_status cuda_stream_synchronize(const struct cuda_stream *stream)
     return ask(stream, true);
 }
 
+double cuda_stream_error_count(const struct cuda_stream *stream)
+{
+    pthread_mutex_lock(&lock);
+    struct known_stream *known = *link_of(id_of(stream));
+    double error_count = known != NULL ? (double)known->error_count : 0;
+    pthread_mutex_unlock(&lock);
+    return error_count;
+}
+
+enum memory_status cuda_stream_error_since(const struct cuda_stream *stream, double error_count)
+{
+    message_clear();
+    if (cuda_is_lost())
+        return cuda_refuse_as_lost("work on a stream of GPU %.0f", stream->device_id);
+    return stream_error_since(id_of(stream), stream->device_id, whole_number(error_count));
+}
+
 static enum memory_status wait_for_device(int device)
 {
     struct device_scope scope;

@@ -4,6 +4,7 @@ import type { NativeAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
 import { checkStatus } from "../native/status.ts";
+import type { NativeStream } from "../native/stream.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import { type AllocatedMemory, allocationOf } from "./allocated-memory.ts";
 import { checkRange } from "./memory-range.ts";
@@ -67,21 +68,17 @@ export function copyBuffer(
   }
   const streamState = stream === undefined ? null : streamStateOf("copyBuffer", stream);
   if (byteSize === 0) return false;
-  const status = allocated_memory_copy(
-    to,
-    targetOffset,
-    from,
-    sourceOffset,
-    byteSize,
-    streamState === null ? null : streamState.native,
-  );
+  const copy = (on: NativeStream | null) =>
+    allocated_memory_copy(to, targetOffset, from, sourceOffset, byteSize, on);
+  const status =
+    streamState === null
+      ? copy(null)
+      : streamState.queue(
+          { description: `copyBuffer of ${byteSize} bytes`, memories: [target, source] },
+          copy,
+        );
   checkStatus(status);
-  if (streamState === null || status !== memoryStatus.MEMORY_QUEUED) return false;
-  streamState.remember({
-    description: `copyBuffer of ${byteSize} bytes`,
-    memories: [target, source],
-  });
-  return true;
+  return status === memoryStatus.MEMORY_QUEUED;
 }
 
 /** @throws {MemoryError} `INVALID_ARG` for what is no memory. */

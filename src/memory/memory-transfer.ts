@@ -2,6 +2,7 @@ import { checkOptions } from "../arguments.ts";
 import { MemoryError } from "../memory-error.ts";
 import type { NativeAllocation } from "../native/allocation.ts";
 import { memoryAllocation as at, memoryTypeNumber } from "../native/memory-symbols.ts";
+import { checkStackRoom } from "../native/stack-room.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import { transferOnGpu, transferOnGpuAfter } from "../streams/gpu-transfer.ts";
 import { transferOnHost, transferOnHostAfter } from "../streams/host-transfer.ts";
@@ -75,7 +76,9 @@ export async function transferBytes(
     byteOffset,
     isBackward: viewedUses === uses && isToHigherAddress(direction, bytes.byteOffset, byteOffset),
     isFreed: () => uses.isCancelled,
+    isStuck: false,
   };
+  checkStackRoom();
   uses.acquire();
   viewedUses?.acquire();
   try {
@@ -85,8 +88,11 @@ export async function transferBytes(
     if (!(error instanceof MemoryError) || error.message.startsWith(description)) throw error;
     throw error.withMessage(`${description}: ${error.message}`);
   } finally {
-    uses.release();
-    viewedUses?.release();
+    // Memory that a GPU may still use stays in use.
+    if (!transfer.isStuck) {
+      uses.release();
+      viewedUses?.release();
+    }
   }
 }
 

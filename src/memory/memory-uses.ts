@@ -1,5 +1,6 @@
 import { log } from "../logger.ts";
 import { freeAllocation, type NativeAllocation } from "../native/allocation.ts";
+import { pauseOfBackground } from "../native/event-loop.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { nativeMessage } from "../native/status.ts";
 import type { StreamState } from "../streams/stream-state.ts";
@@ -47,10 +48,27 @@ export class MemoryUses {
   freeAfterwards(allocation: NativeAllocation, streamState: StreamState | null): void {
     streamState?.acquire("free");
     this.#isCancelled = streamState === null;
-    this.#free = () => {
-      const status = freeAllocation(allocation, 0, streamState?.native);
-      if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
-      streamState?.release();
-    };
+    this.#free = () => void freeInOrder(allocation, streamState);
   }
+}
+
+/** The longest pause before a memory is tried to be freed again, in milliseconds. */
+const pauseMillisecondsMax = 100;
+
+/**
+ * Frees memory after what the stream was given, and releases the stream. Where CUDA refuses to mark
+ * that point the memory lives on, and this tries again, since nobody else can any more.
+ */
+async function freeInOrder(
+  allocation: NativeAllocation,
+  streamState: StreamState | null,
+): Promise<void> {
+  for (let milliseconds = 1; ; milliseconds = Math.min(2 * milliseconds, pauseMillisecondsMax)) {
+    const status = freeAllocation(allocation, 0, streamState?.native);
+    if (status >= memoryStatus.MEMORY_OK) break;
+    if (milliseconds === 1) log.error(nativeMessage());
+    if (streamState === null || status === memoryStatus.MEMORY_INVALID_ARG) break;
+    await pauseOfBackground(milliseconds);
+  }
+  streamState?.release();
 }

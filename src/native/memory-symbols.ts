@@ -65,9 +65,12 @@ export const memorySymbols = {
   cuda_stream_release: { args: ["ptr"], returns: "void" },
   cuda_stream_query: { args: ["ptr"], returns: "i32" },
   cuda_stream_synchronize: { args: ["ptr"], returns: "i32" },
+  cuda_stream_error_count: { args: ["ptr"], returns: "f64" },
+  cuda_stream_error_since: { args: ["ptr", "f64"], returns: "i32" },
 
   cuda_event_record: { args: ["ptr"], returns: "f64" },
   cuda_event_query: { args: ["f64"], returns: "i32" },
+  cuda_event_is_over: { args: ["f64"], returns: "i32" },
   cuda_event_release: { args: ["f64"], returns: "void" },
 
   peer_access_enable: { args: ["ptr", "i32"], returns: "i32" },

@@ -1,9 +1,10 @@
 import { memoryLibrary } from "./memory-library.ts";
 import { cudaStream, memoryStatus } from "./memory-symbols.ts";
-import { checkStatus } from "./status.ts";
+import { checkStatus, nativeError } from "./status.ts";
 import { newStruct } from "./struct.ts";
 
-const { cuda_event_release, cuda_event_query, cuda_event_record } = memoryLibrary;
+const { cuda_event_is_over, cuda_event_release, cuda_event_query, cuda_event_record } =
+  memoryLibrary;
 
 /** A `struct cuda_stream`: a stream as the native library knows it. */
 export type NativeStream = Float64Array;
@@ -23,14 +24,16 @@ export class StreamEvent implements Disposable {
    * @throws {MemoryError} `INTERNAL` where CUDA refuses.
    */
   constructor(stream: NativeStream) {
-    this.#event = cuda_event_record(stream);
-    checkStatus(this.#event);
+    const event = cuda_event_record(stream);
+    if (event < memoryStatus.MEMORY_OK) throw nativeError(event);
+    this.#event = event;
   }
 
   /**
    * Whether the stream has done all work before the point.
    *
-   * @throws {MemoryError} `INTERNAL` where that work has failed.
+   * @throws {MemoryError} `INTERNAL` where an error of the stream's work was found, by whatever thread,
+   * since the point was marked. The work may still be under way.
    */
   isDone(): boolean {
     const status = cuda_event_query(this.#event);
@@ -38,9 +41,29 @@ export class StreamEvent implements Disposable {
     return status !== memoryStatus.MEMORY_NOT_DONE;
   }
 
+  /**
+   * Whether the work before the point is over, as far as CUDA tells, and uses no memory any more. Never
+   * throws: an error counts as the stream's.
+   */
+  isOver(): boolean {
+    return cuda_event_is_over(this.#event) === memoryStatus.MEMORY_OK;
+  }
+
   [Symbol.dispose](): void {
     if (this.#event === 0) return;
     cuda_event_release(this.#event);
     this.#event = 0;
   }
+}
+
+const { cuda_stream_error_count, cuda_stream_error_since } = memoryLibrary;
+
+/** How many errors of the stream's work have been found so far, by whatever thread and call. */
+export function errorCountOf(stream: NativeStream): number {
+  return cuda_stream_error_count(stream);
+}
+
+/** @throws {MemoryError} `INTERNAL` where more errors of the stream's work have been found than these. */
+export function checkErrorsSince(stream: NativeStream, errorCount: number): void {
+  checkStatus(cuda_stream_error_since(stream, errorCount));
 }

@@ -4,10 +4,13 @@ import { gpuCount } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { cudaStream as at } from "../native/memory-symbols.ts";
+import { notCloneable } from "../native/not-cloneable.ts";
+import { threadState } from "../native/thread-state.ts";
 import { StreamState } from "./stream-state.ts";
 
 /** Destroys a stream that was dropped without having been disposed of. */
-const leakedStreams = new FinalizationRegistry((streamState: StreamState) => {
+function destroyDropped(streamState: StreamState): void {
+  if (streamState.isDisposed) return;
   try {
     streamState.dispose();
   } catch (error) {
@@ -17,10 +20,13 @@ const leakedStreams = new FinalizationRegistry((streamState: StreamState) => {
     `a CudaStream of GPU ${streamState.native[at.device_id]} was never disposed of; it has been ` +
       "destroyed now that it was garbage collected",
   );
-});
+}
 
-/** Reads the private state of a stream; gives null for any other object. The class sets it. */
-let readState: (object: object) => StreamState | null;
+/** The streams of this thread, whichever copy of the package has made them. */
+const streams = threadState("streams", () => ({
+  states: new WeakMap<object, StreamState>(),
+  dropped: new FinalizationRegistry(destroyDropped),
+}));
 
 /**
  * The state of a stream, for this package's own functions.
@@ -28,8 +34,8 @@ let readState: (object: object) => StreamState | null;
  * @throws {MemoryError} `INVALID_ARG` for what is no stream, or one that was disposed of.
  */
 export function streamStateOf(operation: string, stream: unknown): StreamState {
-  const streamState = typeof stream === "object" && stream !== null ? readState(stream) : null;
-  if (streamState === null) throw invalidArgument(operation, "stream", "a CudaStream", stream);
+  const streamState = streams.states.get(stream as object);
+  if (streamState === undefined) throw invalidArgument(operation, "stream", "a CudaStream", stream);
   streamState.checkNotDisposed(operation);
   return streamState;
 }
@@ -49,10 +55,19 @@ export function streamStateOf(operation: string, stream: unknown): StreamState {
  * ```
  */
 export class CudaStream implements Disposable {
+  /** A stream belongs to its thread. */
+  readonly cannotBeCloned = notCloneable;
+
   readonly #state: StreamState;
 
   static {
-    readState = (object) => (#state in object ? object.#state : null);
+    Object.defineProperty(CudaStream.prototype, Symbol.for("nodejs.util.inspect.custom"), {
+      value(this: unknown) {
+        return typeof this === "object" && this !== null && #state in this
+          ? this.#text()
+          : "CudaStream {}";
+      },
+    });
   }
 
   /**
@@ -65,8 +80,16 @@ export class CudaStream implements Disposable {
     if (deviceId >= gpuCount()) {
       throw new MemoryError("UNAVAILABLE", `new CudaStream: there is no GPU ${deviceId}`);
     }
-    this.#state = new StreamState(deviceId, this);
-    leakedStreams.register(this, this.#state, this);
+    this.#state = new StreamState(this);
+    streams.states.set(this, this.#state);
+    streams.dropped.register(this, this.#state, this);
+    this.#state.create(deviceId);
+  }
+
+  #text(): string {
+    const handle = `handle 0x${this.handle.toString(16)}`;
+    const state = this.#state.isDisposed ? ", disposed of" : "";
+    return `CudaStream { GPU ${this.deviceId}, ${handle}${state} }`;
   }
 
   /** The GPU's CUDA ordinal. */
@@ -110,11 +133,15 @@ export class CudaStream implements Disposable {
 
   /**
    * Destroys the stream. What is queued on it is still done, and CUDA keeps it until all transfers
-   * that it was given are over. A second call does nothing.
+   * that it was given are over. A second call does nothing. Never throws: what fails is logged, so
+   * that `using` covers up no other error.
    */
   [Symbol.dispose](): void {
-    if (this.#state.isDisposed) return;
-    leakedStreams.unregister(this);
-    this.#state.dispose();
+    try {
+      this.#state.dispose();
+      if (this.#state.isDisposed) streams.dropped.unregister(this);
+    } catch (error) {
+      log.error(`a CudaStream of GPU ${this.deviceId}: ${(error as Error).message}`);
+    }
   }
 }

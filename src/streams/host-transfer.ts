@@ -1,17 +1,16 @@
+import { yieldToEventLoop } from "../native/event-loop.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { checkStatus } from "../native/status.ts";
 import type { NativeStream } from "../native/stream.ts";
-import { Semaphore } from "./semaphore.ts";
-import { activeTransferCountMax, bytesOfPiece, piecesOf, type Transfer } from "./transfer.ts";
-import { waitForStream, yieldToEventLoop } from "./wait.ts";
+import { hostTurns } from "./transfer-turns.ts";
+import { bytesOfPiece, piecesOf, type Transfer } from "./transfer.ts";
+import { waitForStream } from "./wait.ts";
 
 const { allocated_memory_read, allocated_memory_write } = memoryLibrary;
 
-const semaphore = new Semaphore(activeTransferCountMax);
-
 /** Makes a transfer of host memory, when its turn comes. */
 export async function transferOnHost(transfer: Transfer): Promise<void> {
-  await semaphore.run(() => copyPieces(transfer));
+  await hostTurns.run(() => copyPieces(transfer));
 }
 
 /** Makes a transfer of host memory, after what the stream was given before. */

@@ -9,7 +9,7 @@ import { waitUntil } from "./wait.ts";
 const { pinned_memory_try_alloc } = memoryLibrary;
 
 /** A part of the staging memory that has room for one piece, and that a GPU may be using. */
-class Slot implements Disposable {
+export class Slot implements Disposable {
   readonly byteOffset: number;
   #end: StreamEvent | null = null;
 
@@ -24,6 +24,11 @@ class Slot implements Disposable {
 
   get isInUse(): boolean {
     return this.#end !== null;
+  }
+
+  /** Whether the use is over, as far as CUDA tells, whether or not the work has failed. */
+  isOver(): boolean {
+    return this.#end === null || this.#end.isOver();
   }
 
   /** Resolves when no stream uses the slot. */
@@ -57,13 +62,18 @@ export class Staging implements Disposable {
   static tryToAllocate(transferByteSize: number): Staging | null {
     const allocation = newAllocation();
     const byteSize = Math.min(transferByteSize, 2 * pieceByteSize);
-    if (pinned_memory_try_alloc(allocation, byteSize, owner) !== memoryStatus.MEMORY_OK)
-      return null;
+    const status = pinned_memory_try_alloc(allocation, byteSize, owner);
+    if (status !== memoryStatus.MEMORY_OK) return null;
     return new Staging(allocation, byteSize > pieceByteSize ? 2 : 1);
   }
 
   slotOf(piece: Piece): Slot {
     return this.#slots[(piece.offset / pieceByteSize) % this.#slots.length]!;
+  }
+
+  /** Whether all uses are over, as far as CUDA tells, whether or not the work has failed. */
+  isOver(): boolean {
+    return this.#slots.every((slot) => slot.isOver());
   }
 
   /** Resolves when no stream uses any slot. */

@@ -2,29 +2,38 @@ import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
-import { checkStatus, nativeMessage } from "../native/status.ts";
-import { type NativeStream, newNativeStream, StreamEvent } from "../native/stream.ts";
-import { waitForStream, waitUntil } from "./wait.ts";
+import { checkStackRoom } from "../native/stack-room.ts";
+import { checkStatus } from "../native/status.ts";
+import {
+  checkErrorsSince,
+  errorCountOf,
+  type NativeStream,
+  newNativeStream,
+  StreamEvent,
+} from "../native/stream.ts";
+import { pauseOfBackground } from "../native/event-loop.ts";
+import { threadState } from "../native/thread-state.ts";
+import { type QueuedOperation, QueuedOperations } from "./queued-operations.ts";
+import { Semaphore } from "./semaphore.ts";
+import { waitUntil } from "./wait.ts";
 
 const { cuda_stream_create, cuda_stream_destroy, cuda_stream_query, cuda_stream_synchronize } =
   memoryLibrary;
 
-/** A stream that nobody asks whether it is done remembers no more than its last operations. */
-const operationCountMax = 1024;
+const kept = threadState("keptStreams", () => ({
+  /** The streams with operations that are not known to be over, whose memories are kept alive. */
+  busy: new Set<StreamState>(),
+  /** The `CudaStream`s that something holds, and that are not garbage collected therefore. */
+  held: new Set<object>(),
+}));
 
-/** Something that was queued on a stream and is not known to be done. */
-export interface QueuedOperation {
-  /** Names the operation in an error's message. */
-  readonly description: string;
-  /** The memories that the operation works on, which must not be garbage collected before. */
-  readonly memories: readonly object[];
+/**
+ * Forgets what the streams of this thread have done, so that the garbage collector finds the memories
+ * of which nobody else knows.
+ */
+export function forgetDoneOperations(): void {
+  for (const streamState of kept.busy) streamState.forgetDone();
 }
-
-/** The destroyed streams whose work is still under way, so that its memories are kept alive. */
-const destroyedStreams = new Set<StreamState>();
-
-/** The `CudaStream`s that something holds, and that are not garbage collected therefore. */
-const heldStreams = new Set<object>();
 
 /**
  * The inner side of a `CudaStream`: the native stream, the operations that were queued on it, and
@@ -36,22 +45,26 @@ const heldStreams = new Set<object>();
 export class StreamState {
   readonly native: NativeStream = newNativeStream();
   readonly #owner: WeakRef<object>;
-  #isDisposed = false;
+  /** Also before {@link create}. */
+  #isDisposed = true;
   #holdCount = 0;
-  /** In the order in which they were queued. */
-  #operations: QueuedOperation[] = [];
-  /** An error that a transfer came upon, where another operation may have caused it. */
-  #foundError: MemoryError | null = null;
-  #transferCount = 0;
-  #lastTransfer: Promise<void> = Promise.resolve();
+  readonly #operations = new QueuedOperations();
+  /** Transfers come after each other. */
+  readonly #turns = new Semaphore(1);
+  /** The errors that {@link #errorCount} leaves out, because those transfers have told them. */
+  #transferErrorCount = 0;
+  /** How many errors of {@link #errorCount} the stream has told whoever asked. */
+  #toldErrorCount = 0;
 
-  /**
-   * @param owner The `CudaStream`.
-   * @throws {MemoryError} `INTERNAL` where CUDA fails.
-   */
-  constructor(deviceId: number, owner: object) {
+  /** @param owner The `CudaStream`. */
+  constructor(owner: object) {
     this.#owner = new WeakRef(owner);
+  }
+
+  /** @throws {MemoryError} `INTERNAL` where CUDA fails. */
+  create(deviceId: number): void {
     checkStatus(cuda_stream_create(this.native, deviceId));
+    this.#isDisposed = false;
   }
 
   // ---- How long the stream lives
@@ -74,59 +87,90 @@ export class StreamState {
    */
   acquire(operation: string): void {
     this.checkNotDisposed(operation);
-    this.#holdCount++;
     const owner = this.#owner.deref();
-    if (owner !== undefined) heldStreams.add(owner);
+    if (owner !== undefined) kept.held.add(owner);
+    this.#holdCount++;
   }
 
   /** Ends what {@link acquire} began. */
   release(): void {
     if (--this.#holdCount > 0) return;
     const owner = this.#owner.deref();
-    if (owner !== undefined) heldStreams.delete(owner);
+    if (owner !== undefined) kept.held.delete(owner);
     if (!this.#isDisposed) return;
-    const status = this.#destroy();
-    if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
+    try {
+      this.#destroy();
+    } catch (error) {
+      log.error((error as Error).message);
+    }
   }
 
   /**
-   * Destroys the stream as soon as nothing holds it. Must be called once.
+   * Destroys the stream as soon as nothing holds it. What was queued is still done. A second call does
+   * nothing.
    *
-   * @throws {MemoryError} `INTERNAL` where CUDA fails.
+   * @throws {MemoryError} `INTERNAL` where CUDA fails. The stream may live on then.
    */
   dispose(): void {
+    if (this.#isDisposed) return;
+    checkStackRoom();
+    if (this.#holdCount === 0) this.#destroy();
     this.#isDisposed = true;
-    if (this.#holdCount === 0) checkStatus(this.#destroy());
   }
 
-  /** Returns a `memory_status`. What was queued is still done. */
-  #destroy(): number {
-    if (this.#operations.length > 0) void this.#keepUntilDone();
-    return cuda_stream_destroy(this.native);
+  #destroy(): void {
+    this.forgetDone();
+    const end = this.#operations.count > 0 ? new StreamEvent(this.native) : null;
+    // A stream that CUDA refuses to destroy is the library's from now on.
+    const status = cuda_stream_destroy(this.native);
+    this.#isDisposed = true;
+    if (end !== null) void this.#keepUntilOver(end);
+    else this.#logUntold();
+    checkStatus(status);
   }
 
-  async #keepUntilDone(): Promise<void> {
-    destroyedStreams.add(this);
+  /** Keeps the memories of the stream, which was destroyed, until they are not used any more. */
+  async #keepUntilOver(end: StreamEvent): Promise<void> {
+    let isOver = false;
+    const untilOver = () => (isOver = end.isOver());
     try {
-      await waitForStream(this.native);
+      await waitUntil(() => untilOver() || this.#errorCount() > this.#toldErrorCount);
+      this.#logUntold();
+      // CUDA may not be able to tell, ever: that must not keep the process from ending.
+      if (!isOver) await waitUntil(untilOver, pauseOfBackground);
+    } finally {
+      end[Symbol.dispose]();
+      this.#forget(this.#operations.lastNumber);
+    }
+  }
+
+  /** Logs the error of the work that nobody was told, and can ask for no more. */
+  #logUntold(): void {
+    try {
+      this.#checkTold();
     } catch (error) {
       log.error(`on a CudaStream that was disposed of: ${(error as Error).message}`);
-    } finally {
-      destroyedStreams.delete(this);
     }
   }
 
   // ---- What is queued
 
-  /** Remembers an operation that was queued, until it is known to be done. */
-  remember(operation: QueuedOperation): void {
-    if (this.#operations.length === operationCountMax) this.#operations.shift();
-    this.#operations.push(operation);
-  }
-
-  #forget(operations: readonly QueuedOperation[]): void {
-    const forgotten = new Set(operations);
-    this.#operations = this.#operations.filter((operation) => !forgotten.has(operation));
+  /**
+   * Queues an operation, whose memories live until it is over.
+   *
+   * @param call Queues it natively, and returns a `memory_status`; the operation is remembered where
+   * that is `MEMORY_QUEUED`.
+   */
+  queue(operation: QueuedOperation, call: (stream: NativeStream) => number): number {
+    const number = this.#remember(operation);
+    let status: number = memoryStatus.MEMORY_UNKNOWN;
+    try {
+      status = call(this.native);
+    } finally {
+      if (status !== memoryStatus.MEMORY_QUEUED) this.#takeBack(number);
+    }
+    if (status === memoryStatus.MEMORY_QUEUED) this.#markOperations();
+    return status;
   }
 
   /**
@@ -138,26 +182,64 @@ export class StreamState {
     run: (stream: NativeStream) => Promise<void>,
   ): Promise<void> {
     this.acquire(operation.description);
-    const previous = this.#lastTransfer;
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.#lastTransfer = promise;
     try {
-      if (this.#transferCount++ > 0) await previous;
-      this.remember(operation);
+      await this.#turns.run(() => this.#transferNow(operation, run));
+    } finally {
+      this.release();
+    }
+  }
+
+  async #transferNow(
+    operation: QueuedOperation,
+    run: (stream: NativeStream) => Promise<void>,
+  ): Promise<void> {
+    const number = this.#remember(operation);
+    const errorCount = errorCountOf(this.native);
+    try {
       await run(this.native);
     } catch (error) {
-      // CUDA reports an error once, and this one may be another operation's.
-      const isAlone = this.#operations.every((queued) => queued === operation);
-      if (!isAlone && error instanceof MemoryError && error.code === "INTERNAL") {
-        this.#foundError ??= error;
-      }
+      this.#takeBack(number);
+      if (this.#operations.count === 0) this.#leaveToTransfer(errorCount);
       throw error;
     } finally {
-      this.#transferCount--;
-      this.#forget([operation]);
-      this.release();
-      resolve();
+      this.#takeBack(number);
     }
+  }
+
+  /** Counts errors as a transfer's that was alone, unless somebody may have to be told of others. */
+  #leaveToTransfer(errorCountBefore: number): void {
+    const count = errorCountOf(this.native) - errorCountBefore;
+    const untoldCount = this.#errorCount() - this.#toldErrorCount;
+    if (untoldCount === count) this.#transferErrorCount += count;
+  }
+
+  #remember(operation: QueuedOperation): number {
+    kept.busy.add(this);
+    return this.#operations.add(operation);
+  }
+
+  #takeBack(number: number): void {
+    this.#operations.takeBack(number);
+    if (this.#operations.count === 0) kept.busy.delete(this);
+  }
+
+  #forget(lastNumber: number): void {
+    this.#operations.forget(lastNumber);
+    if (this.#operations.count === 0) kept.busy.delete(this);
+  }
+
+  #markOperations(): void {
+    try {
+      this.#operations.mark(this.native);
+    } catch {} // the operation is queued all the same, and a later mark will do
+  }
+
+  /** Forgets all operations if they are over. Does not wait, and does not tell errors. */
+  forgetDone(): void {
+    if (this.#isDisposed || this.#operations.count === 0 || !this.#turns.isIdle) return;
+    const { lastNumber } = this.#operations;
+    // An error that this call finds is counted, and told to whoever asks next.
+    if (cuda_stream_query(this.native) === memoryStatus.MEMORY_OK) this.#forget(lastNumber);
   }
 
   // ---- Whether it is done
@@ -168,10 +250,7 @@ export class StreamState {
    * @throws {MemoryError} `INTERNAL` where an operation has failed.
    */
   synchronize(): void {
-    this.#settle(this.#operations, () => {
-      checkStatus(cuda_stream_synchronize(this.native));
-      return true;
-    });
+    this.#askNow(cuda_stream_synchronize);
   }
 
   /**
@@ -180,12 +259,23 @@ export class StreamState {
    * @throws {MemoryError} `INTERNAL` where an operation has failed.
    */
   isDone(): boolean {
-    const isDone = this.#settle(this.#operations, () => {
-      const status = cuda_stream_query(this.native);
+    return this.#askNow(cuda_stream_query) && this.#turns.isIdle;
+  }
+
+  #askNow(ask: (stream: NativeStream) => number): boolean {
+    const { lastNumber } = this.#operations;
+    const names = this.#operations.namesUpTo(lastNumber);
+    const status = ask(this.native);
+    if (status === memoryStatus.MEMORY_OK) this.#forget(lastNumber);
+    try {
       checkStatus(status);
-      return status === memoryStatus.MEMORY_OK;
-    });
-    return isDone && this.#transferCount === 0;
+      this.#checkTold();
+    } catch (error) {
+      this.#toldErrorCount = this.#errorCount();
+      this.forgetDone();
+      throw withNames(error, names);
+    }
+    return status === memoryStatus.MEMORY_OK;
   }
 
   /**
@@ -195,37 +285,59 @@ export class StreamState {
    * whoever asked for the transfer.
    */
   async finished(): Promise<void> {
+    checkStackRoom();
     this.acquire("finished");
     try {
-      if (this.#transferCount > 0) await this.#lastTransfer;
-      using event = new StreamEvent(this.native);
-      const operations = [...this.#operations];
-      await waitUntil(() => this.#settle(operations, () => event.isDone()));
+      const toldErrorCount = this.#toldErrorCount;
+      const names = this.#operations.namesUpTo(this.#operations.lastNumber);
+      let end: StreamEvent | null = null;
+      let lastNumber = 0;
+      await this.#turns.run(async () => {
+        ({ lastNumber } = this.#operations);
+        end = new StreamEvent(this.native);
+      });
+      await this.#finishedAt(end!, lastNumber, toldErrorCount, names);
     } finally {
       this.release();
     }
   }
 
-  /**
-   * Forgets the operations if `isDone` returns true or throws. Adds the last operations' names to
-   * what it throws, because CUDA does not tell which has failed.
-   */
-  #settle(operations: readonly QueuedOperation[], isDone: () => boolean): boolean {
+  async #finishedAt(
+    end: StreamEvent,
+    lastNumber: number,
+    toldErrorCount: number,
+    names: string,
+  ): Promise<void> {
     try {
-      if (!isDone()) return false;
-      const error = this.#foundError;
-      this.#foundError = null;
-      if (error !== null) throw error;
-      this.#forget(operations);
-      return true;
+      await waitUntil(() => end.isDone());
+      this.#forget(lastNumber);
+      this.#checkErrorsBeyond(toldErrorCount);
     } catch (error) {
-      const shown = operations.slice(-4).map(({ description }) => description);
-      if (operations.length > shown.length) shown.unshift("...");
-      this.#forget(operations);
-      if (!(error instanceof MemoryError) || shown.length === 0) throw error;
-      throw error.withMessage(
-        `${error.message}; what was queued on the stream: ${shown.join(", ")}`,
-      );
+      this.#toldErrorCount = this.#errorCount();
+      if (end.isOver()) this.#forget(lastNumber);
+      throw withNames(error, names);
+    } finally {
+      end[Symbol.dispose]();
     }
   }
+
+  /** How many errors of the stream's work were found, but for those that are a transfer's alone. */
+  #errorCount(): number {
+    return errorCountOf(this.native) - this.#transferErrorCount;
+  }
+
+  /** @throws {MemoryError} `INTERNAL` where an error was found that the stream has not told. */
+  #checkTold(): void {
+    this.#checkErrorsBeyond(this.#toldErrorCount);
+  }
+
+  #checkErrorsBeyond(errorCount: number): void {
+    if (this.#errorCount() > errorCount) checkErrorsSince(this.native, 0);
+  }
+}
+
+/** Adds to an error what it may be about, because CUDA does not tell which operation has failed. */
+function withNames(error: unknown, names: string): unknown {
+  if (!(error instanceof MemoryError) || names === "") return error;
+  return error.withMessage(`${error.message}; what was queued on the stream: ${names}`);
 }

@@ -8,12 +8,6 @@ import type { NativeAllocation } from "../native/allocation.ts";
 export const pieceByteSize = 4 * 1024 * 1024;
 
 /**
- * The most transfers of host memory, and of GPU memory, that are under way at once. More would not
- * move more bytes; they would take more pinned memory, and more of each turn of the event loop.
- */
-export const activeTransferCountMax = 4;
-
-/**
  * Bytes on their way between JS memory and a memory of any type, piece by piece.
  *
  * Only the thread that asked for the transfer ever touches the JS memory, one piece in each turn of
@@ -35,6 +29,8 @@ export interface Transfer {
   readonly isBackward: boolean;
   /** Whether the memory was freed meanwhile, without the stream that orders the transfer. */
   isFreed(): boolean;
+  /** Whether the transfer has failed while a GPU may still use the memory, for all that CUDA tells. */
+  isStuck: boolean;
 }
 
 /** A part of a transfer's bytes. */

@@ -1,3 +1,4 @@
+import { nanoseconds, pause, yieldToEventLoop } from "../native/event-loop.ts";
 import { type NativeStream, StreamEvent } from "../native/stream.ts";
 
 /**
@@ -6,19 +7,20 @@ import { type NativeStream, StreamEvent } from "../native/stream.ts";
  */
 const spinNanoseconds = 10_000;
 
+/** The most questions without a pause, since the clock may stand still. */
+const spinCountMax = 200;
+
 /**
  * How long a wait asks in each turn of the event loop. Its later
  * pauses are timers, which take a millisecond at least.
  */
 const eagerNanoseconds = 2_000_000;
 
+/** The most questions in turns of the event loop. */
+const eagerCountMax = 5_000;
+
 /** The longest pause between two questions. */
 const delayMillisecondsMax = 100;
-
-/** Resolves in the next turn of the event loop, after timers, requests and all else that waits. */
-export function yieldToEventLoop(): Promise<void> {
-  return new Promise((resolve) => void setImmediate(resolve));
-}
 
 /**
  * Waits for work of a GPU without blocking the event loop. CUDA says that work is done only when it
@@ -29,21 +31,26 @@ export function yieldToEventLoop(): Promise<void> {
  * much longer (or a timer's millisecond), and a long one costs next to no CPU time.
  *
  * @param isDone Is asked until it returns true, or throws, which rejects the promise.
+ * @param pauseFor Waits for some milliseconds.
  */
-export async function waitUntil(isDone: () => boolean): Promise<void> {
-  const start = Bun.nanoseconds();
+export async function waitUntil(isDone: () => boolean, pauseFor = pause): Promise<void> {
+  const start = nanoseconds();
   let elapsed = 0;
-  for (; elapsed < spinNanoseconds; elapsed = Bun.nanoseconds() - start) {
+  for (let count = 0; elapsed < spinNanoseconds && count < spinCountMax; count++) {
     if (isDone()) return;
+    elapsed = nanoseconds() - start;
   }
-  for (; elapsed < eagerNanoseconds; elapsed = Bun.nanoseconds() - start) {
+  for (let count = 0; elapsed < eagerNanoseconds && count < eagerCountMax; count++) {
     await yieldToEventLoop();
     if (isDone()) return;
+    elapsed = nanoseconds() - start;
   }
-  for (;;) {
-    const milliseconds = (Bun.nanoseconds() - start) / 1e6;
-    await Bun.sleep(Math.min(Math.max(1, milliseconds / 8), delayMillisecondsMax));
+  for (let paused = 0; ;) {
+    const milliseconds = Math.max(paused, (nanoseconds() - start) / 1e6);
+    const next = Math.min(Math.max(1, milliseconds / 8), delayMillisecondsMax);
+    await pauseFor(next);
     if (isDone()) return;
+    paused += next;
   }
 }
 

@@ -15,6 +15,26 @@ resetAfterEach();
 
 const [gpu = 0, otherGpu] = gpus;
 
+/**
+ * Calls an action from the deepest calls that the stack has room for, which have no room for anything,
+ * and from those before them, which have more and more. Returns what does not throw.
+ */
+function resultsAtEndOfStack(argumentCount: number, action: () => unknown): unknown[] {
+  const results: unknown[] = [];
+  let triedCount = 0;
+  const descend = (...args: number[]): void => {
+    try {
+      descend(...args);
+    } catch {}
+    if (triedCount++ >= 200) return;
+    try {
+      results.push(action());
+    } catch {}
+  };
+  descend(...Array.from({ length: argumentCount }, () => 0));
+  return results;
+}
+
 describe("a stream", () => {
   test("has a device and a handle of its own", () => {
     using stream = new CudaStream(gpu);
@@ -136,6 +156,78 @@ describe("a stream", () => {
     isFinished = true;
     await Promise.all(busy);
   });
+
+  test("cannot be posted", () => {
+    using stream = new CudaStream(gpu);
+    for (const post of [
+      () => structuredClone(stream),
+      () => structuredClone({ streams: [stream] }),
+      () => new MessageChannel().port1.postMessage(stream),
+    ]) {
+      expect(post).toThrow(expect.objectContaining({ name: "DataCloneError" }));
+    }
+  });
+
+  test("shows what it is where it is printed", () => {
+    const stream = new CudaStream(gpu);
+    const handle = `handle 0x${stream.handle.toString(16)}`;
+    expect(Bun.inspect(stream)).toBe(`CudaStream { GPU ${gpu}, ${handle} }`);
+    stream[Symbol.dispose]();
+    expect(Bun.inspect({ stream })).toContain(`CudaStream { GPU ${gpu}, ${handle}, disposed of }`);
+    expect(Bun.inspect(CudaStream.prototype)).toContain("CudaStream");
+  });
+
+  test("is none where it only looks like one", () => {
+    createManagers();
+    using stream = new CudaStream(gpu);
+    const memory = new AllocatedMemory(512, "GPU", gpu);
+    for (const forged of [
+      Object.create(stream) as object,
+      { ...stream },
+      new Proxy(stream, {}),
+      CudaStream.prototype,
+      1,
+      null,
+      Symbol("stream"),
+    ]) {
+      expectMemoryError("INVALID_ARG", () => memory.free(untyped(forged)));
+    }
+    expect(memory.totalByteSize).toBe(512);
+    memory.free();
+    class Named extends CudaStream {}
+    using named = new Named(gpu);
+    new AllocatedMemory(512, "GPU", gpu).free(named);
+  });
+
+  test("keeps no stream, no staging and no memory where the stack ends in the middle of a call", async () => {
+    createManagers();
+    const uses: ((stream: CudaStream, memory: AllocatedMemory) => unknown)[] = [
+      (stream) => stream.finished(),
+      (stream) => stream.synchronize(),
+      (stream) => stream[Symbol.dispose](),
+      (stream, memory) => memory.writeAsync(new Uint8Array(512), 0, { stream }),
+      (_, memory) => memory.readAsync(new Uint8Array(512)),
+      (stream, memory) => copyBuffer(memory, memory, { stream, targetOffset: 256, byteSize: 256 }),
+    ];
+    for (const use of uses) {
+      // Calls with more arguments take more of the stack, which ends at other places then.
+      for (let argumentCount = 0; argumentCount < 40; argumentCount += 3) {
+        const stream = new CudaStream(gpu);
+        const memory = new AllocatedMemory(512, "GPU", gpu);
+        await Promise.allSettled(
+          resultsAtEndOfStack(argumentCount, () => use(stream, memory)).filter(
+            (result) => result instanceof Promise,
+          ),
+        );
+        await memory.readAsync(new Uint8Array(512));
+        memory.free();
+        stream[Symbol.dispose]();
+        expect(() => stream.isDone()).toThrow("disposed of");
+        expect(CudaMemoryManager.stats(gpu).usedByteSize).toBe(0);
+        expect(PinnedMemoryManager.stats().usedByteSize).toBe(0);
+      }
+    }
+  }, 30_000);
 
   test.skipIf(otherGpu === undefined)("works on each of two GPUs", async () => {
     PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 16 * mebibyte });

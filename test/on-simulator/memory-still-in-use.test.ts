@@ -7,7 +7,7 @@ import {
   PinnedMemoryManager,
 } from "../../src/index.ts";
 import { CudartSimulator } from "../../src/simulator.ts";
-import { isSimulated } from "../support/runtime.ts";
+import { isSimulated, logged } from "../support/runtime.ts";
 import {
   createManagers,
   kibibyte,
@@ -196,5 +196,105 @@ describe.skipIf(!isSimulated)("memory that a slow GPU still uses (on the simulat
     await transfer.catch(() => {});
     stream.synchronize();
     expect(CudaMemoryManager.stats(0).usedByteSize).toBe(0);
+  });
+
+  test("is not garbage collected however much is queued after it", async () => {
+    createManagers(2048 * kibibyte);
+    using stream = new CudaStream(0);
+    using target = new AllocatedMemory(kibibyte, "GPU");
+    using small = new AllocatedMemory(512, "CPU_PINNED");
+    slowly(longMilliseconds);
+    (() =>
+      copyBuffer(target, new AllocatedMemory(64 * kibibyte, "CPU_PINNED"), {
+        stream,
+        byteSize: kibibyte,
+      }))();
+    slowly(0);
+    for (let i = 0; i < 3000; i++) copyBuffer(target, small, { stream });
+    for (let i = 0; i < 10; i++) {
+      Bun.gc(true);
+      await Bun.sleep(5);
+    }
+    expect(stream.isDone()).toBeFalse();
+    expect(PinnedMemoryManager.stats().usedByteSize).toBe(64 * kibibyte + 512);
+    stream.synchronize();
+  });
+
+  test("is garbage collected when it is not used any more, also where nobody asks the stream", async () => {
+    createManagers(64 * kibibyte);
+    using stream = new CudaStream(0);
+    using target = new AllocatedMemory(kibibyte, "GPU");
+    const queue = () => {
+      for (let i = 0; i < 20; i++) {
+        copyBuffer(target, new AllocatedMemory(512, "CPU_PINNED"), { stream });
+      }
+    };
+    const countMax = 1500; // what is remembered of a stream that is idle, and the collector's leavings
+    for (let i = 0; i < 300; i++) {
+      queue();
+      await Bun.sleep(0);
+    }
+    for (let i = 0; i < 100 && PinnedMemoryManager.stats().allocationCount > countMax; i++) {
+      Bun.gc(true);
+      await Bun.sleep(1);
+    }
+    expect(PinnedMemoryManager.stats().allocationCount).toBeLessThanOrEqual(countMax);
+  });
+
+  test("is remembered in a time that grows no faster than what is queued", () => {
+    createManagers(64 * kibibyte);
+    using source = new AllocatedMemory(512, "CPU_PINNED");
+    using target = new AllocatedMemory(512, "GPU");
+    const millisecondsOf = (count: number) => {
+      using stream = new CudaStream(0);
+      slowly(1000);
+      copyBuffer(target, source, { stream });
+      slowly(0);
+      const milliseconds = elapsedMilliseconds(() => {
+        for (let i = 0; i < count; i++) copyBuffer(target, source, { stream });
+      });
+      stream.synchronize();
+      return milliseconds;
+    };
+    millisecondsOf(2_000);
+    const few = millisecondsOf(5_000);
+    expect(millisecondsOf(50_000)).toBeLessThan(50 * few);
+  }, 20_000);
+
+  test("comes back where its stream could not be marked when a transfer ended", async () => {
+    createManagers(64 * kibibyte);
+    using stream = new CudaStream(0);
+    const memory = new AllocatedMemory(64 * kibibyte, "GPU");
+    slowly(50);
+    const transfer = memory.writeAsync(new Uint8Array(64 * kibibyte));
+    memory.free(stream);
+    const calls = CudartSimulator.callCount("cudaEventRecord");
+    CudartSimulator.failCall({ function: "cudaEventRecord", nth: 1, error: 999 });
+    await transfer;
+    for (let i = 0; i < 200 && CudaMemoryManager.stats(0).usedByteSize > 0; i++) await Bun.sleep(1);
+    expect(CudaMemoryManager.stats(0).usedByteSize).toBe(0);
+    expect(CudartSimulator.callCount("cudaEventRecord")).toBe(calls + 2);
+    expect(logged.error).toEqual([expect.stringContaining("cudaEventRecord")]);
+  });
+
+  test("stays where its stream cannot be marked when that is disposed of, and goes later", async () => {
+    createManagers(64 * kibibyte);
+    const stream = new CudaStream(0);
+    using source = new AllocatedMemory(kibibyte, "CPU_PINNED");
+    slowly(50);
+    (() => copyBuffer(new AllocatedMemory(kibibyte, "GPU"), source, { stream }))();
+    CudartSimulator.failCall({ function: "cudaEventRecord", nth: 1, error: 999 });
+    stream[Symbol.dispose]();
+    expect(logged.error).toEqual([
+      expect.stringMatching(/a CudaStream of GPU 0: .*cudaEventRecord/),
+    ]);
+    expect(stream.isDone()).toBeFalse();
+    stream[Symbol.dispose]();
+    stream[Symbol.dispose]();
+    expect(() => stream.isDone()).toThrow("disposed of");
+    expect(logged.error).toHaveLength(1);
+    Bun.gc(true);
+    await Bun.sleep(5);
+    expect(CudaMemoryManager.stats(0).allocationCount).toBe(1);
   });
 });

@@ -7,9 +7,9 @@ import {
   PinnedMemoryManager,
 } from "../../src/index.ts";
 import { CudartSimulator } from "../../src/simulator.ts";
-import { isSimulated } from "../support/runtime.ts";
+import { isSimulated, logged } from "../support/runtime.ts";
 import { patternBytes } from "../support/values.ts";
-import { createManagers, kibibyte, resetSimulatorAfterEach } from "./slow-gpu.ts";
+import { createManagers, kibibyte, resetSimulatorAfterEach, slowly } from "./slow-gpu.ts";
 
 resetSimulatorAfterEach();
 
@@ -109,5 +109,107 @@ describe.skipIf(!isSimulated)("an operation that fails late (on the simulator on
     next.free();
     expect(CudaMemoryManager.stats(0).usedByteSize).toBe(0);
     expectAllWorks();
+  });
+
+  /** Asks about the stream as long as somebody else's transfer is under way. */
+  const others = {
+    synchronize: (stream: CudaStream) => stream.synchronize(),
+    isDone: (stream: CudaStream) => void stream.isDone(),
+    stats: () => void CudaMemoryManager.stats(0),
+    free: (stream: CudaStream) => new AllocatedMemory(512, "GPU").free(stream),
+    nobody: () => {},
+  };
+
+  describe.each(Object.keys(others) as (keyof typeof others)[])("while %s asks too", (other) => {
+    test.each(["writeAsync", "readAsync"] as const)("rejects %s on a stream", async (way) => {
+      createManagers(64 * kibibyte);
+      using stream = new CudaStream(0);
+      using staged = new AllocatedMemory(1000, "CPU_PINNED");
+      staged.bytes.fill(7); // what readAsync must not take for bytes of the memory
+      staged.free();
+      using memory = new AllocatedMemory(1000, "GPU");
+      memory.fill(1);
+      slowly(30);
+      CudartSimulator.failOperation(failure);
+      let outcome = "";
+      const bytes = new Uint8Array(1000);
+      const transfer = memory[way](bytes, 0, { stream }).then(
+        () => (outcome = "resolved"),
+        () => (outcome = "rejected"),
+      );
+      slowly(0);
+      while (outcome === "") {
+        try {
+          others[other](stream);
+        } catch {}
+        await Bun.sleep(1);
+      }
+      await transfer;
+      expect(outcome).toBe("rejected");
+      expect(bytes.includes(7)).toBeFalse();
+      await stream.finished().catch(() => {});
+      stream.synchronize();
+      expectAllWorks();
+    });
+
+    test("rejects finished(), and the stream says it once more at most", async () => {
+      createManagers(64 * kibibyte);
+      using stream = new CudaStream(0);
+      using source = new AllocatedMemory(1000, "CPU_PINNED");
+      using memory = new AllocatedMemory(1000, "GPU");
+      slowly(30);
+      CudartSimulator.failOperation(failure);
+      copyBuffer(memory, source, { stream });
+      slowly(0);
+      const outcomes: string[] = [];
+      const waits = [1, 2, 3].map(() =>
+        stream.finished().then(
+          () => void outcomes.push("resolved"),
+          (error: Error) => void outcomes.push(error.message),
+        ),
+      );
+      while (outcomes.length < waits.length) {
+        try {
+          others[other](stream);
+        } catch {}
+        await Bun.sleep(1);
+      }
+      for (const message of outcomes) {
+        expect(message).toMatch(/cudaErrorUnknown.*copyBuffer of 1000 bytes/);
+      }
+      stream.synchronize();
+      expectAllWorks();
+    });
+  });
+
+  test("rejects finished() although more was queued since it was found", async () => {
+    createManagers(64 * kibibyte);
+    using stream = new CudaStream(0);
+    using source = new AllocatedMemory(1000, "CPU_PINNED");
+    using memory = new AllocatedMemory(1000, "GPU");
+    const freed = new AllocatedMemory(1000, "GPU");
+    CudartSimulator.failOperation(failure);
+    copyBuffer(memory, source, { stream });
+    freed.free(stream);
+    while (CudaMemoryManager.stats(0).allocationCount > 1) await Bun.sleep(1);
+    slowly(100);
+    copyBuffer(memory, source, { stream });
+    await expect(stream.finished()).rejects.toThrow(/cudaErrorUnknown/);
+    await stream.finished();
+  });
+
+  test("is logged where the stream was disposed of", async () => {
+    createManagers(64 * kibibyte);
+    using source = new AllocatedMemory(1000, "CPU_PINNED");
+    using memory = new AllocatedMemory(1000, "GPU");
+    const stream = new CudaStream(0);
+    slowly(20);
+    CudartSimulator.failOperation(failure);
+    copyBuffer(memory, source, { stream });
+    stream[Symbol.dispose]();
+    for (let i = 0; i < 200 && logged.error.length === 0; i++) await Bun.sleep(1);
+    expect(logged.error).toEqual([
+      expect.stringMatching(/on a CudaStream that was disposed of: .*cudaErrorUnknown/),
+    ]);
   });
 });

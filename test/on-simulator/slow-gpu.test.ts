@@ -118,4 +118,33 @@ describe.skipIf(!isSimulated)("a slow GPU (on the simulator only)", () => {
     PinnedMemoryManager.reset();
     expect(CudartSimulator.liveHandles()).toEqual({ streamCount: 0, eventCount: 0 });
   });
+
+  test("holds up no transfer of another GPU, and none of host memory", async () => {
+    createManagers(64 * kibibyte);
+    using slow = new AllocatedMemory(kibibyte, "GPU", 0);
+    using quick = new AllocatedMemory(kibibyte, "GPU", 1);
+    using onHost = new AllocatedMemory(kibibyte, "CPU_PINNED");
+    slowly(longMilliseconds);
+    let overCount = 0;
+    const transfers = Array.from({ length: 6 }, () =>
+      slow.writeAsync(new Uint8Array(kibibyte)).then(() => overCount++),
+    );
+    slowly(0);
+    await quick.writeAsync(new Uint8Array(kibibyte));
+    await quick.readAsync(new Uint8Array(kibibyte));
+    await onHost.writeAsync(new Uint8Array(kibibyte));
+    expect(overCount).toBe(0);
+    await Promise.all(transfers);
+  });
+
+  test("takes staging memory only for the transfers whose turn it is", async () => {
+    createManagers(64 * kibibyte);
+    using memory = new AllocatedMemory(kibibyte, "GPU", 0);
+    slowly(50);
+    const transfers = Array.from({ length: 40 }, () => memory.writeAsync(new Uint8Array(1024)));
+    expect(PinnedMemoryManager.stats().usedByteSize).toBe(4 * kibibyte);
+    slowly(0);
+    await Promise.all(transfers);
+    expect(PinnedMemoryManager.stats().usedByteSize).toBe(0);
+  });
 });

@@ -1,0 +1,107 @@
+import { type NativeStream, StreamEvent } from "../native/stream.ts";
+
+/** Something that was queued on a stream and is not known to be done. */
+export interface QueuedOperation {
+  /** Names the operation in an error's message. */
+  readonly description: string;
+  /** The memories that the operation works on, which must not be garbage collected before. */
+  readonly memories: readonly object[];
+}
+
+/** After so many operations a stream is marked, so that what comes before can be forgotten. */
+const operationCountOfMark = 256;
+
+/** How many operations an error's message names. */
+const namedCountMax = 4;
+
+/** An operation that was taken back leaves this in its place. */
+const nothing: QueuedOperation = { description: "", memories: [] };
+
+/**
+ * The operations that were queued on a stream, in their order, each until it is known to be over: what
+ * they work on lives as long. They have numbers from 1 on.
+ *
+ * Nobody may ever ask whether the stream is done. So it is marked now and then, and a new mark has the
+ * first ones looked at: what is remembered is what is under way, and a few hundred more.
+ */
+export class QueuedOperations {
+  #operations: (QueuedOperation | undefined)[] = [];
+  /** The index of the first operation that is not forgotten. */
+  #start = 0;
+  #forgottenCount = 0;
+  #takenBackCount = 0;
+  #marks: { readonly lastNumber: number; readonly event: StreamEvent }[] = [];
+  #lastMark = 0;
+
+  /** How many operations are remembered. */
+  get count(): number {
+    return this.#operations.length - this.#start - this.#takenBackCount;
+  }
+
+  /** The number of the operation that was added last. */
+  get lastNumber(): number {
+    return this.#forgottenCount + this.#operations.length - this.#start;
+  }
+
+  /** Adds an operation, and returns its number. */
+  add(operation: QueuedOperation): number {
+    this.#operations.push(operation);
+    return this.lastNumber;
+  }
+
+  /** Takes an operation back that was not queued after all, or is over. A second call does nothing. */
+  takeBack(number: number): void {
+    if (number <= this.#forgottenCount) return;
+    const index = this.#start + number - this.#forgottenCount - 1;
+    if (this.#operations[index] === nothing) return;
+    this.#operations[index] = nothing;
+    this.#takenBackCount++;
+    if (this.count === 0) this.forget(this.lastNumber);
+  }
+
+  /** Forgets the operations up to a number, which are over. */
+  forget(lastNumber: number): void {
+    while (this.#forgottenCount < lastNumber && this.#start < this.#operations.length) {
+      if (this.#operations[this.#start] === nothing) this.#takenBackCount--;
+      this.#operations[this.#start++] = undefined;
+      this.#forgottenCount++;
+    }
+    if (this.#start > this.#operations.length / 2) {
+      this.#operations = this.#operations.slice(this.#start);
+      this.#start = 0;
+    }
+    let passed = 0;
+    while (passed < this.#marks.length && this.#marks[passed]!.lastNumber <= lastNumber) {
+      this.#marks[passed++]!.event[Symbol.dispose]();
+    }
+    if (passed > 0) this.#marks = this.#marks.slice(passed);
+  }
+
+  /**
+   * Marks the stream if that is due, and forgets what is over. An error of the work counts as the
+   * stream's.
+   */
+  mark(stream: NativeStream): void {
+    if (this.lastNumber - this.#lastMark < operationCountOfMark) return;
+    this.#lastMark = this.lastNumber;
+    let lastNumber = 0;
+    for (const mark of this.#marks) {
+      if (!mark.event.isOver()) break;
+      ({ lastNumber } = mark);
+    }
+    if (lastNumber > 0) this.forget(lastNumber);
+    this.#marks.push({ lastNumber: this.lastNumber, event: new StreamEvent(stream) });
+  }
+
+  /** Names the last operations up to a number, or says nothing where there are none. */
+  namesUpTo(lastNumber: number): string {
+    const names: string[] = [];
+    let index = this.#start + lastNumber - this.#forgottenCount - 1;
+    for (; index >= this.#start && names.length <= namedCountMax; index--) {
+      const operation = this.#operations[index]!;
+      if (operation !== nothing) names.unshift(operation.description);
+    }
+    if (names.length > namedCountMax) names[0] = "...";
+    return names.join(", ");
+  }
+}
