@@ -85,7 +85,7 @@ void owner_release(uint32_t owner)
     pthread_mutex_unlock(&lock);
 }
 
-double memory_owner(void)
+int32_t memory_owner(void)
 {
-    return owner_of_thread();
+    return (int32_t)owner_of_thread();
 }

@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "memory/hold.h"
+
 enum {
     PLACE_COUNT_AT_FIRST = 64,
     // How many blocks a thread looks at before others get the lock.
@@ -28,6 +30,7 @@ static void *tree; // the C library's balanced tree of the live blocks; their ad
 // pieces goes from the last to the first: then it misses none.
 static struct tracked_block **blocks;
 static uint32_t block_count, block_count_max;
+static uint64_t live_byte_size;
 
 static int compare_addresses(const void *a, const void *b)
 {
@@ -57,6 +60,7 @@ static bool track(struct tracked_block *block)
     if (!make_place() || tsearch(block, &tree, compare_addresses) == NULL) return false;
     block->place = block_count++;
     blocks[block->place] = block;
+    live_byte_size += block->byte_size;
     return true;
 }
 
@@ -67,6 +71,8 @@ static void forget(struct tracked_block *block)
     struct tracked_block *last = blocks[--block_count];
     last->place = block->place;
     blocks[last->place] = last;
+    assert(live_byte_size >= block->byte_size);
+    live_byte_size -= block->byte_size;
     free(block);
 }
 
@@ -110,29 +116,45 @@ void *nonpinned_memory_alloc(uint64_t byte_size, uint32_t owner, uint64_t *alloc
     return pointer;
 }
 
-enum pool_status nonpinned_memory_forget(void *pointer, uint64_t wanted_generation, uint32_t owner)
+enum pool_status nonpinned_memory_forget(void *pointer, uint64_t wanted_generation, uint32_t owner,
+                                         uint64_t *byte_size)
 {
     struct tracked_block *block;
     pthread_mutex_lock(&lock);
     enum pool_status status = find(pointer, wanted_generation, owner, &block);
-    if (status == POOL_OK) forget(block);
+    if (status == POOL_OK) {
+        *byte_size = block->byte_size;
+        forget(block);
+    }
     pthread_mutex_unlock(&lock);
     return status;
 }
 
-bool nonpinned_memory_free(void *pointer, uint64_t wanted_generation, uint32_t owner)
+void nonpinned_memory_release(void *pointer, uint64_t its_generation, uint64_t byte_size)
 {
-    enum pool_status status = nonpinned_memory_forget(pointer, wanted_generation, owner);
-    if (status == POOL_OK) free(pointer);
-    return status != POOL_NOT_ALLOCATED;
+    enum hold_status status = hold_take_over(NULL, (uintptr_t)pointer, its_generation, byte_size);
+    assert(status != HOLD_FREED_ALREADY);
+    if (status == HOLD_NONE) free(pointer);
+}
+
+enum pool_status nonpinned_memory_free(void *pointer, uint64_t wanted_generation, uint32_t owner)
+{
+    uint64_t byte_size;
+    uint64_t its_generation =
+        wanted_generation != 0 ? wanted_generation : nonpinned_memory_generation();
+    enum pool_status status =
+        nonpinned_memory_forget(pointer, wanted_generation, owner, &byte_size);
+    if (status == POOL_OK) nonpinned_memory_release(pointer, its_generation, byte_size);
+    return status;
 }
 
 void nonpinned_memory_reset(void)
 {
     pthread_mutex_lock(&lock);
     while (block_count > 0) {
-        free(blocks[block_count - 1]->pointer);
-        forget(blocks[block_count - 1]);
+        struct tracked_block *last = blocks[block_count - 1];
+        nonpinned_memory_release(last->pointer, generation, last->byte_size);
+        forget(last);
     }
     free(blocks);
     blocks = NULL;
@@ -150,6 +172,9 @@ enum pool_status nonpinned_memory_exchange_owner(void *pointer, uint64_t wanted_
     struct tracked_block *block;
     pthread_mutex_lock(&lock);
     enum pool_status status = find(pointer, wanted_generation, expected, &block);
+    if (status == POOL_OK && hold_is_held(NULL, (uintptr_t)pointer, generation)) {
+        status = POOL_TAGGED;
+    }
     if (status == POOL_OK) {
         block->owner = desired;
         if (block_byte_size != NULL) *block_byte_size = block->byte_size;
@@ -179,6 +204,23 @@ uint32_t nonpinned_memory_find_owned(uint32_t owner, uint64_t *cursor,
 }
 
 // ---- Looking
+
+enum pool_status nonpinned_memory_check(void *pointer, uint64_t wanted_generation, uint32_t owner)
+{
+    struct tracked_block *block;
+    pthread_mutex_lock(&lock);
+    enum pool_status status = find(pointer, wanted_generation, owner, &block);
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+uint64_t nonpinned_memory_byte_size(void)
+{
+    pthread_mutex_lock(&lock);
+    uint64_t byte_size = live_byte_size;
+    pthread_mutex_unlock(&lock);
+    return byte_size;
+}
 
 uint64_t nonpinned_memory_count(void)
 {

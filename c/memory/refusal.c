@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdio.h>
 
+#include "cuda/lost.h"
 #include "message.h"
 
 enum { REASON_BYTE_SIZE_MAX = 256 };
@@ -51,7 +52,7 @@ enum memory_status refusal_report_fallback(const struct refused_request *request
 {
     static atomic_bool has_warned_of_pinned, has_warned_of_nonpinned;
     message_clear();
-    enum memory_status status = MEMORY_OK;
+    enum memory_status status = cuda_has_lost_report() ? MEMORY_OK_WITH_WARNINGS : MEMORY_OK;
     if (request->cuda != NULL && !atomic_exchange(&has_warned_of_pinned, true)) {
         report_cuda(request, "; falling back to pinned system memory (this warning is not "
                              "repeated)");
@@ -75,6 +76,7 @@ enum memory_status refusal_report_failure(const struct refused_request *request)
                                    : "");
     }
     const struct refusal *last = request->pinned != NULL ? request->pinned : request->cuda;
+    if (last->status == POOL_REFUSING) return MEMORY_DEVICE_LOST;
     if (serves_nothing(last) && !request->has_tried_nonpinned) return MEMORY_UNAVAILABLE;
     bool is_full = !serves_nothing(last);
     message_set_byte_sizes(request->byte_size, is_full ? (double)last->full.free_byte_size : NAN,

@@ -25,7 +25,8 @@ struct refused_request {
 };
 
 // For a request that was served by a fallback. MEMORY_OK_WITH_WARNINGS where the message now holds
-// warnings that this process has not seen yet, a line each, otherwise MEMORY_OK.
+// warnings that this process has not seen yet, a line each, or CUDA was found to be lost; otherwise
+// MEMORY_OK.
 enum memory_status refusal_report_fallback(const struct refused_request *request);
 
 // For a request that nothing served. Returns MEMORY_UNAVAILABLE where the last pool that was asked is

@@ -7,9 +7,11 @@
 #include <stdlib.h>
 
 #include "cuda/event.h"
+#include "cuda/lost.h"
 #include "cuda/stream.h"
 #include "memory/block_tags.h"
 #include "memory/freed_blocks.h"
+#include "memory/hold.h"
 #include "memory/lifecycle_lock.h"
 #include "memory/nonpinned_memory.h"
 #include "message.h"
@@ -38,16 +40,18 @@ static void set_owner(const struct freed_block *block, uint32_t owner)
 }
 
 // Finds the owner's freed block that starts at the address. `*block` is null where a live block starts
-// there that was not freed on a stream.
+// there that was not freed on a stream; POOL_TAGGED is one that somebody holds.
 static enum pool_status find_freed(struct pool *pool, uint64_t address, uint64_t generation,
                                    uint32_t owner, struct freed_block **block)
 {
     // Exchanging a mark for itself changes nothing, and tells any other tag.
     struct pool_mark mark = {.owner = owner};
     enum pool_status status = pool_exchange_mark(pool, address, generation, &mark, mark, NULL);
-    *block = status == POOL_TAGGED ? block_of_tag(mark.tag) : NULL;
-    assert(*block == NULL || ((*block)->list->pool->pool == pool && (*block)->address == address));
-    return status == POOL_TAGGED ? POOL_OK : status;
+    *block = NULL;
+    if (status != POOL_TAGGED || mark.tag == HOLD_TAG) return status;
+    *block = block_of_tag(mark.tag);
+    assert((*block)->list->pool->pool == pool && (*block)->address == address);
+    return POOL_OK;
 }
 
 // Gives up what a freed block holds, which is in no list.
@@ -66,31 +70,49 @@ static void remove_and_forget(struct freed_block *block)
 
 // ---- Taking back what no stream uses any more
 
-// Where CUDA is lost for this process no GPU uses memory any more, and events are not asked.
-static bool has_lost_cuda(void)
+// Frees a block with the HOLD_TAG, or leaves it to those who hold it, if somebody does.
+static enum pool_status free_held(struct pool *pool, uint64_t address, uint64_t generation,
+                                  uint32_t owner)
 {
-    return false;
+    if (generation == 0) generation = pool_generation(pool);
+    switch (hold_take_over(pool, address, generation, 0)) {
+    case HOLD_TAKEN_OVER:
+        return POOL_OK;
+    case HOLD_FREED_ALREADY:
+        return POOL_NOT_ALLOCATED;
+    default: // the last hold has ended, with or without the tag
+        break;
+    }
+    struct pool_mark held = {.owner = owner, .tag = HOLD_TAG};
+    enum pool_status status = pool_free_marked(pool, address, generation, held);
+    return status == POOL_TAGGED ? pool_free(pool, address, generation, owner) : status;
 }
 
-static enum event_progress progress_of(const struct freed_block *block)
+static void give_back(const struct freed_block *block)
 {
-    return has_lost_cuda() ? EVENT_PASSED : event_progress(block->event);
+    struct pool *pool = block->list->pool->pool;
+    enum pool_status status;
+    if (hold_any()) {
+        exchange_mark(block, (struct pool_mark){.owner = POOL_ANY_OWNER, .tag = HOLD_TAG});
+        status = free_held(pool, block->address, block->generation, POOL_ANY_OWNER);
+    } else {
+        status = pool_free_marked(pool, block->address, block->generation,
+                                  (struct pool_mark){.owner = POOL_ANY_OWNER, .tag = block->tag});
+    }
+    assert(status == POOL_OK);
+    (void)status;
 }
 
 // A pending block goes back to where it came from. A reused one becomes its owner's like any other.
 static void reclaim(struct freed_block *block)
 {
-    struct pool *pool = block->list->pool->pool;
-    if (pool == NULL) {
-        free((void *)(uintptr_t)block->address);
+    if (block->list->pool->pool == NULL) {
+        nonpinned_memory_release((void *)(uintptr_t)block->address, block->generation,
+                                 block->byte_size);
     } else if (block->state == FREED_REUSED) {
         exchange_mark(block, (struct pool_mark){.owner = POOL_ANY_OWNER});
     } else {
-        enum pool_status status =
-            pool_free_marked(pool, block->address, block->generation,
-                             (struct pool_mark){.owner = POOL_ANY_OWNER, .tag = block->tag});
-        assert(status == POOL_OK);
-        (void)status;
+        give_back(block);
     }
     remove_and_forget(block);
 }
@@ -102,7 +124,7 @@ static void reclaim_in_order(struct freed_list *list, uint32_t *step_count)
     for (struct freed_block *first; *step_count > 0; --*step_count) {
         first = list->in_order.first;
         if (first == NULL) return;
-        enum event_progress progress = progress_of(first);
+        enum event_progress progress = event_progress(first->event);
         if (progress == EVENT_NOT_PASSED) return;
         if (progress == EVENT_PASSED) reclaim(first);
         else freed_block_put_behind_errors(first);
@@ -115,12 +137,12 @@ static void reclaim_with_error(struct freed_list *list, uint32_t *step_count)
 {
     struct freed_block *first = list->with_error.first;
     if (first == NULL) return;
-    if (has_lost_cuda() || stream_is_idle(list->stream_id)) {
+    if (cuda_is_lost() || stream_is_idle(list->stream_id)) {
         for (; first != NULL && *step_count > 0; --*step_count) {
             reclaim(first);
             first = list->with_error.first;
         }
-    } else if (progress_of(first) == EVENT_PASSED) {
+    } else if (event_progress(first->event) == EVENT_PASSED) {
         reclaim(first);
     } else {
         freed_block_put_behind_errors(first);
@@ -251,17 +273,29 @@ static enum memory_status order_after(const struct freed_block *reused,
                                         "for another that still uses it");
 }
 
+static bool is_held(const struct owned_block *owned)
+{
+    if (owned->pool == NULL || !hold_any()) return false;
+    uint64_t generation = owned->generation != 0 ? owned->generation : pool_generation(owned->pool);
+    return hold_is_held(owned->pool, owned->address, generation);
+}
+
 // Takes the block from its owner, who cannot free it any more. This is the last step that can fail.
 static enum pool_status take_from_owner(const struct owned_block *owned, struct freed_block *block,
                                         const struct freed_block *reused)
 {
     if (owned->pool == NULL) {
         return nonpinned_memory_forget((void *)(uintptr_t)owned->address, owned->generation,
-                                       owned->owner);
+                                       owned->owner, &block->byte_size);
     }
-    struct pool_mark held = {.owner = owned->owner, .tag = reused == NULL ? 0 : reused->tag};
+    struct pool_mark live = {.owner = owned->owner, .tag = reused == NULL ? 0 : reused->tag};
     struct pool_mark pending = {.owner = 0, .tag = block->tag};
-    return pool_exchange_mark(owned->pool, owned->address, owned->generation, &held, pending,
+    enum pool_status status = pool_exchange_mark(owned->pool, owned->address, owned->generation,
+                                                 &live, pending, &block->byte_size);
+    if (status != POOL_TAGGED || live.tag != HOLD_TAG) return status;
+    // Somebody holds the block, who finds another tag when the hold ends.
+    if (!is_held(owned)) return POOL_NOT_ALLOCATED;
+    return pool_exchange_mark(owned->pool, owned->address, owned->generation, &live, pending,
                               &block->byte_size);
 }
 
@@ -276,6 +310,8 @@ static enum memory_status free_into(struct freed_list *list, const struct owned_
     switch (take_from_owner(owned, block, reused)) {
     case POOL_OK:
         freed_block_append(list, block);
+        // What somebody holds is not handed on before the stream is done, and the hold has ended.
+        if (is_held(owned)) freed_block_withhold(block);
         if (reused != NULL) {
             struct freed_list *its_list = reused->list;
             remove_and_forget(reused);
@@ -328,6 +364,8 @@ enum pool_status stream_ordered_free_tagged(struct pool *pool, uint64_t address,
     if (status == POOL_OK && block == NULL) {
         // The earlier use was over meanwhile, and the block is like any other again.
         status = pool_free(pool, address, generation, owner);
+    } else if (status == POOL_TAGGED) {
+        status = free_held(pool, address, generation, owner);
     } else if (status == POOL_OK && block->state != FREED_REUSED) {
         status = POOL_NOT_ALLOCATED; // it was freed already
     } else if (status == POOL_OK) {

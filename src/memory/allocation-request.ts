@@ -1,6 +1,7 @@
 import { checkByteSize, checkDeviceId, checkOptions, invalidArgument } from "../arguments.ts";
-import { type NativeAllocation, processOwner } from "../native/allocation.ts";
+import type { NativeAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
+import { owner } from "../native/owner.ts";
 import type { NativeStream } from "../native/stream.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import { numberOfMemoryType } from "./memory-type.ts";
@@ -12,20 +13,18 @@ export interface AllocatedMemoryOptions {
   /**
    * The stream that the memory will be used on, and no other before {@link CudaStream.finished}.
    * The request may then have memory at once that was freed with that stream, or with another one
-   * that this stream is made to wait for. The caller waits for no stream either way: where a pool
-   * has no room that no stream uses, the request turns to the next kind of memory.
+   * that this stream is made to wait for.
    */
   stream?: CudaStream | undefined;
 }
 
 /**
- * The stream of the options, or `null` for none.
+ * The stream that an allocation is for, or `null`.
  *
  * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be.
  */
-export function streamOfRequest(options: AllocatedMemoryOptions): NativeStream | null {
-  checkOptions(operation, options);
-  const { stream } = options;
+export function streamOf(options: AllocatedMemoryOptions): NativeStream | null {
+  const { stream } = checkOptions(operation, options, ["stream"]);
   return stream === undefined ? null : streamStateOf(operation, stream).native;
 }
 
@@ -42,20 +41,22 @@ export function checkAllocationArguments(
   checkDeviceId(operation, memoryTypeId);
 }
 
-/** Allocates as `allocated_memory_alloc` does, for a stream. Returns a `memory_status`. */
-export function allocateForStream(
+/** Allocates for this thread, and for a stream where there is one. Returns a `memory_status`. */
+export function allocate(
   allocated: NativeAllocation,
   byteSize: number,
   memoryType: number,
   memoryTypeId: number,
-  stream: NativeStream,
+  stream: NativeStream | null,
 ): number {
-  return memoryLibrary.allocated_memory_alloc_on_stream(
-    allocated,
-    byteSize,
-    memoryType,
-    memoryTypeId,
-    stream,
-    processOwner,
-  );
+  return stream === null
+    ? memoryLibrary.allocated_memory_alloc(allocated, byteSize, memoryType, memoryTypeId, owner)
+    : memoryLibrary.allocated_memory_alloc_on_stream(
+        allocated,
+        byteSize,
+        memoryType,
+        memoryTypeId,
+        stream,
+        owner,
+      );
 }

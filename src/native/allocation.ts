@@ -1,12 +1,10 @@
 import { memoryLibrary } from "./memory-library.ts";
 import { memoryAllocation as at } from "./memory-symbols.ts";
+import { owner } from "./owner.ts";
 import type { NativeStream } from "./stream.ts";
 import { newStruct } from "./struct.ts";
 
 const { allocated_memory_free, allocated_memory_free_on_stream } = memoryLibrary;
-
-/** The owner of memory that belongs to no thread in particular. */
-export const processOwner = 0;
 
 /** A `struct memory_allocation`. */
 export type NativeAllocation = Float64Array;
@@ -17,19 +15,23 @@ export function newAllocation(): NativeAllocation {
 }
 
 /**
- * Frees memory: at once, or where a stream is given when the stream has done what it was given
- * before. Returns a `memory_status`.
+ * Frees memory that this thread owns: at once, or where a stream is given when the stream has done
+ * what it was given before. Returns a `memory_status`.
+ *
+ * @param record What the collector knows the memory by, which is forgotten with it; or 0.
  */
 export function freeAllocation(
   allocation: NativeAllocation,
+  record: number,
   stream: NativeStream | null = null,
 ): number {
-  if (stream !== null) return allocated_memory_free_on_stream(allocation, stream, processOwner);
+  if (stream !== null) return allocated_memory_free_on_stream(allocation, stream, owner, record);
   return allocated_memory_free(
     allocation[at.address]!,
     allocation[at.memory_type]!,
     allocation[at.device_id]!,
     allocation[at.generation]!,
-    processOwner,
+    owner,
+    record,
   );
 }

@@ -1,3 +1,4 @@
+import { log } from "../logger.ts";
 import { MemoryError, type MemoryErrorCode, type MemoryErrorFigures } from "../memory-error.ts";
 import { memoryLibrary } from "./memory-library.ts";
 import { memoryFailure as at, memoryStatus } from "./memory-symbols.ts";
@@ -7,14 +8,25 @@ const codes = Object.fromEntries(
   Object.entries(memoryStatus).map(([name, status]) => [status, name.replace("MEMORY_", "")]),
 );
 
-/** What the calling thread's last call had to say: a line for each thing that went wrong. */
+/**
+ * What the calling thread's last call had to say: a line for each thing that went wrong. Also logs,
+ * once in the process, that CUDA is lost.
+ */
 export function nativeMessages(): string[] {
-  return String(memoryLibrary.memory_message()).split("\n");
+  const message = String(memoryLibrary.memory_message());
+  reportLostCuda();
+  return message === "" ? [] : message.split("\n");
 }
 
 /** The lines of {@link nativeMessages}, joined to one sentence. */
 export function nativeMessage(): string {
   return nativeMessages().join("; ");
+}
+
+/** Logs, once in the process, that CUDA is lost, if it is. */
+export function reportLostCuda(): void {
+  if (memoryLibrary.cuda_take_lost_report() !== memoryStatus.MEMORY_OK) return;
+  log.error(String(memoryLibrary.memory_message()));
 }
 
 /** The figures of what the calling thread's last call had to say. */
@@ -33,7 +45,8 @@ function nativeFigures(): MemoryErrorFigures {
 /** The error for a call that returned `status`, with the message that the call left. */
 export function nativeError(status: number): MemoryError {
   const code = (codes[status] ?? "UNKNOWN") as MemoryErrorCode;
-  return new MemoryError(code, nativeMessage(), nativeFigures());
+  const figures = nativeFigures();
+  return new MemoryError(code, nativeMessage(), figures);
 }
 
 /** @throws {MemoryError} where the `memory_status` is a failure. */

@@ -32,7 +32,7 @@ describe("create", () => {
     const pointer = CudaMemoryManager.alloc(512, gpu);
     createPool(4096);
     expect(logged.warn).toEqual([
-      "the CUDA memory manager has been created already; it stays as it is",
+      "bun-cuda-memory: the CUDA memory manager has been created already; it stays as it is",
     ]);
     expect(CudaMemoryManager.stats(gpu)).toMatchObject({
       capacityByteSize: 1024,
@@ -256,6 +256,8 @@ describe("stats", () => {
       largestFreeByteSize: 4096,
       allocationCount: 0,
       failedAllocationCount: 0,
+      setAsideByteSize: 0,
+      detachedByteSize: 0,
     };
     expect(CudaMemoryManager.stats(gpu)).toEqual(empty);
     const pointer = CudaMemoryManager.alloc(513, gpu);

@@ -43,7 +43,7 @@ describe("create", () => {
     createPool(1024);
     createPool(4096);
     expect(logged.warn).toEqual([
-      "the pinned memory manager has been created already; it stays as it is",
+      "bun-cuda-memory: the pinned memory manager has been created already; it stays as it is",
     ]);
     expect(PinnedMemoryManager.totalByteSize).toBe(1024);
   });

@@ -89,6 +89,8 @@ class PoolModel {
       largestFreeByteSize: this.largestGap * granuleByteSize,
       allocationCount: this.blocks.length,
       failedAllocationCount: this.failedCount,
+      setAsideByteSize: 0,
+      detachedByteSize: 0,
     };
   }
 }

@@ -4,8 +4,8 @@
 #include <stddef.h>
 
 #include "check.h"
-#include "memory/cuda_memory.h"
 #include "memory/nonpinned_memory.h"
+#include "memory/pools.h"
 #include "stream_fixture.h"
 
 enum { OWNER = 5, OTHER_OWNER = 6 };
@@ -21,7 +21,7 @@ static struct memory_allocation alloc_for(int32_t owner, double byte_size, doubl
 static enum memory_status free_for(int32_t owner, const struct memory_allocation *memory)
 {
     return allocated_memory_free(memory->address, memory->memory_type, memory->device_id,
-                                 memory->generation, owner);
+                                 memory->generation, owner, 0);
 }
 
 // What the pool of GPU 0 finds for an owner, which has to be one block at most. Its address, or 0.
@@ -29,7 +29,7 @@ static double found_in_pool(uint32_t owner)
 {
     struct pool_owned_block found[2];
     uint64_t cursor = 0;
-    uint32_t found_count = pool_find_owned(cuda_memory_pool(0), owner, &cursor, found, 2);
+    uint32_t found_count = pool_find_owned(&gpu_pool(0)->pool, owner, &cursor, found, 2);
     CHECK(found_count <= 1 && cursor == 0, "a small pool is looked at in one piece");
     return found_count == 0 ? 0 : (double)found[0].address;
 }
@@ -49,7 +49,7 @@ static void only_its_owner_frees(void)
         }
         CHECK(free_for(OTHER_OWNER, &memory) == MEMORY_INVALID_ARG, "another owner");
         CHECK(free_for(0, &memory) == MEMORY_INVALID_ARG, "the process");
-        CHECK(allocated_memory_free_on_stream(&memory, &streams[0], OTHER_OWNER) ==
+        CHECK(allocated_memory_free_on_stream(&memory, &streams[0], OTHER_OWNER, 0) ==
                   MEMORY_INVALID_ARG,
               "another owner, on a stream");
         CHECK(free_for(i == 0 ? MEMORY_ANY_OWNER : OWNER, &memory) == MEMORY_OK, "%s",
@@ -66,7 +66,7 @@ static void what_is_pending_is_nobodys(void)
     struct memory_allocation memory = alloc_for(OWNER, POOL_BYTE_SIZE, MEMORY_GPU);
     CHECK(found_in_pool(OWNER) == memory.address, "the owner has it");
     hold_stream(&streams[0], &holds[0]);
-    CHECK(allocated_memory_free_on_stream(&memory, &streams[0], OWNER) == MEMORY_OK, "%s",
+    CHECK(allocated_memory_free_on_stream(&memory, &streams[0], OWNER, 0) == MEMORY_OK, "%s",
           memory_message());
     CHECK(found_in_pool(OWNER) == 0, "the owner has freed it");
     CHECK(free_for(OWNER, &memory) == MEMORY_INVALID_ARG, "it is freed once");
@@ -123,8 +123,8 @@ static uint32_t free_all_of(uint32_t owner)
         uint32_t found_count = nonpinned_memory_find_owned(owner, &cursor, found, 64);
         for (uint32_t i = 0; i < found_count; i++) {
             CHECK(found[i].owner == owner && found[i].byte_size == 1, "another block was found");
-            bool is_freed = nonpinned_memory_free((void *)(uintptr_t)found[i].address,
-                                                  found[i].generation, owner);
+            bool is_freed = POOL_OK == nonpinned_memory_free((void *)(uintptr_t)found[i].address,
+                                                             found[i].generation, owner);
             freed_count += is_freed;
         }
     } while (cursor != 0);

@@ -271,7 +271,7 @@ static void a_reset_takes_back_what_had_an_error(void)
     struct cuda_stream stream;
     CHECK(cuda_stream_create(&stream, 0) == MEMORY_OK, "%s", memory_message());
     hold_stream(&stream, &holds[0]);
-    CHECK(allocated_memory_free_on_stream(&pinned, &stream, 0) == MEMORY_OK, "%s",
+    CHECK(allocated_memory_free_on_stream(&pinned, &stream, 0, 0) == MEMORY_OK, "%s",
           memory_message());
     CHECK(cuda_stream_destroy(&stream) == MEMORY_OK, "%s", memory_message());
     struct memory_pool_stats stats;

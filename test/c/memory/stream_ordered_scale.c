@@ -37,7 +37,7 @@ static double pool_byte_size(int count)
 static void set_up(int count, struct hold *hold)
 {
     double device_id = 0, byte_size = pool_byte_size(count);
-    CHECK(cuda_memory_create(&device_id, &byte_size, 1) == MEMORY_OK, "%s", memory_message());
+    CHECK(cuda_memory_create(&device_id, &byte_size, 1, 0) == MEMORY_OK, "%s", memory_message());
     for (int i = 0; i < STREAM_COUNT; i++) {
         CHECK(cuda_stream_create(&streams[i], 0) == MEMORY_OK, "%s", memory_message());
     }
@@ -48,7 +48,7 @@ static void set_up(int count, struct hold *hold)
               memory_message());
     }
     for (int i = 0; i < count; i++) {
-        CHECK(allocated_memory_free_on_stream(&blocks[i], &streams[0], 0) == MEMORY_OK, "%s",
+        CHECK(allocated_memory_free_on_stream(&blocks[i], &streams[0], 0, 0) == MEMORY_OK, "%s",
               memory_message());
     }
     for (int i = 0; i < count / 4; i++) {
@@ -86,8 +86,8 @@ static void alloc_on(int stream, struct memory_allocation *memory, double byte_s
 
 static void free_now(const struct memory_allocation *memory)
 {
-    CHECK(allocated_memory_free(memory->address, memory->memory_type, 0, memory->generation, 0) ==
-              MEMORY_OK,
+    CHECK(allocated_memory_free(memory->address, memory->memory_type, 0, memory->generation, 0,
+                                0) == MEMORY_OK,
           "%s", memory_message());
 }
 
@@ -116,7 +116,7 @@ static void free_and_reuse(void)
 {
     struct memory_allocation memory;
     alloc_on(0, &memory, BLOCK_BYTE_SIZE, true); // one that is pending
-    CHECK(allocated_memory_free_on_stream(&memory, &streams[0], 0) == MEMORY_OK, "%s",
+    CHECK(allocated_memory_free_on_stream(&memory, &streams[0], 0, 0) == MEMORY_OK, "%s",
           memory_message());
 }
 

@@ -24,11 +24,11 @@ static int thread_count;
 
 static void create(void)
 {
-    enum memory_status status =
-        cuda_memory_create((const double[]){0, 1},
-                           (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE}, DEVICE_COUNT);
+    enum memory_status status = cuda_memory_create(
+        (const double[]){0, 1}, (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE},
+        DEVICE_COUNT, 0);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %d, %s", status, memory_message());
-    status = pinned_memory_create(PINNED_POOL_BYTE_SIZE);
+    status = pinned_memory_create(PINNED_POOL_BYTE_SIZE, 0);
     CHECK(status == MEMORY_OK, "pinned_memory_create: %d, %s", status, memory_message());
 }
 
@@ -96,7 +96,7 @@ static void alloc_memory(struct memory *memory, struct random *random)
 static enum memory_status try_free(const struct memory_allocation *allocation)
 {
     return allocated_memory_free(allocation->address, allocation->memory_type,
-                                 allocation->device_id, allocation->generation, 0);
+                                 allocation->device_id, allocation->generation, 0, 0);
 }
 
 static void free_memory(struct memory *memory)
@@ -260,11 +260,11 @@ static void create_and_reset_with_others(int number)
 {
     for (int round = 0; round < 100; round++) {
         enum memory_status status = cuda_memory_create((const double[]){number % DEVICE_COUNT},
-                                                       (const double[]){GPU_POOL_BYTE_SIZE}, 1);
+                                                       (const double[]){GPU_POOL_BYTE_SIZE}, 1, 0);
         CHECK(status == MEMORY_OK || status == MEMORY_ALREADY_EXISTS, "cuda_memory_create: %d, %s",
               status, memory_message());
         created_count += status == MEMORY_OK;
-        status = pinned_memory_create(PINNED_POOL_BYTE_SIZE);
+        status = pinned_memory_create(PINNED_POOL_BYTE_SIZE, 0);
         CHECK(status == MEMORY_OK || status == MEMORY_ALREADY_EXISTS,
               "pinned_memory_create: %d, %s", status, memory_message());
         if (round % 2 == number % 2) reset();

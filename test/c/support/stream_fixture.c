@@ -18,9 +18,9 @@ void stream_fixture_bind(void)
 void set_up(void)
 {
     enum memory_status status = cuda_memory_create(
-        (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT);
+        (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT, 0);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
-    CHECK(pinned_memory_create(POOL_BYTE_SIZE) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_create(POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
     for (int i = 0; i < STREAM_COUNT; i++) {
         status = cuda_stream_create(&streams[i], i == STREAM_COUNT - 1 ? 1 : 0);
         CHECK(status == MEMORY_OK, "cuda_stream_create: %s", memory_message());
@@ -88,7 +88,7 @@ bool is_on_gpu(const struct memory_allocation *allocation)
 enum memory_status try_free(const struct memory_allocation *allocation)
 {
     return allocated_memory_free(allocation->address, allocation->memory_type,
-                                 allocation->device_id, allocation->generation, 0);
+                                 allocation->device_id, allocation->generation, 0, 0);
 }
 
 void free_now(const struct memory_allocation *allocation)
@@ -98,7 +98,7 @@ void free_now(const struct memory_allocation *allocation)
 
 enum memory_status try_free_on_stream(int stream, const struct memory_allocation *allocation)
 {
-    return allocated_memory_free_on_stream(allocation, &streams[stream], 0);
+    return allocated_memory_free_on_stream(allocation, &streams[stream], 0, 0);
 }
 
 void free_on_stream(int stream, const struct memory_allocation *allocation)
