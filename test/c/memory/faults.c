@@ -33,8 +33,9 @@ static void alloc_memory(double byte_size, double memory_type, struct random *ra
     CHECK(memory_count < MEMORY_COUNT_MAX, "the test has too few places");
     uint64_t failures_before = failed_call_count;
     struct memory *memory = &memories[memory_count];
-    enum memory_status status = allocated_memory_alloc(
-        &memory->allocation, byte_size, memory_type, (double)random_below(random, DEVICE_COUNT), 0);
+    enum memory_status status =
+        allocated_memory_alloc(&memory->allocation, byte_size, memory_type,
+                               (double)random_below(random, DEVICE_COUNT), (int32_t)memory_owner());
     if (status < MEMORY_OK) {
         CHECK(failed_call_count != failures_before, "a request was refused for nothing: %s",
               memory_message());
@@ -54,9 +55,9 @@ static void free_memory(int index)
     enum memory_status status = allocated_memory_read(&memory->allocation, 0, &content, 1, NULL);
     CHECK(status == MEMORY_OK, "allocated_memory_read: %d, %s", status, memory_message());
     CHECK(content == memory->content, "%d was written, %d is read", memory->content, content);
-    status =
-        allocated_memory_free(memory->allocation.address, memory->allocation.memory_type,
-                              memory->allocation.device_id, memory->allocation.generation, 0, 0);
+    status = allocated_memory_free(memory->allocation.address, memory->allocation.memory_type,
+                                   memory->allocation.device_id, memory->allocation.generation,
+                                   (int32_t)memory_owner(), 0);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
     memories[index] = memories[--memory_count];
 }

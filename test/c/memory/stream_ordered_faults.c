@@ -49,9 +49,9 @@ static bool is_done(enum memory_status status, const char *call)
 
 static bool alloc_on_stream(int stream, struct memory_allocation *allocation)
 {
-    enum memory_status status =
-        allocated_memory_alloc_on_stream(allocation, POOL_BYTE_SIZE, MEMORY_GPU, 0,
-                                         stream == NO_STREAM ? NULL : &streams[stream], 0);
+    enum memory_status status = allocated_memory_alloc_on_stream(
+        allocation, POOL_BYTE_SIZE, MEMORY_GPU, 0, stream == NO_STREAM ? NULL : &streams[stream],
+        (int32_t)memory_owner());
     return is_done(status, "allocated_memory_alloc_on_stream");
 }
 
@@ -59,7 +59,7 @@ static void free_now(const struct memory_allocation *allocation)
 {
     enum memory_status status =
         allocated_memory_free(allocation->address, allocation->memory_type, allocation->device_id,
-                              allocation->generation, 0, 0);
+                              allocation->generation, MEMORY_ANY_OWNER, 0);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 
@@ -72,7 +72,7 @@ static void synchronize(int stream)
 
 static void free_on_stream(int stream, const struct memory_allocation *allocation)
 {
-    if (is_done(allocated_memory_free_on_stream(allocation, &streams[stream], 0, 0),
+    if (is_done(allocated_memory_free_on_stream(allocation, &streams[stream], MEMORY_ANY_OWNER, 0),
                 "allocated_memory_free_on_stream")) {
         return;
     }
@@ -168,7 +168,8 @@ static void create(void)
         (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT, 0);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
     CHECK(pinned_memory_create(2.0 * POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
-    CHECK(pinned_memory_alloc(&source, POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_try_alloc(&source, POOL_BYTE_SIZE, (int32_t)memory_owner()) == MEMORY_OK,
+          "%s", memory_message());
 }
 
 static bool create_streams(void)

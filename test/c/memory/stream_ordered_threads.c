@@ -147,8 +147,9 @@ static void write_and_read_now(const struct memory_allocation *memory, unsigned 
 
 static void free_now(const struct memory_allocation *memory)
 {
-    enum memory_status status = allocated_memory_free(memory->address, memory->memory_type,
-                                                      memory->device_id, memory->generation, 0, 0);
+    enum memory_status status =
+        allocated_memory_free(memory->address, memory->memory_type, memory->device_id,
+                              memory->generation, (int32_t)memory_owner(), 0);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 
@@ -156,7 +157,7 @@ static void free_on_stream(const struct user *user, int stream,
                            const struct memory_allocation *memory)
 {
     enum memory_status status =
-        allocated_memory_free_on_stream(memory, &user->streams[stream], 0, 0);
+        allocated_memory_free_on_stream(memory, &user->streams[stream], (int32_t)memory_owner(), 0);
     CHECK(status == MEMORY_OK, "allocated_memory_free_on_stream: %d, %s", status, memory_message());
 }
 
@@ -169,7 +170,8 @@ static void use_some_memory(struct user *user)
     enum memory_status status = allocated_memory_alloc_on_stream(
         &memory, (double)(1 + random_below(random, BYTE_SIZE_MAX)),
         random_below(random, 8) == 0 ? MEMORY_CPU_PINNED : MEMORY_GPU,
-        (double)random_below(random, DEVICE_COUNT), stream < 0 ? NULL : &user->streams[stream], 0);
+        (double)random_below(random, DEVICE_COUNT), stream < 0 ? NULL : &user->streams[stream],
+        (int32_t)memory_owner());
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc_on_stream: %d, %s", status,
           memory_message());
     if (stream < 0) {

@@ -46,7 +46,8 @@ static void a_reset_waits_for_all_work_under_way(void)
 {
     set_up();
     struct memory_allocation host, blocks[BLOCK_COUNT];
-    CHECK(pinned_memory_alloc(&host, BLOCK_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_try_alloc(&host, BLOCK_BYTE_SIZE, (int32_t)memory_owner()) == MEMORY_OK,
+          "%s", memory_message());
     alloc_all(blocks);
     for (int i = 0; i < STREAM_COUNT; i++) {
         hold_stream(&streams[i], &holds[i]);

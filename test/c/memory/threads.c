@@ -86,8 +86,8 @@ static void alloc_memory(struct memory *memory, struct random *random)
     // MEMORY_CPU comes from the pinned pool too, where there is room.
     double memory_type = (double)random_below(random, 3);
     double device_id = (double)random_below(random, DEVICE_COUNT);
-    enum memory_status status =
-        allocated_memory_alloc(&memory->allocation, (double)byte_size, memory_type, device_id, 0);
+    enum memory_status status = allocated_memory_alloc(
+        &memory->allocation, (double)byte_size, memory_type, device_id, (int32_t)memory_owner());
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc: %d, %s", status, memory_message());
     memory->byte_size = byte_size;
     fill(memory, (unsigned char)random_below(random, 256));
@@ -96,7 +96,8 @@ static void alloc_memory(struct memory *memory, struct random *random)
 static enum memory_status try_free(const struct memory_allocation *allocation)
 {
     return allocated_memory_free(allocation->address, allocation->memory_type,
-                                 allocation->device_id, allocation->generation, 0, 0);
+                                 allocation->device_id, allocation->generation,
+                                 (int32_t)memory_owner(), 0);
 }
 
 static void free_memory(struct memory *memory)

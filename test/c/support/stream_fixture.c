@@ -69,7 +69,8 @@ struct memory_allocation alloc_on_stream(int stream, double byte_size)
 {
     struct memory_allocation allocation;
     enum memory_status status = allocated_memory_alloc_on_stream(
-        &allocation, byte_size, MEMORY_GPU, 0, stream == NO_STREAM ? NULL : &streams[stream], 0);
+        &allocation, byte_size, MEMORY_GPU, 0, stream == NO_STREAM ? NULL : &streams[stream],
+        (int32_t)memory_owner());
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc_on_stream: %d, %s", status,
           memory_message());
     return allocation;
@@ -88,7 +89,8 @@ bool is_on_gpu(const struct memory_allocation *allocation)
 enum memory_status try_free(const struct memory_allocation *allocation)
 {
     return allocated_memory_free(allocation->address, allocation->memory_type,
-                                 allocation->device_id, allocation->generation, 0, 0);
+                                 allocation->device_id, allocation->generation, MEMORY_ANY_OWNER,
+                                 0);
 }
 
 void free_now(const struct memory_allocation *allocation)
@@ -98,7 +100,7 @@ void free_now(const struct memory_allocation *allocation)
 
 enum memory_status try_free_on_stream(int stream, const struct memory_allocation *allocation)
 {
-    return allocated_memory_free_on_stream(allocation, &streams[stream], 0, 0);
+    return allocated_memory_free_on_stream(allocation, &streams[stream], MEMORY_ANY_OWNER, 0);
 }
 
 void free_on_stream(int stream, const struct memory_allocation *allocation)
