@@ -182,10 +182,16 @@ void freed_block_remove(struct freed_block *block)
     atomic_fetch_sub_explicit(&block_count, 1, memory_order_relaxed);
 }
 
+void freed_block_withhold(struct freed_block *block)
+{
+    if (block->state != FREED_PENDING) return;
+    remove_by_size(block);
+    block->state = FREED_WITHHELD;
+}
+
 void freed_block_put_behind_errors(struct freed_block *block)
 {
-    remove_by_size(block);
-    if (block->state == FREED_PENDING) block->state = FREED_UNKNOWN;
+    freed_block_withhold(block);
     take_out(block);
     append(&block->list->with_error, block);
 }
@@ -201,7 +207,7 @@ void freed_block_set_pending(struct freed_block *block)
 {
     assert(block->state == FREED_REUSED);
     if (block->queue == &block->list->with_error) {
-        block->state = FREED_UNKNOWN;
+        block->state = FREED_WITHHELD;
     } else {
         block->state = FREED_PENDING;
         insert_by_size(block);

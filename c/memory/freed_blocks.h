@@ -16,8 +16,7 @@
 
 enum freed_state {
     FREED_PENDING,
-    // Its event tells nothing but an error: the block is pending, and no request may have it.
-    FREED_UNKNOWN,
+    FREED_WITHHELD, // pending, and no request may have it before it has come back to its pool
     FREED_REUSED,
 };
 
@@ -27,7 +26,7 @@ struct freed_block {
     struct freed_list *list;
     uint64_t address;
     uint64_t generation;
-    uint64_t byte_size; // in whole granules; of a pool's block
+    uint64_t byte_size; // in whole granules of a pool; of the system heap as it was asked for
     uint32_t tag;       // of a pool's block
     enum freed_state state;
     struct cuda_event *event; // what the stream had been given when the block was freed
@@ -77,6 +76,9 @@ void freed_list_drop_if_empty(struct freed_list *list);
 // Makes a block the last that was freed in its list. It is pending.
 void freed_block_append(struct freed_list *list, struct freed_block *block);
 void freed_block_remove(struct freed_block *block);
+
+// Keeps a pending block from requests.
+void freed_block_withhold(struct freed_block *block);
 
 // Where the block's event tells an error, puts it behind the others of that kind.
 void freed_block_put_behind_errors(struct freed_block *block);

@@ -40,7 +40,7 @@ static void set_owner(const struct freed_block *block, uint32_t owner)
 }
 
 // Finds the owner's freed block that starts at the address. `*block` is null where a live block starts
-// there that was not freed on a stream.
+// there that was not freed on a stream; POOL_TAGGED is one that somebody holds.
 static enum pool_status find_freed(struct pool *pool, uint64_t address, uint64_t generation,
                                    uint32_t owner, struct freed_block **block)
 {
@@ -88,9 +88,9 @@ static enum pool_status free_held(struct pool *pool, uint64_t address, uint64_t 
     return status == POOL_TAGGED ? pool_free(pool, address, generation, owner) : status;
 }
 
-// Frees a pending block of a pool, which somebody may hold.
-static void give_back(struct pool *pool, const struct freed_block *block)
+static void give_back(const struct freed_block *block)
 {
+    struct pool *pool = block->list->pool->pool;
     enum pool_status status;
     if (hold_any()) {
         exchange_mark(block, (struct pool_mark){.owner = POOL_ANY_OWNER, .tag = HOLD_TAG});
@@ -106,14 +106,13 @@ static void give_back(struct pool *pool, const struct freed_block *block)
 // A pending block goes back to where it came from. A reused one becomes its owner's like any other.
 static void reclaim(struct freed_block *block)
 {
-    struct pool *pool = block->list->pool->pool;
-    if (pool == NULL) {
+    if (block->list->pool->pool == NULL) {
         nonpinned_memory_release((void *)(uintptr_t)block->address, block->generation,
                                  block->byte_size);
     } else if (block->state == FREED_REUSED) {
         exchange_mark(block, (struct pool_mark){.owner = POOL_ANY_OWNER});
     } else {
-        give_back(pool, block);
+        give_back(block);
     }
     remove_and_forget(block);
 }
@@ -274,6 +273,13 @@ static enum memory_status order_after(const struct freed_block *reused,
                                         "for another that still uses it");
 }
 
+static bool is_held(const struct owned_block *owned)
+{
+    if (owned->pool == NULL || !hold_any()) return false;
+    uint64_t generation = owned->generation != 0 ? owned->generation : pool_generation(owned->pool);
+    return hold_is_held(owned->pool, owned->address, generation);
+}
+
 // Takes the block from its owner, who cannot free it any more. This is the last step that can fail.
 static enum pool_status take_from_owner(const struct owned_block *owned, struct freed_block *block,
                                         const struct freed_block *reused)
@@ -288,8 +294,7 @@ static enum pool_status take_from_owner(const struct owned_block *owned, struct 
                                                  &live, pending, &block->byte_size);
     if (status != POOL_TAGGED || live.tag != HOLD_TAG) return status;
     // Somebody holds the block, who finds another tag when the hold ends.
-    uint64_t generation = owned->generation != 0 ? owned->generation : pool_generation(owned->pool);
-    if (!hold_is_held(owned->pool, owned->address, generation)) return POOL_NOT_ALLOCATED;
+    if (!is_held(owned)) return POOL_NOT_ALLOCATED;
     return pool_exchange_mark(owned->pool, owned->address, owned->generation, &live, pending,
                               &block->byte_size);
 }
@@ -305,6 +310,8 @@ static enum memory_status free_into(struct freed_list *list, const struct owned_
     switch (take_from_owner(owned, block, reused)) {
     case POOL_OK:
         freed_block_append(list, block);
+        // What somebody holds is not handed on before the stream is done, and the hold has ended.
+        if (is_held(owned)) freed_block_withhold(block);
         if (reused != NULL) {
             struct freed_list *its_list = reused->list;
             remove_and_forget(reused);
