@@ -6,6 +6,8 @@ import type { NativeStream } from "../native/stream.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import { numberOfMemoryType } from "./memory-type.ts";
 
+const { allocated_memory_alloc, allocated_memory_alloc_on_stream } = memoryLibrary;
+
 const operation = "new AllocatedMemory";
 
 /** Options of {@link AllocatedMemory}'s constructor. */
@@ -50,8 +52,8 @@ export function allocate(
   stream: NativeStream | null,
 ): number {
   return stream === null
-    ? memoryLibrary.allocated_memory_alloc(allocated, byteSize, memoryType, memoryTypeId, owner)
-    : memoryLibrary.allocated_memory_alloc_on_stream(
+    ? allocated_memory_alloc(allocated, byteSize, memoryType, memoryTypeId, owner)
+    : allocated_memory_alloc_on_stream(
         allocated,
         byteSize,
         memoryType,
