@@ -14,6 +14,8 @@
 #                    ThreadSanitizer, with gcc or clang
 #   make fuzz        random calls of the pool, steered by coverage (needs clang), for a minute;
 #                    FUZZ_SECONDS=0 until it is stopped
+#   make storm       random operations on several Workers, on the simulator, for a minute;
+#                    STORM_SECONDS=3600 for an hour; storm/options.ts has the other variables
 #   make package     what `bun pm pack` packs besides the sources: the libraries for x64 and arm64
 #                    (needs gcc for both: on Debian for x64, gcc-aarch64-linux-gnu), JavaScript, types;
 #                    packing does so for those that there is a gcc for, publishing only for both
@@ -73,7 +75,7 @@ SIMULATOR_SOURCES := $(wildcard simulator/*/*.c)
 FUZZ_SECONDS := 60
 CLANG        := clang
 
-.PHONY: all demo test bench gpu-check gpu-check-rehearsal check check-c fuzz package test-package docs
+.PHONY: all demo test bench gpu-check gpu-check-rehearsal check check-c fuzz storm package test-package docs
 .PHONY: format clean
 all: $(POOL_LIBRARY) $(SIMULATOR_LIBRARY)
 
@@ -168,6 +170,9 @@ check-c:
 
 fuzz:
 	FUZZ_SECONDS=$(FUZZ_SECONDS) CLANG='$(CLANG)' test/c/fuzz.sh
+
+storm: all | $(BUN)
+	$(BUN) storm/main.ts
 
 format: node_modules/.installed
 	$(BUN) fmt

@@ -1,0 +1,63 @@
+import type { HeldMemory } from "../held-memory.ts";
+import type { StormThread } from "../thread.ts";
+import type { Operation } from "./operation.ts";
+
+/** Empties a place, and names it. */
+function take(thread: StormThread): { held: HeldMemory; place: number } | null {
+  const place = thread.memories.draw(thread.random, true);
+  const held = place < 0 ? null : thread.memories.at(place);
+  if (held === null) return null;
+  thread.memories.set(place, null);
+  return { held, place };
+}
+
+/** Frees, once or twice. */
+export const free: Operation = {
+  name: "free",
+  weight: 7,
+  run: (thread) => {
+    const taken = take(thread);
+    if (taken === null) return;
+    const isTwice = thread.random.chance(0.2);
+    thread.begin(`m${taken.place}.free()${isTwice ? " twice" : ""}`);
+    thread.free(taken.held);
+    if (isTwice) thread.attempt([], [], () => taken.held.memory.free());
+    thread.checkViewsOf(taken.held);
+  },
+};
+
+/** Frees after what a stream was given. */
+export const freeOnStream: Operation = {
+  name: "free-on-stream",
+  weight: 4,
+  run: (thread) => {
+    const streamPlace = thread.streams.draw(thread.random, true);
+    const taken = streamPlace < 0 ? null : take(thread);
+    if (taken === null) return;
+    thread.begin(`m${taken.place}.free(stream ${streamPlace})`);
+    thread.free(taken.held, thread.streams.at(streamPlace)!);
+    thread.checkViewsOf(taken.held);
+  },
+};
+
+/** Leaves a memory to the garbage collector, whatever is under way on it. */
+export const drop: Operation = {
+  name: "drop",
+  weight: 2,
+  run: (thread) => {
+    const taken = take(thread);
+    if (taken !== null) thread.begin(`drop m${taken.place}`);
+    thread.end("dropped");
+  },
+};
+
+/** Collects garbage. */
+export const collect: Operation = {
+  name: "collect",
+  weight: 0.3,
+  run: (thread) => {
+    thread.begin("collect garbage");
+    Bun.gc(true);
+    thread.end("ok");
+  },
+};
