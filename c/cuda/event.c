@@ -196,7 +196,9 @@ enum memory_status cuda_event_query(double address)
 enum memory_status cuda_event_is_over(double address)
 {
     message_clear();
-    return event_is_done((struct cuda_event *)(uintptr_t)address) ? MEMORY_OK : MEMORY_NOT_DONE;
+    return event_progress((struct cuda_event *)(uintptr_t)address) == EVENT_PASSED
+               ? MEMORY_OK
+               : MEMORY_NOT_DONE;
 }
 
 void cuda_event_release(double address)

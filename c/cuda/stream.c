@@ -381,7 +381,7 @@ bool stream_is_idle(uint64_t stream_id)
     if (known != NULL && !known->is_destroyed && !known->is_being_destroyed &&
         device_scope_enter(&scope, (int)known->stream.device_id) == MEMORY_OK) {
         error = CUDART(cudaStreamQuery(stream_handle(&known->stream)));
-        (void)device_scope_leave(&scope, MEMORY_OK);
+        if (device_scope_leave(&scope, MEMORY_OK) != MEMORY_OK) error = scope.error;
     }
     pthread_mutex_unlock(&lock);
     if (error != 0 && error != CUDA_ERROR_NOT_READY) {
