@@ -82,7 +82,9 @@ export interface OperationFailure {
 export const CudartSimulator = {
   /**
    * Makes one call fail. It has no effect but its error, which also becomes the last error of the
-   * thread that makes it. A second failure of the same call replaces the first.
+   * thread that makes it; and an error after which CUDA asks for a new process, such as 700, ends
+   * all work of the process, as in {@link CudartSimulator.failOperation}. A second failure of the
+   * same call replaces the first.
    *
    * @example
    * ```ts
@@ -106,9 +108,9 @@ export const CudartSimulator = {
    * Makes one asynchronous copy or memset fail late: when it runs, after the call that queued it
    * has returned. It moves no bytes.
    *
-   * An error that leaves CUDA in an inconsistent state, such as `cudaErrorIllegalAddress` or
-   * `cudaErrorLaunchFailure`, ends all work on the stream's device: every later call that works on
-   * the device returns it. Any other is returned once, by the next call that finds the operation
+   * An error after which CUDA asks for a new process, such as `cudaErrorIllegalAddress` or
+   * `cudaErrorLaunchFailure`, ends all work of the process, on every device: every later call that
+   * needs a context returns it. Any other is returned once, by the next call that finds the operation
    * done: one that waits for its stream, its device or an event recorded after it, or that asks
    * whether they are done.
    *
@@ -131,8 +133,11 @@ export const CudartSimulator = {
 
   /**
    * Forgets all failures that have not happened yet, those of the environment included, and all
-   * errors of operations that no call has returned yet. A device on which such an error has ended
-   * all work is whole again.
+   * errors of operations that no call has returned yet.
+   *
+   * With CUDA nothing heals a process whose work a sticky error has ended. Here this does, so that
+   * tests can share a process: what was allocated and created is still there, and what was queued
+   * meanwhile has had no effect. What the package itself has learned of the error it keeps.
    */
   clearFaults(): void {
     library.clearFaults();

@@ -1,13 +1,14 @@
 #include "api/entry_point.h"
 
+#include "faults/errors.h"
 #include "process/config.h"
 #include "process/thread_state.h"
 #include "streams/async_error.h"
 
-static cudaError_t check_current_device(void)
+static cudaError_t check_work(void)
 {
     if (thread_state.is_in_host_function) return cudaErrorNotPermitted;
-    return device_sticky_error(thread_state.current_device);
+    return sticky_error();
 }
 
 cudaError_t entry_begin(struct function *function)
@@ -15,10 +16,13 @@ cudaError_t entry_begin(struct function *function)
     const struct config *config = config_get();
     if (config == NULL) return cudaErrorInitializationError;
     cudaError_t error = fault_site_hit(&function->calls);
-    if (error != cudaSuccess) return error;
+    if (error != cudaSuccess) {
+        sticky_error_note(error);
+        return error_is_sticky(error) ? sticky_error() : error;
+    }
     switch (function->trait) {
     case WORKS_ON_DEVICE:
-        return config->device_count == 0 ? cudaErrorNoDevice : check_current_device();
+        return config->device_count == 0 ? cudaErrorNoDevice : check_work();
     case NEEDS_DEVICE:
         return config->device_count == 0 ? cudaErrorNoDevice : cudaSuccess;
     case ANYWHERE:

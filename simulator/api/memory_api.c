@@ -15,7 +15,7 @@ ENTRY_POINT(cudaMalloc, WORKS_ON_DEVICE, (void **device_pointer, size_t byte_siz
 }
 
 // Waits until the devices are idle that reach memory which is to be freed, those from `first` to
-// before `end`. Of asynchronous errors, this reports only those that have ended all work on a device.
+// before `end`. Of asynchronous errors, this reports only those that have ended all work.
 static cudaError_t wait_for_devices(int first, int end)
 {
     cudaError_t error = cudaSuccess;

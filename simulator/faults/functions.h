@@ -10,8 +10,9 @@ enum function_trait {
     ANYWHERE,
     // Returns cudaErrorNoDevice on a machine without devices.
     NEEDS_DEVICE,
-    // Needs a device, and works on the thread's current one: it returns the error that has ended all
-    // work on that device, if there is one, and cudaErrorNotPermitted when a host function calls it.
+    // Needs a device, and works on the thread's current one: it returns the sticky error that has ended
+    // all work of the process, if there is one, and cudaErrorNotPermitted when a host function calls
+    // it.
     WORKS_ON_DEVICE,
     // Returns the thread's last error as its result, which is therefore not a new last error.
     REPORTS_LAST_ERROR,

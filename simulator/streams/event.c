@@ -81,7 +81,7 @@ cudaError_t event_query(cudaEvent_t handle)
 {
     const struct event *event = handle_table_find(&handles, handle);
     if (event == NULL) return cudaErrorInvalidResourceHandle;
-    cudaError_t error = device_sticky_error(event->device);
+    cudaError_t error = sticky_error();
     if (error != cudaSuccess || event->record == NULL) return error;
     return sync_point_is_reached(&event->record->point) ? report_error(event->record)
                                                         : cudaErrorNotReady;
@@ -92,7 +92,7 @@ cudaError_t event_synchronize(cudaEvent_t handle)
     const struct event *event = handle_table_find(&handles, handle);
     if (event == NULL) return cudaErrorInvalidResourceHandle;
     struct event_record *record = event->record;
-    if (record == NULL) return device_sticky_error(event->device);
+    if (record == NULL) return sticky_error();
     event_record_keep(record);
     sync_point_wait(&record->point);
     cudaError_t error = report_error(record);

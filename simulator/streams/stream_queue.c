@@ -19,7 +19,7 @@ cudaError_t stream_find_for_work(cudaStream_t handle, struct stream **stream)
         cudaError_t error = stream_find(handle, stream);
         if (error != cudaSuccess) return error;
         if ((*stream)->queued_count - (*stream)->done_count < PENDING_COUNT_MAX) {
-            return device_sticky_error((*stream)->device);
+            return sticky_error();
         }
         stream_keep(*stream);
         struct sync_point next = {*stream, (*stream)->done_count + 1};
@@ -39,13 +39,13 @@ static bool assign_sequence(struct stream *stream, struct operation *operation)
 }
 
 // Waits until it is the operation's turn, and performs it, with no effect if a sticky error has ended
-// all work on the device.
+// all work of the process.
 static void run_in_turn(struct stream *stream, struct operation *operation)
 {
     sync_point_list_wait(&operation->after);
     sync_point_wait(&(struct sync_point){stream, operation->sequence - 1});
     assert(operation->sequence == stream->done_count + 1);
-    bool has_effect = device_sticky_error(stream->device) == cudaSuccess;
+    bool has_effect = sticky_error() == cudaSuccess;
     streams_unlock();
     cudaError_t error = has_effect ? operation_run(operation) : cudaSuccess;
     streams_lock();

@@ -10,7 +10,7 @@
 #include "streams/stream.h"
 
 // Finds the stream that is to perform an operation, and waits until there is room in its queue. An
-// error when there is no such stream, or when a sticky error has ended all work on its device.
+// error when there is no such stream, or when a sticky error has ended all work.
 cudaError_t stream_find_for_work(cudaStream_t handle, struct stream **stream);
 
 // Leaves the operation to the stream's worker. Takes over what the operation holds, whatever the

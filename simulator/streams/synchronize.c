@@ -54,7 +54,7 @@ cudaError_t stream_query(cudaStream_t handle)
     struct stream *stream;
     cudaError_t error = stream_find(handle, &stream);
     if (error != cudaSuccess) return error;
-    error = device_sticky_error(stream->device);
+    error = sticky_error();
     if (error == cudaSuccess && has_work(stream)) return cudaErrorNotReady;
     return async_error_report(stream, stream->queued_count);
 }
@@ -68,5 +68,5 @@ static bool is_any(const struct stream *stream)
 cudaError_t device_wait_idle(int device)
 {
     cudaError_t error = wait_for_streams(device, is_any);
-    return error == cudaSuccess ? device_sticky_error(device) : error;
+    return error == cudaSuccess ? sticky_error() : error;
 }
