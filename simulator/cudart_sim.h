@@ -102,6 +102,14 @@ int cudartSimGetLiveDeviceMemory(int device, uint64_t *block_count, uint64_t *by
 // Gives the same for pinned host memory. cudaErrorInvalidValue: a null pointer.
 int cudartSimGetLiveHostMemory(uint64_t *block_count, uint64_t *byte_size);
 
+// Tells whether a device has a context: *has_context is 1 or 0. A device has none until something
+// needs it: cudaSetDevice, and every function but those for versions, devices' attributes, errors,
+// cudaEventQuery and cudaPointerGetAttributes, on the thread's current device;
+// cudaDeviceEnablePeerAccess on both devices; and cuDevicePrimaryCtxRetain, until it is released.
+//
+// cudaErrorInvalidDevice: there is no such device. cudaErrorInvalidValue: a null pointer.
+int cudartSimHasContext(int device, int *has_context);
+
 // Gives the number of streams and of events that were created and not destroyed.
 //
 // cudaErrorInvalidValue: a null pointer.

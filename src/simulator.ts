@@ -174,6 +174,25 @@ export const CudartSimulator = {
     return library.liveHostMemory();
   },
 
+  /**
+   * Whether a device has a CUDA context. It has none until something needs it, such as memory, a
+   * stream or `cudaSetDevice`; on a real GPU a context takes hundreds of MiB.
+   *
+   * @example
+   * ```ts
+   * CudaMemoryManager.create({ memoryPoolByteSize: { 1: 2 ** 20 } });
+   * console.log(CudartSimulator.hasContext(0), CudartSimulator.hasContext(1)); // false true
+   * ```
+   * @throws {TypeError} The device is not a number.
+   * @throws {RangeError} There is no such device.
+   */
+  hasContext(deviceId: number): boolean {
+    requireInteger("deviceId", deviceId, 0, int32Max);
+    const has = library.hasContext(deviceId);
+    if (has === undefined) throw new RangeError(`the simulator has no device ${deviceId}`);
+    return has;
+  },
+
   /** How many streams and events were created and not destroyed. */
   liveHandles(): library.LiveHandles {
     return library.liveHandles();

@@ -1,14 +1,33 @@
 #include "api/entry_point.h"
 
+#include <stdatomic.h>
+#include <stdbool.h>
+
 #include "faults/errors.h"
 #include "process/config.h"
+#include "process/context.h"
 #include "process/thread_state.h"
 #include "streams/async_error.h"
+
+// The driver has been asked for devices.
+static atomic_bool is_initialized;
 
 static cudaError_t check_work(void)
 {
     if (thread_state.is_in_host_function) return cudaErrorNotPermitted;
     return sticky_error();
+}
+
+static cudaError_t begin_with_trait(enum function_trait trait, bool has_device)
+{
+    if (trait == ANYWHERE || trait == REPORTS_LAST_ERROR) return cudaSuccess;
+    if (trait == NEEDS_INITIALIZATION && !is_initialized) return cudaErrorInitializationError;
+    if (!has_device) return cudaErrorNoDevice;
+    is_initialized = true;
+    if (trait == NEEDS_DEVICE || trait == NEEDS_INITIALIZATION) return cudaSuccess;
+    cudaError_t error = check_work();
+    if (error == cudaSuccess && trait == WORKS_ON_DEVICE) context_ensure_current();
+    return error;
 }
 
 cudaError_t entry_begin(struct function *function)
@@ -20,16 +39,7 @@ cudaError_t entry_begin(struct function *function)
         sticky_error_note(error);
         return error_is_sticky(error) ? sticky_error() : error;
     }
-    switch (function->trait) {
-    case WORKS_ON_DEVICE:
-        return config->device_count == 0 ? cudaErrorNoDevice : check_work();
-    case NEEDS_DEVICE:
-        return config->device_count == 0 ? cudaErrorNoDevice : cudaSuccess;
-    case ANYWHERE:
-    case REPORTS_LAST_ERROR:
-        break;
-    }
-    return cudaSuccess;
+    return begin_with_trait(function->trait, config->device_count != 0);
 }
 
 cudaError_t entry_end(const struct function *function, cudaError_t error)

@@ -6,8 +6,21 @@
 
 #include "cudart_abi.h"
 
+// How many contexts a thread can have pushed.
+#define PUSHED_COUNT_MAX 256
+
+struct current_device {
+    int device;
+    bool has_context;
+};
+
 struct thread_state {
     int current_device;
+    // The context of the current device is the thread's current context. See process/context.h.
+    bool has_context;
+    // What was current before each context that is pushed, the latest last.
+    int pushed_count;
+    struct current_device below[PUSHED_COUNT_MAX];
     cudaError_t last_error;
     // The thread is a stream's worker and runs a host function, which may not call CUDA.
     bool is_in_host_function;

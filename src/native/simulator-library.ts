@@ -129,6 +129,14 @@ export function liveHostMemory(): LiveMemory {
   return { blockCount: Number(blockCount[0]), byteSize: Number(byteSize[0]) };
 }
 
+/** Whether a device has a context; `undefined` where there is no such device. */
+export function hasContext(deviceId: number): boolean | undefined {
+  const has = new Int32Array(new ArrayBuffer(4));
+  return accepted(simulatorFunctions().cudartSimHasContext(deviceId, has))
+    ? has[0] === 1
+    : undefined;
+}
+
 /** How many objects exist that CUDA has handles for. */
 export interface LiveHandles {
   /** Number of streams that were created and not destroyed. */

@@ -11,6 +11,7 @@ export const simulatorSymbols = {
   cudartSimGetCallCount: { args: ["ptr", "ptr"], returns: "i32" },
   cudartSimGetLiveDeviceMemory: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   cudartSimGetLiveHostMemory: { args: ["ptr", "ptr"], returns: "i32" },
+  cudartSimHasContext: { args: ["i32", "ptr"], returns: "i32" },
   cudartSimGetLiveHandles: { args: ["ptr", "ptr"], returns: "i32" },
   cudartSimSetDelay: { args: ["f64", "f64"], returns: "i32" },
   cudartSimGetDelay: { args: ["ptr", "ptr"], returns: "i32" },

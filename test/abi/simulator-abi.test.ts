@@ -12,8 +12,11 @@ describe("the simulator has the ABI of CUDA", () => {
   /** Takes CUDA's header in place of the simulator's own declarations. */
   const withCudaHeader = [
     "-DCUDART_ABI_H",
+    "-DCUDA_ABI_H",
     "-include",
     "cuda_runtime_api.h",
+    "-include",
+    "cuda.h",
     "-Wmissing-prototypes",
   ];
   const needs = ["C compiler", "CUDA 13 header"] as const;

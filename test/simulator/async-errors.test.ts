@@ -95,6 +95,7 @@ describe("an operation that fails when it runs", () => {
     const result = runOn(
       { devices: twoDevices, faults: "operation:2:cudaErrorIllegalAddress" },
       ({ cuda, CudartSimulator: simulator }) => {
+        for (const id of [1, 0]) cuda.setDevice(id); // which then have contexts
         const stream = cuda.createStream().value;
         const other = cuda.createStream(1).value;
         const event = cuda.createEvent().value;
@@ -166,6 +167,7 @@ describe("an operation that fails when it runs", () => {
   test.each([214, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 810, 911])(
     "ends all work with error %d, which a call returned",
     (error) => {
+      for (const device of [1, 0]) ownCuda.setDevice(device); // which then have contexts
       CudartSimulator.failCall({ function: "cudaMemset", error });
       const failed = ownCuda.memset(null, 0, 1);
       const later = [
