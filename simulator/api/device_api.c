@@ -7,6 +7,7 @@
 #include "process/context.h"
 #include "process/thread_state.h"
 #include "streams/async_error.h"
+#include "streams/capture.h"
 #include "streams/synchronize.h"
 
 #define SIMULATED_CUDA_VERSION 13000
@@ -80,7 +81,8 @@ ENTRY_POINT(cudaDeviceSynchronize, WORKS_ON_DEVICE, (void), ())
 {
     int device = thread_state.current_device;
     streams_lock();
-    cudaError_t error = device_wait_idle(device);
+    cudaError_t error = capture_check_device(device);
+    if (error == cudaSuccess) error = device_wait_idle(device);
     if (error == cudaSuccess) error = async_error_report_all(device);
     streams_unlock();
     return error;

@@ -8,6 +8,7 @@
 #include "process/context.h"
 #include "process/thread_state.h"
 #include "streams/async_error.h"
+#include "streams/capture.h"
 
 // The driver has been asked for devices.
 static atomic_bool is_initialized;
@@ -18,6 +19,14 @@ static cudaError_t check_work(void)
     return sticky_error();
 }
 
+static cudaError_t check_safe(void)
+{
+    streams_lock();
+    cudaError_t error = capture_check_unsafe();
+    streams_unlock();
+    return error;
+}
+
 static cudaError_t begin_with_trait(enum function_trait trait, bool has_device)
 {
     if (trait == ANYWHERE || trait == REPORTS_LAST_ERROR) return cudaSuccess;
@@ -26,8 +35,9 @@ static cudaError_t begin_with_trait(enum function_trait trait, bool has_device)
     is_initialized = true;
     if (trait == NEEDS_DEVICE || trait == NEEDS_INITIALIZATION) return cudaSuccess;
     cudaError_t error = check_work();
-    if (error == cudaSuccess && trait == WORKS_ON_DEVICE) context_ensure_current();
-    return error;
+    if (error != cudaSuccess || trait == NEEDS_WORKING_DEVICE) return error;
+    context_ensure_current();
+    return trait == UNSAFE_IN_CAPTURE ? check_safe() : cudaSuccess;
 }
 
 cudaError_t entry_begin(struct function *function)

@@ -28,7 +28,8 @@ static cudaError_t submit(cudaStream_t handle, struct operation *operation, enum
     if (error != cudaSuccess) {
         operation_clear(operation);
     } else {
-        if (form == ASYNCHRONOUS) operation->fault = fault_site_hit(&async_transfers);
+        bool is_queued = form == ASYNCHRONOUS && stream->capture == NULL;
+        if (is_queued) operation->fault = fault_site_hit(&async_transfers);
         error = is_awaited ? stream_perform(stream, operation) : stream_enqueue(stream, operation);
     }
     streams_unlock();

@@ -18,6 +18,8 @@ enum function_trait {
     NEEDS_WORKING_DEVICE,
     // The same, and works on the thread's current device, whose context is made where there is none.
     WORKS_ON_DEVICE,
+    // The same, and is potentially unsafe while a stream is being captured: see streams/capture.h.
+    UNSAFE_IN_CAPTURE,
     // Returns the thread's last error as its result, which is therefore not a new last error.
     REPORTS_LAST_ERROR,
 };

@@ -3,6 +3,7 @@
 #define THREAD_STATE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "cudart_abi.h"
 
@@ -22,6 +23,10 @@ struct thread_state {
     int pushed_count;
     struct current_device below[PUSHED_COUNT_MAX];
     cudaError_t last_error;
+    // How captures of streams restrict the thread, and the thread's number among those that have to do
+    // with captures, from 1. See streams/capture.h.
+    enum cudaStreamCaptureMode capture_mode;
+    uint64_t number;
     // The thread is a stream's worker and runs a host function, which may not call CUDA.
     bool is_in_host_function;
 };

@@ -80,6 +80,18 @@ export const cuda = {
   launchHostFunction: (stream: Handle, address: Pointer | null, argument: Memory) =>
     symbols.cudaLaunchHostFunc(handle(stream), address, memory(argument)),
 
+  beginCapture: (stream: Handle, mode = 0) => symbols.cudaStreamBeginCapture(handle(stream), mode),
+  endCapture: (stream: Handle) =>
+    addressOutcome((out) => symbols.cudaStreamEndCapture(handle(stream), out)),
+  captureStatus: (stream: Handle) =>
+    i32Outcome((out) => symbols.cudaStreamIsCapturing(handle(stream), out)),
+  exchangeCaptureMode: (mode: number) =>
+    i32Outcome((out) => {
+      out[0] = mode;
+      return symbols.cudaThreadExchangeStreamCaptureMode(out);
+    }),
+  destroyGraph: (graph: Handle) => symbols.cudaGraphDestroy(handle(graph)),
+
   createEvent: (flags = 0) => addressOutcome((out) => symbols.cudaEventCreateWithFlags(out, flags)),
   createPlainEvent: () => addressOutcome(symbols.cudaEventCreate),
   destroyEvent: (event: Handle) => symbols.cudaEventDestroy(handle(event)),
@@ -202,6 +214,8 @@ export const cuda = {
 
   /** A Worker's module: what a new thread sees of its state. */
   otherThreadPath: join(import.meta.dir, "other-thread.ts"),
+  /** One that meets a capture of another thread. */
+  captureThreadPath: join(import.meta.dir, "capture-thread.ts"),
   /** One that has work in flight on its own default stream. */
   ownStreamPath: join(import.meta.dir, "own-stream.ts"),
 };
