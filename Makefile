@@ -15,7 +15,8 @@
 #   make fuzz        random calls of the pool, steered by coverage (needs clang), for a minute;
 #                    FUZZ_SECONDS=0 until it is stopped
 #   make package     what `bun pm pack` packs besides the sources: the libraries for x64 and arm64
-#                    (needs gcc for both: on Debian for x64, gcc-aarch64-linux-gnu), JavaScript, types
+#                    (needs gcc for both: on Debian for x64, gcc-aarch64-linux-gnu), JavaScript, types;
+#                    packing does so for those that there is a gcc for, publishing only for both
 #   make test-package
 #                    packs, and tries the package as its users do
 #   make docs        the API reference, into build/docs

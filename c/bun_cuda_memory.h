@@ -15,6 +15,9 @@
 
 #define MEMORY_EXPORT __attribute__((visibility("default")))
 
+// The package's version.
+#define MEMORY_VERSION "0.1.0"
+
 // Failures are below 0, and each is the code of a MemoryError. Successes that say more than that
 // the call succeeded are above 0.
 enum memory_status {
@@ -22,6 +25,7 @@ enum memory_status {
     MEMORY_OK_WITH_WARNINGS = 1, // the message has warnings, a line each
     MEMORY_QUEUED = 2,           // a copy is on its stream, and may not be done
     MEMORY_NOT_DONE = 3,         // the work that was asked about is still under way
+    MEMORY_COLLECT_FIRST = 4,    // nothing was done: ask the garbage collector, and call again
     MEMORY_UNKNOWN = -1,
     MEMORY_INTERNAL = -2,
     MEMORY_NOT_FOUND = -3,
@@ -29,6 +33,9 @@ enum memory_status {
     MEMORY_UNAVAILABLE = -5,
     MEMORY_UNSUPPORTED = -6,
     MEMORY_ALREADY_EXISTS = -7,
+    MEMORY_OUT_OF_MEMORY = -8,
+    MEMORY_OUT_OF_RANGE = -9,
+    MEMORY_DEVICE_LOST = -10,
 };
 
 enum memory_type {
@@ -46,6 +53,17 @@ struct memory_pool_stats {
     double largest_free_byte_size;
     double allocation_count;
     double failed_allocation_count;
+    double set_aside_byte_size;
+    double detached_byte_size;
+    double nonpinned_byte_size; // of pinned memory's manager only
+};
+
+// The figures of a failure. What does not belong to it is NaN, and CUDA's error 0.
+struct memory_failure {
+    double cuda_error; // a cudaError_t
+    double requested_byte_size;
+    double free_byte_size;
+    double largest_free_byte_size;
 };
 
 // Memory that was allocated. The generation tells this life of its manager from every other, so
@@ -69,6 +87,25 @@ struct cuda_stream {
 // This thread's last message. Several things that went wrong have a line each.
 MEMORY_EXPORT const char *memory_message(void);
 
+// The figures of what this thread's last message says.
+MEMORY_EXPORT void memory_last_failure(struct memory_failure *failure);
+
+// The calling thread's number as an owner of memory, from 1 on; 0, which stands for the process, where
+// there are more threads than numbers. What an owner holds is given back after its thread has ended.
+MEMORY_EXPORT int32_t memory_owner(void);
+
+// ---- Copies of this library in one process
+
+// The path of the library of this version that the process loaded first; "" where it is this one.
+MEMORY_EXPORT const char *library_of_process(void);
+
+// The version and the path of a library of another version that the process has loaded too, once; ""
+// where there is none, and for all later calls.
+MEMORY_EXPORT const char *library_of_other_version(void);
+
+// The path of this library, as the loader knows it.
+MEMORY_EXPORT const char *library_own_path(void);
+
 // ---- The CUDA runtime
 
 // The absolute path at which the dynamic loader finds a library (one that is loaded already, first
@@ -83,11 +120,21 @@ MEMORY_EXPORT const char *cudart_claim(const char *path);
 // here are ignored.
 MEMORY_EXPORT void cudart_bind(const char *name, void *address);
 
+// MEMORY_DEVICE_LOST once CUDA has failed for good: then it is not called any more.
+MEMORY_EXPORT enum memory_status cuda_check_lost(void);
+// Takes note of an error that a function of the runtime returned, and answers as cuda_check_lost().
+MEMORY_EXPORT enum memory_status cuda_note_error(int32_t error);
+// MEMORY_OK, with a message for the log, once in the life of a process whose CUDA is lost; otherwise
+// MEMORY_NOT_DONE.
+MEMORY_EXPORT enum memory_status cuda_take_lost_report(void);
+
 // ---- CUDA memory
 
-// MEMORY_ALREADY_EXISTS changes nothing. Where one reservation fails, none stays.
+// MEMORY_ALREADY_EXISTS changes nothing. Where one reservation fails, none stays, unless the call is to
+// go on: then the status is MEMORY_OK_WITH_WARNINGS, and the message has a line for each failure.
 MEMORY_EXPORT enum memory_status cuda_memory_create(const double *device_ids,
-                                                    const double *byte_sizes, int32_t pool_count);
+                                                    const double *byte_sizes, int32_t pool_count,
+                                                    int32_t goes_on);
 // Returns an address, or the status of the failure.
 MEMORY_EXPORT double cuda_memory_alloc(double byte_size, double device_id);
 MEMORY_EXPORT enum memory_status cuda_memory_free(double address, double device_id);
@@ -99,7 +146,8 @@ MEMORY_EXPORT enum memory_status cuda_memory_reset(void);
 
 // Where the pool cannot be had, the manager exists without one, and the status is
 // MEMORY_OK_WITH_WARNINGS. MEMORY_ALREADY_EXISTS changes nothing.
-MEMORY_EXPORT enum memory_status pinned_memory_create(double byte_size);
+// The memory is of the context of the lowest GPU that has a pool, or else of this GPU.
+MEMORY_EXPORT enum memory_status pinned_memory_create(double byte_size, double device_id);
 // MEMORY_OK_WITH_WARNINGS is a fallback of a kind that this process has not been warned of yet.
 MEMORY_EXPORT enum memory_status pinned_memory_alloc(struct memory_allocation *allocation,
                                                      double byte_size,
@@ -107,7 +155,7 @@ MEMORY_EXPORT enum memory_status pinned_memory_alloc(struct memory_allocation *a
 // Pinned memory that can be had at once, for callers that have another way. Otherwise
 // MEMORY_UNAVAILABLE, without a message, and no statistics count it.
 MEMORY_EXPORT enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation,
-                                                         double byte_size);
+                                                         double byte_size, int32_t owner);
 MEMORY_EXPORT enum memory_status pinned_memory_free(double address);
 MEMORY_EXPORT enum memory_status pinned_memory_stats(struct memory_pool_stats *stats);
 // The number of live allocations that fell back to the system heap. No pool's statistics have it.
@@ -116,25 +164,32 @@ MEMORY_EXPORT enum memory_status pinned_memory_reset(void);
 
 // ---- Allocated memory: CUDA memory, then pinned, then non-pinned system memory
 
-// MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc().
+// Memory belongs to the owner that it was allocated for, from 0 to 65535, and a call that names
+// another does not find it. MEMORY_ANY_OWNER stands for all of them.
+#define MEMORY_ANY_OWNER 65536
+
+// Allocates memory for an owner. MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc();
+// MEMORY_COLLECT_FIRST where there is non-pinned memory only, and the owner's garbage collector may
+// find better.
 MEMORY_EXPORT enum memory_status allocated_memory_alloc(struct memory_allocation *allocation,
                                                         double byte_size, double memory_type,
-                                                        double device_id);
-// The same for use on a stream (or null), and with a choice: where only pending blocks are in the
-// way, a request waits for their streams if it may, and falls back if it may not. CUDA memory may be
-// what the stream's earlier work still uses; host memory never is.
+                                                        double device_id, int32_t owner);
+// The same for use on a stream: CUDA memory may be what the stream's earlier work still uses, or what
+// the stream is made to wait for. Host memory never is.
 MEMORY_EXPORT enum memory_status
 allocated_memory_alloc_on_stream(struct memory_allocation *allocation, double byte_size,
                                  double memory_type, double device_id,
-                                 const struct cuda_stream *stream, int32_t may_wait);
-// Memory whose manager was reset is gone already, and freeing it does nothing.
+                                 const struct cuda_stream *stream, int32_t owner);
+// Frees memory of an owner. Memory whose manager was reset is gone already, and freeing it does
+// nothing. What the collector knows the memory by, or 0, goes with it.
 MEMORY_EXPORT enum memory_status allocated_memory_free(double address, double memory_type,
-                                                       double device_id, double generation);
+                                                       double device_id, double generation,
+                                                       int32_t owner, double record);
 // The memory goes back when the stream has done what it was given before. Where this fails the
 // memory lives on.
 MEMORY_EXPORT enum memory_status
 allocated_memory_free_on_stream(const struct memory_allocation *allocation,
-                                const struct cuda_stream *stream);
+                                const struct cuda_stream *stream, int32_t owner, double record);
 // MEMORY_UNAVAILABLE where the memory went when its manager was reset.
 MEMORY_EXPORT enum memory_status allocated_memory_check(const struct memory_allocation *allocation);
 // Without a stream (null) the bytes of these three are in place when they return. With one, a copy
@@ -159,6 +214,44 @@ MEMORY_EXPORT enum memory_status allocated_memory_copy(const struct memory_alloc
 // Every byte is set when it returns.
 MEMORY_EXPORT enum memory_status allocated_memory_fill(const struct memory_allocation *target,
                                                        int32_t byte);
+
+// ---- Who looks at memory
+
+// Holds memory, which is then neither handed on nor given back to the system, until the hold ends.
+// Returns what ends it, or a status: MEMORY_UNAVAILABLE where the memory is no longer there. A view
+// ends by itself, whatever becomes of the thread; any other hold ends with the thread that began it.
+MEMORY_EXPORT double memory_hold_begin(const struct memory_allocation *allocation, int32_t is_view);
+MEMORY_EXPORT void memory_hold_end(double hold);
+// The same, as a deallocator of an ArrayBuffer of the memory.
+MEMORY_EXPORT void memory_view_end(void *bytes, void *hold);
+
+// The address of a uint32_t that changes whenever host memory is reset, by whatever thread.
+MEMORY_EXPORT double host_memory_reset_count_address(void);
+
+// ---- Memory that the garbage collector finds
+
+// Returns a record of the memory, or 0 where the system refuses memory. The record's bytes are to be
+// those of an ArrayBuffer with collected_memory_note() as its deallocator and the record as context.
+MEMORY_EXPORT double collected_memory_watch(double address, double byte_size, double memory_type,
+                                            double device_id, double generation, int32_t owner);
+// The memory is freed, and the end of its record says nothing.
+MEMORY_EXPORT void collected_memory_unwatch(double record);
+MEMORY_EXPORT void collected_memory_note(void *bytes, void *record);
+// Takes one memory that was collected; MEMORY_NOT_DONE where there is none. For the owner's thread.
+MEMORY_EXPORT enum memory_status collected_memory_take(int32_t owner,
+                                                       struct memory_allocation *allocation);
+// Says that the collector was asked for the owner, and whether it found something.
+MEMORY_EXPORT void collected_memory_asked(int32_t owner, int32_t has_found);
+
+// ---- From thread to thread
+
+// Takes memory from its owner. Returns a number that stands for it, or a status: MEMORY_UNAVAILABLE
+// where the memory is no longer the owner's or is in use.
+MEMORY_EXPORT double memory_detach(const struct memory_allocation *allocation, int32_t owner,
+                                   double record);
+// Gives what was detached to an owner, once.
+MEMORY_EXPORT enum memory_status memory_attach(struct memory_allocation *allocation, double id,
+                                               int32_t owner);
 
 // ---- Streams
 

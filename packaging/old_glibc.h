@@ -17,6 +17,7 @@ OLD_VERSION(dladdr, "2.2.5", "2.17");
 OLD_VERSION(dlclose, "2.2.5", "2.17");
 OLD_VERSION(dlinfo, "2.3.3", "2.17");
 OLD_VERSION(dlopen, "2.2.5", "2.17");
+OLD_VERSION(dlsym, "2.2.5", "2.17");
 OLD_VERSION(pthread_create, "2.2.5", "2.17");
 OLD_VERSION(pthread_detach, "2.2.5", "2.17");
 OLD_VERSION(pthread_getspecific, "2.2.5", "2.17");

@@ -1,17 +1,8 @@
+import { describe, describeThrown, quoted } from "./describe.ts";
 import { MemoryError } from "./memory-error.ts";
 
 // The native boundary checks nothing: a NaN, a fraction or an object would arrive there as some
 // number. Whatever comes from outside passes through here first.
-
-/** Describes a value for a message. Runs no code of the value's own, which might throw. */
-function describe(value: unknown): string {
-  if (typeof value === "string") return JSON.stringify(value.slice(0, 100));
-  if (typeof value === "bigint") return `${value}n`;
-  if (typeof value === "function") return "a function";
-  if (typeof value === "symbol") return "a symbol";
-  if (typeof value !== "object" || value === null) return String(value);
-  return Array.isArray(value) ? "an array" : "an object";
-}
 
 /** The error for an argument that is not what it has to be. */
 export function invalidArgument(
@@ -55,9 +46,17 @@ export function checkRequest(operation: string, byteSize: unknown): void {
   }
 }
 
+/**
+ * Whether the value can be a CUDA ordinal. The number -0 is none: it would come back as -0, which
+ * `Object.is` and tests tell from the 0 of the same GPU.
+ */
+export function isDeviceId(value: unknown): value is number {
+  return isWholeNumber(value) && !Object.is(value, -0);
+}
+
 /** @throws {MemoryError} `INVALID_ARG` unless the value can be a CUDA ordinal. */
 export function checkDeviceId(operation: string, value: unknown): void {
-  if (!isWholeNumber(value)) {
+  if (!isDeviceId(value)) {
     throw invalidArgument(operation, "deviceId", "a GPU's ordinal: 0, 1, 2 ...", value);
   }
 }
@@ -76,18 +75,77 @@ export function checkComputeCapability(operation: string, name: string, value: u
   }
 }
 
-/** @throws {MemoryError} `INVALID_ARG` unless the value is an options object or left out. */
-export function checkOptions(operation: string, value: unknown): void {
-  if (value !== undefined && (typeof value !== "object" || value === null)) {
-    throw invalidArgument(operation, "options", "an object", value);
-  }
+/** @throws {MemoryError} `INVALID_ARG` unless the value is `true` or `false`. */
+export function checkBoolean(operation: string, name: string, value: unknown): void {
+  if (typeof value !== "boolean") throw invalidArgument(operation, name, "true or false", value);
 }
 
 /** Whether the value is an object with nothing but its own properties: no Map, no array. */
 function isRecord(value: unknown): value is object {
   if (typeof value !== "object" || value === null) return false;
   const prototype = Object.getPrototypeOf(value);
-  return prototype === Object.prototype || prototype === null;
+  // Another realm's objects have a prototype of their own, which again has none.
+  return prototype === null || Object.getPrototypeOf(prototype) === null;
+}
+
+/**
+ * Reads an argument that is an object, which may be a Proxy or have getters.
+ *
+ * @throws {MemoryError} Of `read` as it is; `INVALID_ARG` for whatever else that throws.
+ */
+function readArgument<Result>(operation: string, name: string, read: () => Result): Result {
+  try {
+    return read();
+  } catch (error) {
+    if (error instanceof MemoryError) throw error;
+    throw new MemoryError(
+      "INVALID_ARG",
+      `${operation}: ${name} cannot be read: ${describeThrown(error)}`,
+    );
+  }
+}
+
+/**
+ * The options that a call was given, each read once. Options that are `undefined` are left out.
+ *
+ * @param names All options that the call has.
+ * @throws {MemoryError} `INVALID_ARG` unless the value is an options object or `undefined`, and for
+ * an option that the call does not have.
+ */
+export function checkOptions<Options extends object>(
+  operation: string,
+  value: Options | undefined,
+  names: readonly (keyof Options & string)[],
+): Partial<Options> {
+  const options: Partial<Options> = {};
+  if (value === undefined) return options;
+  if (typeof value !== "object" || value === null) {
+    throw invalidArgument(operation, "options", "an object", value);
+  }
+  return readArgument(operation, "options", () => {
+    checkOptionNames(operation, value, names);
+    // A stream or a Map in the place of the options has none of them, and would be ignored.
+    if (!isRecord(value) && !names.some((name) => name in value)) {
+      throw invalidArgument(operation, "options", "an object with options", value);
+    }
+    for (const name of names) {
+      const option = value[name];
+      if (option !== undefined) options[name] = option;
+    }
+    return options;
+  });
+}
+
+function checkOptionNames(operation: string, options: object, names: readonly string[]): void {
+  for (const name in options) {
+    if (names.includes(name)) continue;
+    // What a program adds to the prototype of all objects is no option of this one.
+    if (!Object.hasOwn(options, name) && name in Object.prototype) continue;
+    throw new MemoryError(
+      "INVALID_ARG",
+      `${operation}: there is no option ${quoted(name)}; the options are ${names.join(", ")}`,
+    );
+  }
 }
 
 /**
@@ -100,18 +158,20 @@ export function checkPoolByteSizes(
   name: string,
   record: unknown,
 ): Map<number, number> {
-  const byteSizes = new Map<number, number>();
-  if (record === undefined) return byteSizes;
-  if (!isRecord(record)) {
-    throw invalidArgument(operation, name, "a record of byte sizes by GPU", record);
-  }
-  for (const [key, byteSize] of Object.entries(record)) {
-    const deviceId = /^\d+$/.test(key) ? Number(key) : NaN;
-    if (!isWholeNumber(deviceId)) {
-      throw invalidArgument(operation, `a key of ${name}`, "a GPU's ordinal: 0, 1, 2 ...", key);
+  if (record === undefined) return new Map();
+  return readArgument(operation, name, () => {
+    if (!isRecord(record)) {
+      throw invalidArgument(operation, name, "a record of byte sizes by GPU", record);
     }
-    checkByteSize(operation, `${name}[${key}]`, byteSize);
-    byteSizes.set(deviceId, byteSize as number);
-  }
-  return byteSizes;
+    const byteSizes = new Map<number, number>();
+    for (const [key, byteSize] of Object.entries(record)) {
+      const deviceId = Number(key);
+      if (!isWholeNumber(deviceId) || String(deviceId) !== key) {
+        throw invalidArgument(operation, `a key of ${name}`, "a GPU's ordinal: 0, 1, 2 ...", key);
+      }
+      checkByteSize(operation, `${name}[${key}]`, byteSize);
+      byteSizes.set(deviceId, byteSize as number);
+    }
+    return byteSizes;
+  });
 }

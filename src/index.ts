@@ -6,6 +6,7 @@
  */
 export { AllocatedMemory } from "./memory/allocated-memory.ts";
 export type { AllocatedMemoryOptions } from "./memory/allocation-request.ts";
+export type { MemoryHandle } from "./memory/memory-handle.ts";
 export type { MemoryBuffer } from "./memory/memory-buffer.ts";
 export { copyBuffer, type CopyBufferOptions } from "./memory/copy-buffer.ts";
 export {
@@ -13,11 +14,16 @@ export {
   type CudaMemoryManagerOptions,
 } from "./managers/cuda-memory-manager.ts";
 export { CudaStream } from "./streams/cuda-stream.ts";
+export { cudaStatus, type CudaStatus } from "./devices/cuda-status.ts";
 export { pointerAttributes, type PointerAttributes } from "./devices/pointer-attributes.ts";
 export { getSupportedGpus } from "./devices/supported-gpus.ts";
 export { type Logger, setLogger } from "./logger.ts";
 export { MemoryError, type MemoryErrorCode } from "./memory-error.ts";
-export { createMemoryManagers } from "./managers/memory-managers.ts";
+export {
+  createMemoryManagers,
+  type MemoryManagers,
+  type MemoryPool,
+} from "./managers/memory-managers.ts";
 export { type MemoryOptions, parseMemoryOptions } from "./managers/memory-options.ts";
 export type { TransferOptions } from "./memory/memory-transfer.ts";
 export type { MemoryType } from "./memory/memory-type.ts";
@@ -27,4 +33,4 @@ export {
   PinnedMemoryManager,
   type PinnedMemoryManagerOptions,
 } from "./managers/pinned-memory-manager.ts";
-export type { PoolStats } from "./managers/pool-stats.ts";
+export type { PinnedPoolStats, PoolStats } from "./managers/pool-stats.ts";

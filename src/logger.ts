@@ -1,6 +1,7 @@
 import { invalidArgument } from "./arguments.ts";
+import { describeThrown } from "./describe.ts";
 
-/** Takes this package's messages. `console` is one. */
+/** Takes this package's messages, which begin with `bun-cuda-memory: `. `console` is one. */
 export interface Logger {
   /** Says what has been reserved, and which CUDA runtime is used. */
   info(message: string): void;
@@ -22,7 +23,9 @@ let current: Logger = {
 /**
  * Sends this package's messages to a logger of yours, in the calling thread: each Worker sets its
  * own. By default warnings and errors go to `console` and information nowhere. What the logger
- * throws is caught.
+ * throws is caught, and so is what it rejects with where it is asynchronous: both are shown on
+ * `console.error`, with the message. What the logger makes this package say in turn goes to
+ * `console`.
  *
  * @throws {MemoryError} `INVALID_ARG` where `info`, `warn` or `error` is not a function.
  *
@@ -33,22 +36,50 @@ let current: Logger = {
  */
 export function setLogger(logger: Logger): void {
   for (const level of ["info", "warn", "error"] as const) {
-    if (typeof logger?.[level] !== "function") {
-      throw invalidArgument("setLogger", `logger.${level}`, "a function", logger?.[level]);
+    const method = methodOf(logger, level);
+    if (typeof method !== "function") {
+      throw invalidArgument("setLogger", `logger.${level}`, "a function", method);
     }
   }
   current = logger;
 }
 
-/**
- * Catches what the logger throws, which must not fail an operation that only has something to say.
- */
-function send(level: keyof Logger, message: string): void {
+/** A method of what may be no logger, or one that cannot be read. */
+function methodOf(logger: Logger | null | undefined, level: keyof Logger): unknown {
   try {
-    current[level](message);
-  } catch (error) {
-    console.error(`the logger failed with ${String(error)} at: ${message}`);
+    return logger?.[level];
+  } catch {
+    return undefined;
   }
+}
+
+const prefix = "bun-cuda-memory: ";
+
+/** Whether the logger is being called, by which this package may come to have more to say. */
+let isSending = false;
+
+function send(level: keyof Logger, text: string): void {
+  const message = text.startsWith(prefix) ? text : prefix + text;
+  const logger = isSending ? console : current;
+  isSending = true;
+  try {
+    const result: unknown = logger[level](message);
+    // Nobody else waits for it, and a rejection that nobody handles ends the process.
+    if (typeof result === "object" && result !== null) {
+      new Promise((resolve) => resolve(result)).catch((error) => reportFailure(error, message));
+    }
+  } catch (error) {
+    reportFailure(error, message);
+  } finally {
+    isSending = false;
+  }
+}
+
+/** Shows what a logger threw, which must not fail an operation that only has something to say. */
+function reportFailure(thrown: unknown, message: string): void {
+  try {
+    console.error(`${prefix}the logger failed with ${describeThrown(thrown)} at: ${message}`);
+  } catch {} // the console is the program's own too, and there is nothing else to say it with
 }
 
 /** Sends messages to the logger in use. Never throws. */

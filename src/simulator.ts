@@ -49,7 +49,7 @@ export interface CallFailure {
   /** The function, such as `"cudaMalloc"`. */
   readonly function: SimulatedFunction;
   /** Which call of it, by any thread, counted from now: 1, the default, is the next one. */
-  readonly nth?: number;
+  readonly nth?: number | undefined;
   /** The error that the call returns: a number, such as 2, or a name of CUDA's. */
   readonly error: number | `cudaError${string}`;
 }
@@ -60,7 +60,7 @@ export interface OperationFailure {
    * Which copy or memset that a function whose name ends in `Async` puts on a stream, by any
    * thread, counted from now: 1, the default, is the next one. Those of no bytes do not count.
    */
-  readonly nth?: number;
+  readonly nth?: number | undefined;
   /** The error: a number, such as 999, or a name of CUDA's. */
   readonly error: number | `cudaError${string}`;
 }
@@ -211,7 +211,10 @@ export const CudartSimulator = {
    * @throws {TypeError} An argument is of the wrong type.
    * @throws {RangeError} An argument is not from 0 to 1e9. Nothing has changed then.
    */
-  setDelay({ nsPerByte = 0, operationNs = 0 }: Partial<library.Delay>): void {
+  setDelay({
+    nsPerByte = 0,
+    operationNs = 0,
+  }: { readonly [Key in keyof library.Delay]?: library.Delay[Key] | undefined }): void {
     requireDelay("nsPerByte", nsPerByte);
     requireDelay("operationNs", operationNs);
     library.setDelay({ nsPerByte, operationNs });

@@ -58,7 +58,16 @@ bool cudart_is_bound(void)
 
 void cudart_clear_last_error(void)
 {
-    (void)cudart.cudaGetLastError();
+    (void)CUDART(cudaGetLastError());
+}
+
+void cudart_note_error(int error, const char *function)
+{
+    if (cuda_is_lost()) return;
+    const char *name = cudart.cudaGetErrorName(error);
+    const char *text = cudart.cudaGetErrorString(error);
+    cudart_clear_last_error();
+    if (cuda_is_fatal(error)) cuda_lose(error, function, name, text);
 }
 
 static enum memory_status report(int error, const char *function, const char *format,
@@ -66,9 +75,11 @@ static enum memory_status report(int error, const char *function, const char *fo
 {
     char doing[256];
     vsnprintf(doing, sizeof doing, format, arguments);
+    if (!cuda_is_lost()) cudart_note_error(error, function);
+    if (cuda_is_lost()) return cuda_refuse_as_lost("%s", doing);
     message_add("failed to %s: %s returned %s (%d): %s", doing, function,
                 cudart.cudaGetErrorName(error), error, cudart.cudaGetErrorString(error));
-    cudart_clear_last_error();
+    message_set_cuda_error(error);
     return MEMORY_INTERNAL;
 }
 
@@ -93,27 +104,9 @@ enum memory_status cudart_check_done(int error, const char *function, const char
     return status;
 }
 
-enum memory_status cudart_get_device(int *device)
+enum memory_status cuda_note_error(int32_t error)
 {
-    return cudart_check(cudart.cudaGetDevice(device), "cudaGetDevice", "read the current GPU");
-}
-
-enum memory_status cudart_set_device(int device)
-{
-    return cudart_check(cudart.cudaSetDevice(device), "cudaSetDevice", "make GPU %d current",
-                        device);
-}
-
-enum memory_status cudart_enter_device(int device, int *saved_device)
-{
-    enum memory_status status = cudart_get_device(saved_device);
-    if (status != MEMORY_OK || *saved_device == device) return status;
-    return cudart_set_device(device);
-}
-
-enum memory_status cudart_leave_device(int device, int saved_device, enum memory_status status)
-{
-    if (saved_device == device) return status;
-    enum memory_status restored = cudart_set_device(saved_device);
-    return status != MEMORY_OK ? status : restored;
+    message_clear();
+    cudart_note_error(error, "a call");
+    return cuda_check_lost();
 }

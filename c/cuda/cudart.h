@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "bun_cuda_memory.h"
+#include "cuda/lost.h"
 
 #define CUDART_FUNCTIONS(X)                                                                        \
     X(const char *, cudaGetErrorName, (int error))                                                 \
@@ -56,12 +57,16 @@ struct cudart {
 
 extern struct cudart cudart;
 
+// A call of CUDA, of which there are no others: CUDART(cudaFree(pointer)). Once CUDA is lost it answers
+// with the error that it was lost with.
+#define CUDART(call) (cuda_is_lost() ? cuda_lost_error() : cudart.call)
+
 // Whether the process has a CUDA runtime.
 bool cudart_is_bound(void);
 
 // Reads the result of a CUDA call. A failure adds a line to this thread's message, with what was
 // being done (`format`), the call that failed and CUDA's name and text of the error, and comes
-// back as MEMORY_INTERNAL.
+// back as MEMORY_INTERNAL, or as MEMORY_DEVICE_LOST where CUDA is lost with it, or was before.
 __attribute__((format(printf, 3, 4))) enum memory_status
 cudart_check(int error, const char *function, const char *format, ...);
 
@@ -74,15 +79,7 @@ cudart_check_done(int error, const char *function, const char *format, ...);
 // next user of CUDA does not find it.
 void cudart_clear_last_error(void);
 
-// The current device belongs to the calling thread and is the user's: code that changes it saves it
-// before and restores it after.
-enum memory_status cudart_get_device(int *device);
-enum memory_status cudart_set_device(int device);
-
-// Makes a device current for a while. A call that returns MEMORY_OK is followed by one of
-// cudart_leave_device() with the device that it saved. That returns `status` or, where `status` is
-// MEMORY_OK, the status of restoring the device.
-enum memory_status cudart_enter_device(int device, int *saved_device);
-enum memory_status cudart_leave_device(int device, int saved_device, enum memory_status status);
+// Takes note of an error that nobody is told of at this point.
+void cudart_note_error(int error, const char *function);
 
 #endif

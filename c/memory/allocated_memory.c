@@ -5,76 +5,99 @@
 #include <stddef.h>
 
 #include "bun_cuda_memory.h"
+#include "cuda/lost.h"
 #include "memory/allocation.h"
+#include "memory/collected_memory.h"
 #include "memory/cuda_memory.h"
+#include "memory/ended_owners.h"
 #include "memory/lifecycle_lock.h"
 #include "memory/pinned_memory.h"
+#include "memory/pools.h"
 #include "memory/refusal.h"
 #include "memory/stream_ordered.h"
 #include "message.h"
+#include "owner.h"
 #include "whole_number.h"
 
+// ---- Allocating
+
+// What is asked for.
+struct request {
+    double byte_size;
+    double memory_type;
+    double device_id;
+    uint32_t owner;
+    const struct cuda_stream *stream; // or null
+};
+
 // Allocates host memory. `cuda` is how the CUDA pool has refused, or null where it was not asked.
-static enum memory_status alloc_on_host(struct memory_allocation *allocation, double byte_size,
-                                        double device_id, const struct refusal *cuda, bool may_wait)
+static enum memory_status alloc_on_host(struct memory_allocation *allocation,
+                                        const struct request *request, const struct refusal *cuda)
 {
     struct refusal pinned;
-    bool is_served = system_memory_alloc(allocation, byte_size, true, may_wait, &pinned);
+    bool may_collect = collected_memory_may_help(request->owner);
+    bool is_served =
+        system_memory_alloc(allocation, request->byte_size, !may_collect, request->owner, &pinned);
     if (cuda == NULL && pinned.status == POOL_OK) return MEMORY_OK;
-    const struct refused_request request = {.byte_size = byte_size,
-                                            .device_id = device_id,
+    if (pinned.status != POOL_OK && may_collect) return MEMORY_COLLECT_FIRST;
+    const struct refused_request refused = {.byte_size = request->byte_size,
+                                            .device_id = request->device_id,
                                             .cuda = cuda,
                                             .pinned = pinned.status == POOL_OK ? NULL : &pinned,
                                             .has_tried_nonpinned = true};
-    return is_served ? refusal_report_fallback(&request) : refusal_report_failure(&request);
+    return is_served ? refusal_report_fallback(&refused) : refusal_report_failure(&refused);
 }
 
-// Serves a request that the CUDA pool has refused from host memory.
-static __attribute__((noinline)) enum memory_status
-fall_back_from_cuda(struct memory_allocation *allocation, double byte_size, double device_id,
-                    struct refusal *cuda, bool may_wait)
+// Serves a request that the GPU's pool has refused, or that names a stream.
+static __attribute__((cold, noinline)) enum memory_status
+alloc_on_gpu(struct memory_allocation *allocation, const struct request *request)
 {
-    cuda->why_closed = cuda_memory_why_closed();
-    return alloc_on_host(allocation, byte_size, device_id, cuda, may_wait);
+    // What threads have left behind that ended without freeing it.
+    ended_owners_clean_up();
+    struct pool *pool = &gpu_pool(request->device_id)->pool;
+    const struct stream_ordered_request on_stream = {
+        .owner = request->owner, .stream = request->stream, .may_wait = request->stream != NULL};
+    struct pool_block block;
+    struct refusal cuda;
+    cuda.status = stream_ordered_alloc(pool, whole_number(request->byte_size), &on_stream, &block,
+                                       &cuda.full);
+    if (cuda.status != POOL_OK) {
+        cuda.why_closed = cuda_memory_why_closed();
+        return alloc_on_host(allocation, request, &cuda);
+    }
+    *allocation = memory_allocation_of(block, request->byte_size, MEMORY_GPU, request->device_id);
+    return MEMORY_OK;
 }
 
 enum memory_status allocated_memory_alloc(struct memory_allocation *allocation, double byte_size,
-                                          double memory_type, double device_id)
+                                          double memory_type, double device_id, int32_t owner)
 {
-    if (memory_type != MEMORY_GPU) {
-        return alloc_on_host(allocation, byte_size, device_id, NULL, true);
-    }
     struct pool_block block;
-    struct refusal cuda;
-    cuda.status = stream_ordered_alloc_waiting(cuda_memory_pool(device_id), whole_number(byte_size),
-                                               &block, &cuda.full);
-    if (__builtin_expect(cuda.status != POOL_OK, 0)) {
-        return fall_back_from_cuda(allocation, byte_size, device_id, &cuda, true);
+    if (memory_type == MEMORY_GPU &&
+        __builtin_expect(pool_alloc(&gpu_pool(device_id)->pool, whole_number(byte_size),
+                                    (uint32_t)owner, &block, NULL) == POOL_OK,
+                         1)) {
+        *allocation = memory_allocation_of(block, byte_size, MEMORY_GPU, device_id);
+        return MEMORY_OK;
     }
-    *allocation = memory_allocation_of(block, byte_size, MEMORY_GPU, device_id);
-    return MEMORY_OK;
+    const struct request request = {
+        .byte_size = byte_size, .device_id = device_id, .owner = (uint32_t)owner};
+    return memory_type == MEMORY_GPU ? alloc_on_gpu(allocation, &request)
+                                     : alloc_on_host(allocation, &request, NULL);
 }
 
 enum memory_status allocated_memory_alloc_on_stream(struct memory_allocation *allocation,
                                                     double byte_size, double memory_type,
                                                     double device_id,
-                                                    const struct cuda_stream *stream,
-                                                    int32_t may_wait)
+                                                    const struct cuda_stream *stream, int32_t owner)
 {
-    if (memory_type != MEMORY_GPU) {
-        return alloc_on_host(allocation, byte_size, device_id, NULL, may_wait);
-    }
-    const struct stream_ordered_request request = {.stream = stream, .may_wait = may_wait};
-    struct pool_block block;
-    struct refusal cuda;
-    cuda.status = stream_ordered_alloc(cuda_memory_pool(device_id), whole_number(byte_size),
-                                       &request, &block, &cuda.full);
-    if (cuda.status != POOL_OK) {
-        return fall_back_from_cuda(allocation, byte_size, device_id, &cuda, may_wait);
-    }
-    *allocation = memory_allocation_of(block, byte_size, MEMORY_GPU, device_id);
-    return MEMORY_OK;
+    const struct request request = {
+        .byte_size = byte_size, .device_id = device_id, .owner = (uint32_t)owner, .stream = stream};
+    return memory_type == MEMORY_GPU ? alloc_on_gpu(allocation, &request)
+                                     : alloc_on_host(allocation, &request, NULL);
 }
+
+// ---- Freeing
 
 static enum memory_status freed_already(double address, double device_id)
 {
@@ -84,36 +107,54 @@ static enum memory_status freed_already(double address, double device_id)
                        (unsigned long long)address, device_id);
 }
 
-enum memory_status allocated_memory_free(double address, double memory_type, double device_id,
-                                         double generation)
+// Memory that is freed, or was, is not for the collector to find.
+static enum memory_status without_record(enum memory_status status, double record)
 {
-    if (memory_type != MEMORY_GPU) return system_memory_free(address, (int)memory_type, generation);
-    struct pool *pool = cuda_memory_pool(device_id);
-    enum pool_status status =
-        stream_ordered_free_now(pool, whole_number(address), whole_number(generation));
-    return __builtin_expect(status != POOL_NOT_ALLOCATED, 1) ? MEMORY_OK
-                                                             : freed_already(address, device_id);
+    bool is_gone = status == MEMORY_OK || status == MEMORY_INVALID_ARG;
+    if (is_gone && record != 0) collected_memory_unwatch(record);
+    return status;
 }
 
-static enum memory_status free_on_stream(const struct memory_allocation *allocation,
+enum memory_status allocated_memory_free(double address, double memory_type, double device_id,
+                                         double generation, int32_t owner, double record)
+{
+    if (memory_type != MEMORY_GPU) {
+        return without_record(
+            system_memory_free(address, (int)memory_type, generation, (uint32_t)owner), record);
+    }
+    enum pool_status status =
+        stream_ordered_free_now(&gpu_pool(device_id)->pool, whole_number(address),
+                                whole_number(generation), (uint32_t)owner);
+    return without_record(
+        status == POOL_NOT_ALLOCATED ? freed_already(address, device_id) : MEMORY_OK, record);
+}
+
+static enum memory_status free_on_stream(const struct memory_allocation *allocation, uint32_t owner,
                                          const struct cuda_stream *stream)
 {
     if (allocation->memory_type != MEMORY_GPU) {
-        return system_memory_free_on_stream(allocation, stream);
+        return system_memory_free_on_stream(allocation, owner, stream);
     }
-    enum memory_status status = stream_ordered_free(cuda_memory_pool(allocation->device_id),
-                                                    whole_number(allocation->address),
-                                                    whole_number(allocation->generation), stream);
+    enum memory_status status = stream_ordered_free(
+        &gpu_pool(allocation->device_id)->pool, whole_number(allocation->address),
+        whole_number(allocation->generation), owner, stream);
     return status == MEMORY_INVALID_ARG ? freed_already(allocation->address, allocation->device_id)
                                         : status;
 }
 
 enum memory_status allocated_memory_free_on_stream(const struct memory_allocation *allocation,
-                                                   const struct cuda_stream *stream)
+                                                   const struct cuda_stream *stream, int32_t owner,
+                                                   double record)
 {
+    // Of a lost CUDA no work is under way any more.
+    if (cuda_is_lost()) {
+        return allocated_memory_free(allocation->address, allocation->memory_type,
+                                     allocation->device_id, allocation->generation, owner, record);
+    }
     lifecycle_lock_shared();
     message_clear();
-    enum memory_status status = free_on_stream(allocation, stream);
+    enum memory_status status =
+        without_record(free_on_stream(allocation, (uint32_t)owner, stream), record);
     lifecycle_unlock();
     return status;
 }

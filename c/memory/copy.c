@@ -7,59 +7,50 @@
 
 #include "bun_cuda_memory.h"
 #include "cuda/cudart.h"
+#include "cuda/device_scope.h"
 #include "cuda/stream.h"
+#include "memory/allocation.h"
 #include "memory/byte_copy.h"
-#include "memory/cuda_memory.h"
 #include "memory/lifecycle_lock.h"
-#include "memory/pinned_memory.h"
 #include "message.h"
 #include "whole_number.h"
 
 enum { CUDA_MEMCPY_DEFAULT = 4 };
 
-static bool is_current(const struct memory_allocation *allocation)
-{
-    if (allocation->memory_type != MEMORY_GPU) {
-        return system_memory_is_current((int)allocation->memory_type, allocation->generation);
-    }
-    return pool_generation(cuda_memory_pool(allocation->device_id)) ==
-           whole_number(allocation->generation);
-}
-
 // CUDA's calls on the null stream may return before their work is done. It is done when this returns.
 static enum memory_status wait_for_null_stream(int device)
 {
-    return cudart_check(cudart.cudaStreamSynchronize(NULL), "cudaStreamSynchronize",
+    return cudart_check(CUDART(cudaStreamSynchronize(NULL)), "cudaStreamSynchronize",
                         "work on GPU %d", device);
 }
 
 static enum memory_status copy_on_device(int device, void *target, const void *source,
                                          size_t byte_size)
 {
-    int saved_device;
-    enum memory_status status = cudart_enter_device(device, &saved_device);
+    struct device_scope scope;
+    enum memory_status status = device_scope_enter(&scope, device);
     if (status != MEMORY_OK) return status;
-    status = cudart_check(cudart.cudaMemcpy(target, source, byte_size, CUDA_MEMCPY_DEFAULT),
+    status = cudart_check(CUDART(cudaMemcpy(target, source, byte_size, CUDA_MEMCPY_DEFAULT)),
                           "cudaMemcpy", "copy %zu bytes on GPU %d", byte_size, device);
     if (status == MEMORY_OK) status = wait_for_null_stream(device);
-    return cudart_leave_device(device, saved_device, status);
+    return device_scope_leave(&scope, status);
 }
 
 static enum memory_status queue_copy(const struct cuda_stream *stream, void *target,
                                      const void *source, size_t byte_size)
 {
     int device = (int)stream->device_id;
-    int saved_device;
-    enum memory_status status = cudart_enter_device(device, &saved_device);
+    struct device_scope scope;
+    enum memory_status status = device_scope_enter(&scope, device);
     if (status != MEMORY_OK) return status;
-    int error = cudart.cudaMemcpyAsync(target, source, byte_size, CUDA_MEMCPY_DEFAULT,
-                                       stream_handle(stream));
+    int error = CUDART(
+        cudaMemcpyAsync(target, source, byte_size, CUDA_MEMCPY_DEFAULT, stream_handle(stream)));
     status = cudart_check(error, "cudaMemcpyAsync", "queue a copy of %zu bytes on GPU %d",
                           byte_size, device);
-    status = cudart_leave_device(device, saved_device, status);
+    status = device_scope_leave(&scope, status);
     if (status == MEMORY_OK) return MEMORY_QUEUED;
     // A copy that is reported as failed must not be under way: its memory may be freed next.
-    if (error == 0) (void)cudart.cudaStreamSynchronize(stream_handle(stream));
+    if (error == 0) (void)CUDART(cudaStreamSynchronize(stream_handle(stream)));
     return status;
 }
 
@@ -75,9 +66,10 @@ static struct endpoint endpoint_of(const struct memory_allocation *allocation, d
         allocation, (void *)(uintptr_t)(whole_number(allocation->address) + whole_number(offset))};
 }
 
-static bool is_gone(struct endpoint endpoint)
+// Ordinary memory is always there.
+static enum pool_status check(struct endpoint endpoint)
 {
-    return endpoint.allocation != NULL && !is_current(endpoint.allocation);
+    return endpoint.allocation == NULL ? POOL_OK : allocation_check(endpoint.allocation);
 }
 
 static bool is_on_gpu(struct endpoint endpoint)
@@ -85,18 +77,23 @@ static bool is_on_gpu(struct endpoint endpoint)
     return endpoint.allocation != NULL && endpoint.allocation->memory_type == MEMORY_GPU;
 }
 
-static enum memory_status gone(const char *operation, double byte_size)
+static enum memory_status gone(enum pool_status status, const char *operation, double byte_size)
 {
-    return message_set(MEMORY_UNAVAILABLE,
-                       "failed to %s %.0f bytes: the memory went when its manager was reset",
-                       operation, byte_size);
+    return message_set(MEMORY_UNAVAILABLE, "failed to %s %.0f bytes: the memory %s", operation,
+                       byte_size,
+                       status == POOL_CLOSED
+                           ? "went when its manager was reset"
+                           : "was freed, behind the back of its AllocatedMemory");
 }
 
 // Copies between host memories at once; otherwise on the stream or, where that is null, to the end.
 static enum memory_status copy_locked(struct endpoint target, struct endpoint source,
                                       double byte_size, const struct cuda_stream *stream)
 {
-    if (is_gone(target) || is_gone(source)) return gone("copy", byte_size);
+    enum pool_status target_status = check(target);
+    if (target_status != POOL_OK) return gone(target_status, "copy", byte_size);
+    enum pool_status source_status = check(source);
+    if (source_status != POOL_OK) return gone(source_status, "copy", byte_size);
     size_t size = (size_t)byte_size;
     if (!is_on_gpu(target) && !is_on_gpu(source)) {
         if (target.allocation == NULL) {
@@ -124,7 +121,8 @@ static enum memory_status copy(struct endpoint target, struct endpoint source, d
 enum memory_status allocated_memory_check(const struct memory_allocation *allocation)
 {
     message_clear();
-    return is_current(allocation) ? MEMORY_OK : gone("look at", allocation->byte_size);
+    enum pool_status status = allocation_check(allocation);
+    return status == POOL_OK ? MEMORY_OK : gone(status, "look at", allocation->byte_size);
 }
 
 enum memory_status allocated_memory_write(const struct memory_allocation *target,
@@ -155,19 +153,20 @@ enum memory_status allocated_memory_copy(const struct memory_allocation *target,
 
 static enum memory_status fill_on_device(int device, void *target, int byte, size_t byte_size)
 {
-    int saved_device;
-    enum memory_status status = cudart_enter_device(device, &saved_device);
+    struct device_scope scope;
+    enum memory_status status = device_scope_enter(&scope, device);
     if (status != MEMORY_OK) return status;
-    status = cudart_check(cudart.cudaMemset(target, byte, byte_size), "cudaMemset",
+    status = cudart_check(CUDART(cudaMemset(target, byte, byte_size)), "cudaMemset",
                           "fill %zu bytes on GPU %d", byte_size, device);
     if (status == MEMORY_OK) status = wait_for_null_stream(device);
-    return cudart_leave_device(device, saved_device, status);
+    return device_scope_leave(&scope, status);
 }
 
 static enum memory_status fill_locked(struct endpoint target, int32_t byte)
 {
     double byte_size = target.allocation->byte_size;
-    if (is_gone(target)) return gone("fill", byte_size);
+    enum pool_status status = check(target);
+    if (status != POOL_OK) return gone(status, "fill", byte_size);
     if (is_on_gpu(target)) {
         return fill_on_device((int)target.allocation->device_id, target.pointer, byte,
                               (size_t)byte_size);

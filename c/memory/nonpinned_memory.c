@@ -3,23 +3,102 @@
 #include <assert.h>
 #include <pthread.h>
 #include <search.h>
+#include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "memory/hold.h"
+
+enum {
+    PLACE_COUNT_AT_FIRST = 64,
+    // How many blocks a thread looks at before others get the lock.
+    FIND_STEP_COUNT = 4096,
+};
+
+struct tracked_block {
+    void *pointer;
+    uint64_t byte_size; // as it was asked for
+    uint32_t owner;
+    uint32_t place; // in `blocks`
+};
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
-static void *live_blocks; // the C library's balanced tree; a block's address is its key
-static uint64_t live_count;
 static uint64_t generation = 1;
+static void *tree; // the C library's balanced tree of the live blocks; their addresses are the keys
+
+// The live blocks again, without gaps. One that is removed leaves its place to the last, so a walk in
+// pieces goes from the last to the first: then it misses none.
+static struct tracked_block **blocks;
+static uint32_t block_count, block_count_max;
+static uint64_t live_byte_size;
 
 static int compare_addresses(const void *a, const void *b)
 {
-    return ((uintptr_t)a > (uintptr_t)b) - ((uintptr_t)a < (uintptr_t)b);
+    uintptr_t a_address = (uintptr_t)((const struct tracked_block *)a)->pointer;
+    uintptr_t b_address = (uintptr_t)((const struct tracked_block *)b)->pointer;
+    return (a_address > b_address) - (a_address < b_address);
 }
 
-static void *track(void *pointer, uint64_t *allocated_generation)
+// ---- Tracking, under the lock
+
+static bool make_place(void)
 {
+    if (block_count < block_count_max) return true;
+    if (block_count_max > UINT32_MAX / 2) return false;
+    uint32_t grown_count = block_count_max == 0 ? PLACE_COUNT_AT_FIRST : 2 * block_count_max;
+    struct tracked_block **grown = malloc(grown_count * sizeof(struct tracked_block *));
+    if (grown == NULL) return false;
+    if (block_count > 0) memcpy(grown, blocks, block_count * sizeof(struct tracked_block *));
+    free(blocks);
+    blocks = grown;
+    block_count_max = grown_count;
+    return true;
+}
+
+static bool track(struct tracked_block *block)
+{
+    if (!make_place() || tsearch(block, &tree, compare_addresses) == NULL) return false;
+    block->place = block_count++;
+    blocks[block->place] = block;
+    live_byte_size += block->byte_size;
+    return true;
+}
+
+static void forget(struct tracked_block *block)
+{
+    assert(block_count > 0 && blocks[block->place] == block);
+    tdelete(block, &tree, compare_addresses);
+    struct tracked_block *last = blocks[--block_count];
+    last->place = block->place;
+    blocks[last->place] = last;
+    assert(live_byte_size >= block->byte_size);
+    live_byte_size -= block->byte_size;
+    free(block);
+}
+
+// Finds the owner's block that starts at the address.
+static enum pool_status find(void *pointer, uint64_t wanted_generation, uint32_t owner,
+                             struct tracked_block **block)
+{
+    if (wanted_generation != 0 && wanted_generation != generation) return POOL_CLOSED;
+    const struct tracked_block wanted = {.pointer = pointer};
+    void *node = tfind(&wanted, &tree, compare_addresses);
+    if (node == NULL) return POOL_NOT_ALLOCATED;
+    *block = *(struct tracked_block **)node;
+    bool is_owned = owner == POOL_ANY_OWNER || (*block)->owner == owner;
+    return is_owned ? POOL_OK : POOL_NOT_ALLOCATED;
+}
+
+// ---- Allocating and freeing
+
+// Null where the system refuses. After a success the block is whoever's frees the memory.
+static void *alloc(struct tracked_block *block, uint64_t *allocated_generation)
+{
+    void *pointer;
+    if (posix_memalign(&pointer, POOL_GRANULE_BYTE_SIZE, block->byte_size) != 0) return NULL;
+    block->pointer = pointer;
     pthread_mutex_lock(&lock);
-    bool is_tracked = tsearch(pointer, &live_blocks, compare_addresses) != NULL;
-    if (is_tracked) live_count++;
+    bool is_tracked = track(block);
     *allocated_generation = generation;
     pthread_mutex_unlock(&lock);
     if (is_tracked) return pointer;
@@ -27,50 +106,126 @@ static void *track(void *pointer, uint64_t *allocated_generation)
     return NULL;
 }
 
-void *nonpinned_memory_alloc(uint64_t byte_size, uint64_t *allocated_generation)
+void *nonpinned_memory_alloc(uint64_t byte_size, uint32_t owner, uint64_t *allocated_generation)
 {
-    void *pointer;
-    if (posix_memalign(&pointer, POOL_GRANULE_BYTE_SIZE, byte_size) != 0) return NULL;
-    return track(pointer, allocated_generation);
+    struct tracked_block *block = malloc(sizeof *block);
+    if (block == NULL) return NULL;
+    *block = (struct tracked_block){.byte_size = byte_size, .owner = owner};
+    void *pointer = alloc(block, allocated_generation);
+    if (pointer == NULL) free(block);
+    return pointer;
 }
 
-enum pool_status nonpinned_memory_forget(void *pointer, uint64_t wanted_generation)
+enum pool_status nonpinned_memory_forget(void *pointer, uint64_t wanted_generation, uint32_t owner,
+                                         uint64_t *byte_size)
 {
-    enum pool_status status = POOL_NOT_ALLOCATED;
+    struct tracked_block *block;
     pthread_mutex_lock(&lock);
-    if (wanted_generation != 0 && wanted_generation != generation) {
-        status = POOL_CLOSED;
-    } else if (tfind(pointer, &live_blocks, compare_addresses) != NULL) {
-        assert(live_count > 0);
-        tdelete(pointer, &live_blocks, compare_addresses);
-        live_count--;
-        status = POOL_OK;
+    enum pool_status status = find(pointer, wanted_generation, owner, &block);
+    if (status == POOL_OK) {
+        *byte_size = block->byte_size;
+        forget(block);
     }
     pthread_mutex_unlock(&lock);
     return status;
 }
 
-bool nonpinned_memory_free(void *pointer, uint64_t wanted_generation)
+void nonpinned_memory_release(void *pointer, uint64_t its_generation, uint64_t byte_size)
 {
-    enum pool_status status = nonpinned_memory_forget(pointer, wanted_generation);
-    if (status == POOL_OK) free(pointer);
-    return status != POOL_NOT_ALLOCATED;
+    enum hold_status status = hold_take_over(NULL, (uintptr_t)pointer, its_generation, byte_size);
+    assert(status != HOLD_FREED_ALREADY);
+    if (status == HOLD_NONE) free(pointer);
+}
+
+enum pool_status nonpinned_memory_free(void *pointer, uint64_t wanted_generation, uint32_t owner)
+{
+    uint64_t byte_size;
+    uint64_t its_generation =
+        wanted_generation != 0 ? wanted_generation : nonpinned_memory_generation();
+    enum pool_status status =
+        nonpinned_memory_forget(pointer, wanted_generation, owner, &byte_size);
+    if (status == POOL_OK) nonpinned_memory_release(pointer, its_generation, byte_size);
+    return status;
 }
 
 void nonpinned_memory_reset(void)
 {
     pthread_mutex_lock(&lock);
-    tdestroy(live_blocks, free);
-    live_blocks = NULL;
-    live_count = 0;
+    while (block_count > 0) {
+        struct tracked_block *last = blocks[block_count - 1];
+        nonpinned_memory_release(last->pointer, generation, last->byte_size);
+        forget(last);
+    }
+    free(blocks);
+    blocks = NULL;
+    block_count_max = 0;
     generation++;
     pthread_mutex_unlock(&lock);
+}
+
+// ---- Owners
+
+enum pool_status nonpinned_memory_exchange_owner(void *pointer, uint64_t wanted_generation,
+                                                 uint32_t expected, uint32_t desired,
+                                                 uint64_t *block_byte_size)
+{
+    struct tracked_block *block;
+    pthread_mutex_lock(&lock);
+    enum pool_status status = find(pointer, wanted_generation, expected, &block);
+    if (status == POOL_OK && hold_is_held(NULL, (uintptr_t)pointer, generation)) {
+        status = POOL_TAGGED;
+    }
+    if (status == POOL_OK) {
+        block->owner = desired;
+        if (block_byte_size != NULL) *block_byte_size = block->byte_size;
+    }
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+uint32_t nonpinned_memory_find_owned(uint32_t owner, uint64_t *cursor,
+                                     struct pool_owned_block found[], uint32_t found_count_max)
+{
+    pthread_mutex_lock(&lock);
+    uint32_t found_count = 0, looked_count = 0;
+    uint32_t end = *cursor == 0 || *cursor > block_count ? block_count : (uint32_t)*cursor;
+    for (; end > 0 && looked_count < FIND_STEP_COUNT && found_count < found_count_max;
+         looked_count++) {
+        const struct tracked_block *block = blocks[--end];
+        if (owner != POOL_ANY_OWNER && block->owner != owner) continue;
+        found[found_count++] = (struct pool_owned_block){.address = (uintptr_t)block->pointer,
+                                                         .generation = generation,
+                                                         .byte_size = block->byte_size,
+                                                         .owner = block->owner};
+    }
+    *cursor = end;
+    pthread_mutex_unlock(&lock);
+    return found_count;
+}
+
+// ---- Looking
+
+enum pool_status nonpinned_memory_check(void *pointer, uint64_t wanted_generation, uint32_t owner)
+{
+    struct tracked_block *block;
+    pthread_mutex_lock(&lock);
+    enum pool_status status = find(pointer, wanted_generation, owner, &block);
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+uint64_t nonpinned_memory_byte_size(void)
+{
+    pthread_mutex_lock(&lock);
+    uint64_t byte_size = live_byte_size;
+    pthread_mutex_unlock(&lock);
+    return byte_size;
 }
 
 uint64_t nonpinned_memory_count(void)
 {
     pthread_mutex_lock(&lock);
-    uint64_t count = live_count;
+    uint64_t count = block_count;
     pthread_mutex_unlock(&lock);
     return count;
 }

@@ -8,20 +8,36 @@
 
 #include "pool/pool.h"
 
-// Allocates a block that is aligned as a pool's are. Null where the system refuses.
-void *nonpinned_memory_alloc(uint64_t byte_size, uint64_t *generation);
+// Allocates a block for an owner that is aligned as a pool's are. Null where the system refuses.
+void *nonpinned_memory_alloc(uint64_t byte_size, uint32_t owner, uint64_t *generation);
 
-// Frees a block. False where no allocation of this life starts at the address. With a generation
-// other than 0, memory of an earlier life is gone already, and that is a success.
-bool nonpinned_memory_free(void *pointer, uint64_t generation);
+// As pool_free(). Memory that somebody holds goes when nobody does.
+enum pool_status nonpinned_memory_free(void *pointer, uint64_t generation, uint32_t owner);
 
-// As pool_free(), but the memory stays allocated: the caller frees it with free() later.
-enum pool_status nonpinned_memory_forget(void *pointer, uint64_t generation);
+// As nonpinned_memory_free(), but the memory stays allocated: nonpinned_memory_release() follows.
+enum pool_status nonpinned_memory_forget(void *pointer, uint64_t generation, uint32_t owner,
+                                         uint64_t *byte_size);
 
-// Frees everything that lives.
+// Gives memory that is forgotten back to the system, or leaves it to those who hold it.
+void nonpinned_memory_release(void *pointer, uint64_t generation, uint64_t byte_size);
+
+// Whether the owner's block starts at the address, as a status.
+enum pool_status nonpinned_memory_check(void *pointer, uint64_t generation, uint32_t owner);
+
+// As pool_exchange_owner(). Memory that somebody holds is POOL_TAGGED.
+enum pool_status nonpinned_memory_exchange_owner(void *pointer, uint64_t generation,
+                                                 uint32_t expected, uint32_t desired,
+                                                 uint64_t *block_byte_size);
+
+// As pool_find_owned(), but a block may be found twice, and none has a tag.
+uint32_t nonpinned_memory_find_owned(uint32_t owner, uint64_t *cursor,
+                                     struct pool_owned_block found[], uint32_t found_count_max);
+
+// Frees everything that lives, but what somebody holds.
 void nonpinned_memory_reset(void);
 
 uint64_t nonpinned_memory_count(void);
+uint64_t nonpinned_memory_byte_size(void);
 uint64_t nonpinned_memory_generation(void);
 
 #endif

@@ -8,25 +8,24 @@
 #include "bun_cuda_memory.h"
 #include "memory/refusal.h"
 
+bool pinned_memory_is_created(void);
+
 // Allocates pinned memory, else non-pinned memory where that is allowed; with or without a pool, and
 // before the manager is created too. False where neither can be had. Where it is not pinned memory,
-// `pinned` says why; otherwise its status is POOL_OK. Where only pending blocks are in the way, it
-// waits for their streams if it may.
+// `pinned` says why; otherwise its status is POOL_OK.
 //
 // Nobody gets pinned memory before its last use is over, not even for the same stream: the host
 // writes to it and reads it in no stream's order.
 bool system_memory_alloc(struct memory_allocation *allocation, double byte_size,
-                         bool allow_nonpinned_fallback, bool may_wait, struct refusal *pinned);
+                         bool allow_nonpinned_fallback, uint32_t owner, struct refusal *pinned);
 
 // Frees memory of either kind. Memory of an earlier life of the manager is gone already: that is a
 // success. With generation 0, frees whatever lives at the address now.
-enum memory_status system_memory_free(double address, int32_t memory_type, double generation);
+enum memory_status system_memory_free(double address, int32_t memory_type, double generation,
+                                      uint32_t owner);
 
 // Frees memory of either kind after what the stream has been given so far.
 enum memory_status system_memory_free_on_stream(const struct memory_allocation *allocation,
-                                                const struct cuda_stream *stream);
-
-// Whether memory of this kind and generation is still there.
-bool system_memory_is_current(int32_t memory_type, double generation);
+                                                uint32_t owner, const struct cuda_stream *stream);
 
 #endif

@@ -11,8 +11,8 @@
 // How a pool refused a request.
 struct refusal {
     enum pool_status status;
-    const char *why_closed; // in words, where the status is POOL_CLOSED
-    struct pool_stats full; // the pool's statistics at that moment, where it is open
+    const char *why_closed; // in words, where the status is POOL_CLOSED or POOL_REFUSING
+    struct pool_stats full; // the pool's statistics at that moment, where it serves
 };
 
 // A request, and the pools that refused it.
@@ -25,11 +25,13 @@ struct refused_request {
 };
 
 // For a request that was served by a fallback. MEMORY_OK_WITH_WARNINGS where the message now holds
-// warnings that this process has not seen yet, a line each, otherwise MEMORY_OK.
+// warnings that this process has not seen yet, a line each, or CUDA was found to be lost; otherwise
+// MEMORY_OK.
 enum memory_status refusal_report_fallback(const struct refused_request *request);
 
-// For a request that nothing served. Returns MEMORY_UNAVAILABLE where only a CUDA pool was asked and is
-// closed, otherwise MEMORY_INTERNAL; the message has a line for each refusal.
+// For a request that nothing served. Returns MEMORY_UNAVAILABLE where the last pool that was asked is
+// closed and nothing was asked after it, otherwise MEMORY_OUT_OF_MEMORY with the figures of that pool;
+// the message has a line for each refusal.
 enum memory_status refusal_report_failure(const struct refused_request *request);
 
 #endif

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cuda/event.h"
+#include "memory/hold.h"
 #include "memory/lifecycle_lock.h"
 #include "memory/nonpinned_memory.h"
 #include "message.h"
@@ -24,6 +25,7 @@ struct freed_block {
     struct pool *pool; // null for memory of the system heap
     uint64_t address;
     uint64_t generation;
+    uint32_t owner;     // who freed it
     uint64_t byte_size; // in whole granules; of a pool's block
     uint64_t order;     // the lower, the earlier it was freed
     uint32_t tag;       // the tag of a pool's block, which is its index in tag_entries
@@ -98,16 +100,19 @@ static void release_tag(struct freed_block *block)
     spare_tag = block->tag;
 }
 
-// Finds the freed block that starts at the address. `*block` is null where a live block starts there
-// that was not freed on a stream.
+// Finds the owner's freed block that starts at the address. `*block` is null where a live block starts
+// there that was not freed on a stream; POOL_TAGGED is one that somebody holds.
 static enum pool_status find_freed(struct pool *pool, uint64_t address, uint64_t generation,
-                                   struct freed_block **block)
+                                   uint32_t owner, struct freed_block **block)
 {
-    uint32_t tag = 0; // Exchanging 0 for 0 changes nothing, and tells any other tag.
-    enum pool_status status = pool_exchange_tag(pool, address, generation, &tag, 0, NULL);
-    *block = status == POOL_TAGGED ? tag_entries[tag].block : NULL;
-    assert(*block == NULL || ((*block)->pool == pool && (*block)->address == address));
-    return status == POOL_TAGGED ? POOL_OK : status;
+    *block = NULL;
+    // Exchanging a mark for itself changes nothing, and tells any other tag.
+    struct pool_mark mark = {.owner = owner};
+    enum pool_status status = pool_exchange_mark(pool, address, generation, &mark, mark, NULL);
+    if (status != POOL_TAGGED || mark.tag == HOLD_TAG) return status;
+    *block = tag_entries[mark.tag].block;
+    assert((*block)->pool == pool && (*block)->address == address);
+    return POOL_OK;
 }
 
 // ---- Lists of freed blocks
@@ -176,19 +181,58 @@ static void remove_and_forget(struct freed_block *block)
 
 // ---- Taking back what no stream uses any more
 
+static void change_tag(const struct freed_block *block, uint32_t from, uint32_t to)
+{
+    struct pool_mark expected = {.owner = POOL_ANY_OWNER, .tag = from};
+    struct pool_mark desired = {.owner = POOL_ANY_OWNER, .tag = to};
+    enum pool_status status = pool_exchange_mark(block->pool, block->address, block->generation,
+                                                 &expected, desired, NULL);
+    assert(status == POOL_OK);
+    (void)status;
+}
+
+// Frees a block with the HOLD_TAG, or leaves it to those who hold it, if somebody does.
+static enum pool_status free_held(struct pool *pool, uint64_t address, uint64_t generation,
+                                  uint32_t owner)
+{
+    if (generation == 0) generation = pool_generation(pool);
+    switch (hold_take_over(pool, address, generation, 0)) {
+    case HOLD_TAKEN_OVER:
+        return POOL_OK;
+    case HOLD_FREED_ALREADY:
+        return POOL_NOT_ALLOCATED;
+    default: // the last hold has ended, with or without the tag
+        break;
+    }
+    struct pool_mark held = {.owner = owner, .tag = HOLD_TAG};
+    enum pool_status status = pool_free_marked(pool, address, generation, held);
+    return status == POOL_TAGGED ? pool_free(pool, address, generation, owner) : status;
+}
+
+static void give_back(const struct freed_block *block)
+{
+    enum pool_status status;
+    struct pool_mark pending = {.owner = POOL_ANY_OWNER, .tag = block->tag};
+    if (!hold_any()) {
+        status = pool_free_marked(block->pool, block->address, block->generation, pending);
+    } else {
+        change_tag(block, block->tag, HOLD_TAG);
+        status = free_held(block->pool, block->address, block->generation, POOL_ANY_OWNER);
+    }
+    assert(status == POOL_OK);
+    (void)status;
+}
+
 // A pending block goes back to where it came from. A reused one becomes its owner's like any other.
 static void reclaim(struct freed_block *block)
 {
     if (block->pool == NULL) {
-        free((void *)(uintptr_t)block->address);
+        nonpinned_memory_release((void *)(uintptr_t)block->address, block->generation,
+                                 block->byte_size);
+    } else if (block->is_reused) {
+        change_tag(block, block->tag, 0);
     } else {
-        uint32_t tag = block->tag;
-        enum pool_status status =
-            block->is_reused
-                ? pool_exchange_tag(block->pool, block->address, block->generation, &tag, 0, NULL)
-                : pool_free_tagged(block->pool, block->address, block->generation, tag);
-        assert(status == POOL_OK);
-        (void)status;
+        give_back(block);
     }
     remove_and_forget(block);
 }
@@ -253,11 +297,19 @@ static enum memory_status order_after(const struct freed_block *reused,
 static enum pool_status take_from_owner(struct freed_block *block, const struct freed_block *reused)
 {
     if (block->pool == NULL) {
-        return nonpinned_memory_forget((void *)(uintptr_t)block->address, block->generation);
+        return nonpinned_memory_forget((void *)(uintptr_t)block->address, block->generation,
+                                       block->owner, &block->byte_size);
     }
-    uint32_t tag = reused == NULL ? 0 : reused->tag;
-    return pool_exchange_tag(block->pool, block->address, block->generation, &tag, block->tag,
-                             &block->byte_size);
+    struct pool_mark live = {.owner = block->owner, .tag = reused == NULL ? 0 : reused->tag};
+    struct pool_mark pending = {.owner = 0, .tag = block->tag};
+    enum pool_status status = pool_exchange_mark(block->pool, block->address, block->generation,
+                                                 &live, pending, &block->byte_size);
+    if (status != POOL_TAGGED || live.tag != HOLD_TAG) return status;
+    // Somebody holds the block, who finds another tag when the hold ends.
+    uint64_t generation = block->generation != 0 ? block->generation : pool_generation(block->pool);
+    if (!hold_is_held(block->pool, block->address, generation)) return POOL_NOT_ALLOCATED;
+    return pool_exchange_mark(block->pool, block->address, block->generation, &live, pending,
+                              &block->byte_size);
 }
 
 // `reused` is the same block as it was freed before, if it has been reused since and that earlier use
@@ -287,18 +339,19 @@ static enum memory_status free_locked(struct freed_list *list, struct freed_bloc
     struct freed_block *earlier = NULL;
     if (block->pool != NULL) {
         if (!acquire_tag(block)) return out_of_memory();
-        (void)find_freed(block->pool, block->address, block->generation, &earlier);
+        (void)find_freed(block->pool, block->address, block->generation, block->owner, &earlier);
     }
     struct freed_block *reused = earlier != NULL && earlier->is_reused ? earlier : NULL;
     return free_into(list, block, reused, stream);
 }
 
 enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint64_t generation,
-                                       const struct cuda_stream *stream)
+                                       uint32_t owner, const struct cuda_stream *stream)
 {
     struct freed_block *block = malloc(sizeof *block);
     if (block == NULL) return out_of_memory();
-    *block = (struct freed_block){.pool = pool, .address = address, .generation = generation};
+    *block = (struct freed_block){
+        .pool = pool, .address = address, .generation = generation, .owner = owner};
     // In one piece under the lock, so that the blocks of a list are in the order of their events.
     pthread_mutex_lock(&lock);
     struct freed_list *list = find_or_make_list((uint64_t)stream->id);
@@ -312,18 +365,31 @@ enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint
 
 // ---- Freeing without a stream
 
+static void set_owner(const struct freed_block *block, uint32_t owner)
+{
+    struct pool_mark mark = {.owner = POOL_ANY_OWNER, .tag = block->tag};
+    struct pool_mark owned = {.owner = owner, .tag = block->tag};
+    enum pool_status status =
+        pool_exchange_mark(block->pool, block->address, block->generation, &mark, owned, NULL);
+    assert(status == POOL_OK);
+    (void)status;
+}
+
 enum pool_status stream_ordered_free_tagged(struct pool *pool, uint64_t address,
-                                            uint64_t generation)
+                                            uint64_t generation, uint32_t owner)
 {
     pthread_mutex_lock(&lock);
     struct freed_block *block;
-    enum pool_status status = find_freed(pool, address, generation, &block);
+    enum pool_status status = find_freed(pool, address, generation, owner, &block);
     if (status == POOL_OK && block == NULL) {
         // The earlier use was over meanwhile, and the block is like any other again.
-        status = pool_free(pool, address, generation);
+        status = pool_free(pool, address, generation, owner);
+    } else if (status == POOL_TAGGED) {
+        status = free_held(pool, address, generation, owner);
     } else if (status == POOL_OK && !block->is_reused) {
         status = POOL_NOT_ALLOCATED; // it was freed already
     } else if (status == POOL_OK) {
+        set_owner(block, 0);
         block->is_reused = false;
         reclaim_from(block->list);
         drop_empty_lists();
@@ -334,9 +400,10 @@ enum pool_status stream_ordered_free_tagged(struct pool *pool, uint64_t address,
 
 // ---- Allocating
 
-static struct pool_block reuse(struct freed_block *block)
+static struct pool_block reuse(struct freed_block *block, uint32_t owner)
 {
     assert(!block->is_reused);
+    set_owner(block, owner);
     block->is_reused = true;
     return (struct pool_block){.address = block->address, .generation = block->generation};
 }
@@ -368,17 +435,19 @@ static uint64_t rounded_up(uint64_t byte_size)
 }
 
 static bool reuse_of_same_stream(struct pool *pool, uint64_t byte_size_min, uint64_t byte_size_max,
-                                 const struct cuda_stream *stream, struct pool_block *reused)
+                                 const struct stream_ordered_request *request,
+                                 struct pool_block *reused)
 {
-    const struct freed_list *list = find_list((uint64_t)stream->id);
+    const struct freed_list *list = find_list((uint64_t)request->stream->id);
     if (list == NULL) return false;
     struct freed_block *block = find_in(list, pool, byte_size_min, byte_size_max);
-    if (block != NULL) *reused = reuse(block);
+    if (block != NULL) *reused = reuse(block, request->owner);
     return block != NULL;
 }
 
 static bool reuse_of_other_stream(struct pool *pool, uint64_t byte_size,
-                                  const struct cuda_stream *stream, struct pool_block *reused)
+                                  const struct stream_ordered_request *request,
+                                  struct pool_block *reused)
 {
     struct freed_block *best = NULL;
     for (const struct freed_list *list = lists; list != NULL; list = list->next) {
@@ -386,8 +455,8 @@ static bool reuse_of_other_stream(struct pool *pool, uint64_t byte_size,
         if (block == NULL || (best != NULL && best->byte_size <= block->byte_size)) continue;
         best = block;
     }
-    if (best == NULL || !event_make_stream_wait(best->event, stream)) return false;
-    *reused = reuse(best);
+    if (best == NULL || !event_make_stream_wait(best->event, request->stream)) return false;
+    *reused = reuse(best, request->owner);
     return true;
 }
 
@@ -434,20 +503,20 @@ static enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size,
     const struct cuda_stream *stream = request->stream;
     uint64_t block_byte_size = rounded_up(byte_size);
     if (stream != NULL &&
-        reuse_of_same_stream(pool, block_byte_size, block_byte_size, stream, block)) {
+        reuse_of_same_stream(pool, block_byte_size, block_byte_size, request, block)) {
         return POOL_OK;
     }
-    enum pool_status status = pool_alloc(pool, byte_size, block, NULL);
+    enum pool_status status = pool_alloc(pool, byte_size, request->owner, block, NULL);
     while (status == POOL_FULL) {
         reclaim_from_all();
-        status = pool_alloc(pool, byte_size, block, NULL);
+        status = pool_alloc(pool, byte_size, request->owner, block, NULL);
         if (status != POOL_FULL) break;
         if (stream != NULL &&
-            reuse_of_same_stream(pool, block_byte_size, UINT64_MAX, stream, block)) {
+            reuse_of_same_stream(pool, block_byte_size, UINT64_MAX, request, block)) {
             return POOL_OK;
         }
         if (!request->may_wait) break;
-        if (stream != NULL && reuse_of_other_stream(pool, block_byte_size, stream, block)) {
+        if (stream != NULL && reuse_of_other_stream(pool, block_byte_size, request, block)) {
             return POOL_OK;
         }
         const struct freed_block *helping = first_that_helps(pool, block_byte_size);
@@ -466,16 +535,16 @@ enum pool_status stream_ordered_alloc(struct pool *pool, uint64_t byte_size,
     pthread_mutex_unlock(&lock);
     lifecycle_unlock();
     // A refusal is counted by a last try, which also gives the statistics of that moment.
-    return status == POOL_OK ? POOL_OK : pool_alloc(pool, byte_size, block, full);
+    return status == POOL_OK ? POOL_OK : pool_alloc(pool, byte_size, request->owner, block, full);
 }
 
 enum pool_status stream_ordered_alloc_after_refusal(struct pool *pool, uint64_t byte_size,
-                                                    struct pool_block *block,
+                                                    uint32_t owner, struct pool_block *block,
                                                     struct pool_stats *full)
 {
     if (atomic_load_explicit(&block_count, memory_order_relaxed) == 0) {
-        return pool_alloc(pool, byte_size, block, full); // this time a refusal is counted
+        return pool_alloc(pool, byte_size, owner, block, full); // this time a refusal is counted
     }
-    const struct stream_ordered_request request = {.stream = NULL, .may_wait = true};
+    const struct stream_ordered_request request = {.owner = owner, .may_wait = true};
     return stream_ordered_alloc(pool, byte_size, &request, block, full);
 }

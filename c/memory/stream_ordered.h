@@ -7,6 +7,8 @@
 // not known to be over, its new owner can only give it back to here, where it becomes pending again:
 // the next owner might use it in no stream's order.
 //
+// A pending block belongs to nobody, owner 0; a reused one belongs to its new owner.
+//
 // Nothing watches the streams. Pending blocks are taken back when somebody looks: when another block
 // is freed on the same stream, when a pool is full, and when statistics are read. So all of this costs
 // a program without streams one look at a counter, where a pool is full and where statistics are read.
@@ -33,13 +35,14 @@
 
 // Frees a block of a pool, or non-pinned memory where the pool is null, on a stream: after what the
 // stream has been given so far. MEMORY_INVALID_ARG, without a message, where no block lives there, or
-// one that was freed already; MEMORY_OK where it went when its pool was closed. After any other failure
+// one of another owner, or one that was freed already; MEMORY_OK where it went when its pool was closed. After any other failure
 // the block still lives. The caller holds the lifecycle lock.
 enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint64_t generation,
-                                       const struct cuda_stream *stream);
+                                       uint32_t owner, const struct cuda_stream *stream);
 
 // What a request for a block says beyond the pool and the size.
 struct stream_ordered_request {
+    uint32_t owner;
     const struct cuda_stream *stream; // null for none
     bool may_wait;
 };
@@ -50,32 +53,34 @@ enum pool_status stream_ordered_alloc(struct pool *pool, uint64_t byte_size,
                                       struct pool_block *block, struct pool_stats *full);
 
 // The five steps for a request that may wait and has no stream, after the pool has refused it.
-__attribute__((cold)) enum pool_status stream_ordered_alloc_after_refusal(struct pool *pool,
-                                                                          uint64_t byte_size,
-                                                                          struct pool_block *block,
-                                                                          struct pool_stats *full);
+__attribute__((cold)) enum pool_status
+stream_ordered_alloc_after_refusal(struct pool *pool, uint64_t byte_size, uint32_t owner,
+                                   struct pool_block *block, struct pool_stats *full);
 
 // As pool_alloc(), for a request that may wait and has no stream.
 static inline enum pool_status stream_ordered_alloc_waiting(struct pool *pool, uint64_t byte_size,
+                                                            uint32_t owner,
                                                             struct pool_block *block,
                                                             struct pool_stats *full)
 {
-    enum pool_status status = pool_alloc(pool, byte_size, block, NULL);
+    enum pool_status status = pool_alloc(pool, byte_size, owner, block, NULL);
     if (__builtin_expect(status == POOL_OK, 1)) return status;
-    return stream_ordered_alloc_after_refusal(pool, byte_size, block, full);
+    return stream_ordered_alloc_after_refusal(pool, byte_size, owner, block, full);
 }
 
 // Frees a block that pool_free() has refused with POOL_TAGGED.
-__attribute__((cold)) enum pool_status
-stream_ordered_free_tagged(struct pool *pool, uint64_t address, uint64_t generation);
+__attribute__((cold)) enum pool_status stream_ordered_free_tagged(struct pool *pool,
+                                                                  uint64_t address,
+                                                                  uint64_t generation,
+                                                                  uint32_t owner);
 
 // As pool_free(), for blocks that may be pending or reused.
 static inline enum pool_status stream_ordered_free_now(struct pool *pool, uint64_t address,
-                                                       uint64_t generation)
+                                                       uint64_t generation, uint32_t owner)
 {
-    enum pool_status status = pool_free(pool, address, generation);
+    enum pool_status status = pool_free(pool, address, generation, owner);
     if (__builtin_expect(status != POOL_TAGGED, 1)) return status;
-    return stream_ordered_free_tagged(pool, address, generation);
+    return stream_ordered_free_tagged(pool, address, generation, owner);
 }
 
 // Takes back all blocks whose streams have got that far.

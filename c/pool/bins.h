@@ -116,7 +116,7 @@ static struct fit best_in_bin(struct pool *pool, struct pool_bins *bins, uint32_
     uint32_t number = bins->first[bin];
     for (uint32_t i = 0; number != SENTINEL && i < FIT_SCAN_COUNT_MAX; i++) {
         const struct node *node = node_at(pool, number);
-        uint64_t found = granule_count_of(node);
+        uint64_t found = free_granule_count_of(node);
         if (found >= granule_count && found < best_granule_count) {
             best = number;
             best_granule_count = found;
@@ -160,7 +160,7 @@ static struct fit largest_in_bin(struct pool *pool, struct pool_bins *bins, uint
     uint64_t largest_granule_count = 0;
     for (uint32_t number = bins->first[bin]; number != SENTINEL;
          number = node_at(pool, number)->bin_next) {
-        uint64_t granule_count = granule_count_of(node_at(pool, number));
+        uint64_t granule_count = free_granule_count_of(node_at(pool, number));
         if (granule_count <= largest_granule_count) continue;
         largest = number;
         largest_granule_count = granule_count;

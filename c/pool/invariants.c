@@ -11,6 +11,7 @@
 // What the walk over all blocks in the order of their addresses finds.
 struct found {
     uint64_t free_block_counts[2]; // by side
+    uint64_t owned_block_count;    // by others than owner 0
     uint64_t large_granule_counts[POOL_LARGE_LEVEL_COUNT];
 };
 
@@ -25,12 +26,13 @@ static const char *broken_in_address_order(const struct pool *pool, struct found
     for (; number != SENTINEL; number = node_at(pool, number)->address_next) {
         const struct node *node = node_at(pool, number);
         if (node->address_previous != previous) return "neighbours agree on each other";
-        if (node->granule != granule) return "blocks follow each other without gap or overlap";
+        if (granule_of(node) != granule) return "blocks follow each other without gap or overlap";
         if (granule_count_of(node) == 0 && number != WILDERNESS)
             return "only the wilderness may be empty";
         if (!is_live(node) && !previous_is_live) return "no two free blocks are neighbours";
         if (is_live(node)) {
             live_block_count++;
+            found->owned_block_count += owner_of(node) != 0;
             used_granule_count += granule_count_of(node);
             if (may_be_large(pool, granule_count_of(node))) {
                 found->large_granule_counts[level_of(granule_count_of(node))] +=
@@ -41,6 +43,8 @@ static const char *broken_in_address_order(const struct pool *pool, struct found
                 indexed = node_at(pool, indexed)->bucket_next;
             }
             if (indexed != number) return "every live block is in the index";
+        } else if (owner_of(node) != 0) {
+            return "only a live block has an owner";
         } else if (number == WILDERNESS) {
             has_wilderness = true;
         } else {
@@ -94,6 +98,15 @@ static const char *broken_in_bins(const struct pool *pool, enum side side,
     return listed_count == free_block_count ? NULL : "every free block is listed";
 }
 
+static const char *broken_in_nodes(const struct pool *pool, uint64_t owned_block_count)
+{
+    uint64_t owned_count = 0;
+    for (uint32_t number = WILDERNESS; number < pool->unused_node; number += NODE_WORD_COUNT) {
+        owned_count += owner_of(node_at(pool, number)) != 0;
+    }
+    return owned_count == owned_block_count ? NULL : "a spare node has no owner";
+}
+
 const char *pool_broken_invariant(struct pool *pool)
 {
     lock_acquire(&pool->lock);
@@ -101,6 +114,7 @@ const char *pool_broken_invariant(struct pool *pool)
     if (pool->generation != 0) {
         struct found found;
         broken = broken_in_address_order(pool, &found);
+        if (broken == NULL) broken = broken_in_nodes(pool, found.owned_block_count);
         for (enum side side = LOW; broken == NULL && side <= HIGH; side++) {
             broken = broken_in_bins(pool, side, found.free_block_counts[side]);
         }

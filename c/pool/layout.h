@@ -27,6 +27,16 @@ enum {
 
 // ---- Blocks
 
+enum {
+    POOL_OWNER_MAX = 65535,
+    POOL_ANY_OWNER, // as the owner of a call that is for blocks of all of them
+    // The owner and the account of a live block are the 16 upper bits of a word each.
+    POOL_OWNER_SHIFT = 48,
+};
+
+_Static_assert(POOL_GRANULE_COUNT_MAX <= UINT64_C(1) << (POOL_OWNER_SHIFT - 2),
+               "a granule count * 2 + 1 leaves the upper bits free");
+
 // A node's number counts 8-byte words from the first node. So turning it into an address is part of
 // an x86 instruction's addressing, and 32 bits still reach 2^30 nodes.
 enum {
@@ -39,12 +49,13 @@ enum {
 // A block. Neighbours by address form a ring that the sentinel, node 0, closes: it stands before
 // the lowest and after the highest block, and counts as live, so that nothing coalesces with it. The
 // wilderness is a free block that is in no bin and may be empty.
+//
+// The first two members have a number in their upper bits that only a live block has. Both are
+// words that are always written and read whole: a bit field would be written in part and then read
+// as a word, which stalls the processor.
 struct node {
-    uint64_t granule; // the first, counted from the pool's base
-    // The granule count * 2, and 1 more while the block is live. One word, always written and read
-    // whole: a bit field would be written as a byte and then read as a word, which stalls the
-    // processor.
-    uint64_t extent;
+    uint64_t place;  // the first granule, counted from the pool's base; and above that the owner
+    uint64_t extent; // 1 for a live block, + the granule count * 2; and above that the account
     uint32_t address_previous;
     uint32_t address_next;
     union {
@@ -81,8 +92,9 @@ struct pool {
     uint32_t spare_node;  // a stack of node numbers that were given back
     uint32_t unused_node; // the first that was never used
     uint64_t base;
-    uint64_t generation;    // 0 while closed; unique to each opening of any pool
-    uint64_t granule_count; // 0 while closed, so that nothing fits and nothing is found
+    uint64_t generation;             // 0 while closed; unique to each opening of any pool
+    uint64_t granule_count;          // 0 while closed, so that nothing is found
+    uint64_t servable_granule_count; // the same, but 0 while refusing too, so that nothing fits
     uint64_t used_granule_count;
     uint64_t peak_used_granule_count;
     uint64_t live_block_count;

@@ -12,6 +12,9 @@
 // A block that takes less than this fraction of the pool, 1/48, is small whatever the others are.
 enum { LARGE_SHARE_DIVISOR = 48 };
 
+// How many nodes a thread looks at before others get the lock.
+enum { FIND_STEP_COUNT = 4096 };
+
 // The table of nodes grows in whole steps, which must not reach numbers that wrap.
 #define NODE_COUNT_MAX (UINT32_MAX / NODE_WORD_COUNT - 2047)
 
@@ -61,11 +64,11 @@ ALWAYS_INLINE void split(struct pool *pool, enum side side, uint32_t rest_number
     rest->extent = free_extent(rest_granule_count);
     node->extent = live_extent(granule_count);
     if (side == LOW) {
-        node->granule = rest->granule;
-        rest->granule += granule_count;
+        node->place = rest->place;
+        rest->place += granule_count;
         link_between(pool, rest->address_previous, number, rest_number);
     } else {
-        node->granule = rest->granule + rest_granule_count;
+        node->place = rest->place + rest_granule_count;
         link_between(pool, rest_number, number, rest->address_next);
     }
 }
@@ -98,7 +101,7 @@ ALWAYS_INLINE uint32_t allocate_from_wilderness(struct pool *pool, enum side sid
 {
     uint32_t number = acquire_node(pool);
     if (number == SENTINEL) return SENTINEL;
-    uint64_t rest_granule_count = granule_count_of(node_at(pool, WILDERNESS)) - granule_count;
+    uint64_t rest_granule_count = free_granule_count_of(node_at(pool, WILDERNESS)) - granule_count;
     split(pool, side, WILDERNESS, rest_granule_count, number, granule_count);
     return number;
 }
@@ -126,7 +129,7 @@ ALWAYS_INLINE enum pool_status allocate_on(struct pool *pool, enum side side,
     struct fit fit = best_in_bins(pool, &pool->bins[side], granule_count);
     if (fit.bin != 0) {
         *number = allocate_from_bin(pool, side, fit, granule_count);
-    } else if (granule_count_of(node_at(pool, WILDERNESS)) >= granule_count) {
+    } else if (free_granule_count_of(node_at(pool, WILDERNESS)) >= granule_count) {
         *number = allocate_from_wilderness(pool, side, granule_count);
     } else {
         return allocate_elsewhere(pool, side, granule_count, number);
@@ -174,31 +177,32 @@ ALWAYS_INLINE void unlink_and_release(struct pool *pool, uint32_t number)
 // Removes a free block from its bin, because it becomes part of a neighbour. Returns its size.
 ALWAYS_INLINE uint64_t remove_from_bin(struct pool *pool, struct pool_bins *bins, uint32_t number)
 {
-    uint64_t granule_count = granule_count_of(node_at(pool, number));
-    assert(!is_live(node_at(pool, number)) && number != WILDERNESS);
+    uint64_t granule_count = free_granule_count_of(node_at(pool, number));
+    assert(number != WILDERNESS);
     bin_remove(pool, bins, bin_of(granule_count), number);
     return granule_count;
 }
 
 // A block beside the wilderness becomes part of it, with the free block on its other side.
-ALWAYS_INLINE void coalesce_with_wilderness(struct pool *pool, uint32_t number)
+ALWAYS_INLINE void coalesce_with_wilderness(struct pool *pool, uint32_t number,
+                                            uint64_t granule_count)
 {
     struct node *wilderness = node_at(pool, WILDERNESS);
     struct node *node = node_at(pool, number);
     bool is_below = node->address_next == WILDERNESS;
     uint32_t other_number = is_below ? node->address_previous : node->address_next;
-    uint64_t granule_count = granule_count_of(node);
     unlink_and_release(pool, number);
     if (!is_live(node_at(pool, other_number))) {
         granule_count += remove_from_bin(pool, &pool->bins[is_below ? LOW : HIGH], other_number);
         unlink_and_release(pool, other_number);
     }
-    if (is_below) wilderness->granule -= granule_count;
+    if (is_below) wilderness->place -= granule_count;
     wilderness->extent += free_extent(granule_count);
 }
 
 // Coalesces a block with its free neighbours and puts the result into a bin of its side.
-ALWAYS_INLINE void coalesce_on(struct pool *pool, enum side side, uint32_t number)
+ALWAYS_INLINE void coalesce_on(struct pool *pool, enum side side, uint32_t number,
+                               uint64_t granule_count)
 {
     struct node *node = node_at(pool, number);
     uint32_t previous_number = node->address_previous;
@@ -208,14 +212,13 @@ ALWAYS_INLINE void coalesce_on(struct pool *pool, enum side side, uint32_t numbe
     bool merges_previous = !is_live(previous);
     bool merges_next = !is_live(next);
     struct pool_bins *bins = &pool->bins[side];
-    uint64_t granule_count = granule_count_of(node);
 
     uint32_t kept_number = number;
     if (merges_previous || merges_next) {
         unlink_and_release(pool, number);
         if (merges_next) {
             granule_count += remove_from_bin(pool, bins, next_number);
-            next->granule = node->granule;
+            next->place = node->place;
             kept_number = next_number;
         }
         if (merges_previous) {
@@ -228,21 +231,21 @@ ALWAYS_INLINE void coalesce_on(struct pool *pool, enum side side, uint32_t numbe
     bin_insert(pool, bins, kept_number, granule_count);
 }
 
-NOINLINE void coalesce_on_high(struct pool *pool, uint32_t number)
+NOINLINE void coalesce_on_high(struct pool *pool, uint32_t number, uint64_t granule_count)
 {
-    coalesce_on(pool, HIGH, number);
+    coalesce_on(pool, HIGH, number, granule_count);
 }
 
-// Makes a block free that is no longer in the index.
-ALWAYS_INLINE void coalesce(struct pool *pool, uint32_t number)
+// Makes a block free that is no longer in the index and has no owner any more.
+ALWAYS_INLINE void coalesce(struct pool *pool, uint32_t number, uint64_t granule_count)
 {
     struct node *node = node_at(pool, number);
     if (node->address_previous == WILDERNESS || node->address_next == WILDERNESS) {
-        coalesce_with_wilderness(pool, number);
+        coalesce_with_wilderness(pool, number, granule_count);
     } else if (side_of(pool, node) == LOW) {
-        coalesce_on(pool, LOW, number);
+        coalesce_on(pool, LOW, number, granule_count);
     } else {
-        coalesce_on_high(pool, number);
+        coalesce_on_high(pool, number, granule_count);
     }
 }
 
@@ -289,6 +292,7 @@ static enum pool_status open_locked(struct pool *pool, uint64_t base, uint64_t g
     pool->unused_node = WILDERNESS + NODE_WORD_COUNT;
     pool->base = base;
     pool->granule_count = granule_count;
+    pool->servable_granule_count = granule_count;
     pool->large_granule_count_min = (granule_count + LARGE_SHARE_DIVISOR - 1) / LARGE_SHARE_DIVISOR;
     pool->used_granule_count = 0;
     pool->peak_used_granule_count = 0;
@@ -323,8 +327,16 @@ void pool_close(struct pool *pool)
     lock_acquire(&pool->lock);
     pool->generation = 0;
     pool->granule_count = 0;
+    pool->servable_granule_count = 0;
     metadata_array_release(&pool->nodes);
     metadata_array_release(&pool->buckets);
+    lock_release(&pool->lock);
+}
+
+void pool_refuse(struct pool *pool)
+{
+    lock_acquire(&pool->lock);
+    pool->servable_granule_count = 0;
     lock_release(&pool->lock);
 }
 
@@ -332,7 +344,7 @@ void pool_close(struct pool *pool)
 
 static uint64_t largest_free_granule_count(struct pool *pool)
 {
-    uint64_t largest = granule_count_of(node_at(pool, WILDERNESS));
+    uint64_t largest = free_granule_count_of(node_at(pool, WILDERNESS));
     for (enum side side = LOW; side <= HIGH; side++) {
         uint64_t in_side = largest_in_bins(pool, &pool->bins[side]);
         if (in_side > largest) largest = in_side;
@@ -356,49 +368,55 @@ static void read_stats_locked(struct pool *pool, struct pool_stats *stats)
 static enum pool_status why_no_block_has(const struct pool *pool, uint64_t byte_size)
 {
     if (byte_size == 0) return POOL_BAD_RANGE;
-    return pool->generation == 0 ? POOL_CLOSED : POOL_FULL;
+    if (pool->generation == 0) return POOL_CLOSED;
+    return pool->servable_granule_count == 0 ? POOL_REFUSING : POOL_TOO_LARGE;
 }
 
-ALWAYS_INLINE enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size,
+ALWAYS_INLINE enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size, uint32_t owner,
                                             struct pool_block *block)
 {
     // A size of 0 wraps round to a count that no pool has.
     uint64_t granule_count = (byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
-    if (__builtin_expect(granule_count > pool->granule_count, 0)) {
+    if (__builtin_expect(granule_count > pool->servable_granule_count, 0)) {
         return why_no_block_has(pool, byte_size);
     }
     uint32_t number;
     enum pool_status status = allocate(pool, granule_count, &number);
     if (__builtin_expect(status != POOL_OK, 0)) return status;
     pool->live_block_count++;
-    index_insert(pool, number);
+    uint64_t granule = node_at(pool, number)->place;
+    index_insert(pool, number, owner);
     pool->used_granule_count += granule_count;
     if (pool->used_granule_count > pool->peak_used_granule_count) {
         pool->peak_used_granule_count = pool->used_granule_count;
     }
     assert(pool->used_granule_count <= pool->granule_count);
-    block->address = pool->base + node_at(pool, number)->granule * POOL_GRANULE_BYTE_SIZE;
+    block->address = pool->base + granule * POOL_GRANULE_BYTE_SIZE;
     block->generation = pool->generation;
     return POOL_OK;
 }
 
-enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_block *block,
-                            struct pool_stats *full)
+static bool has_statistics(enum pool_status refusal)
 {
+    return refusal == POOL_FULL || refusal == POOL_TOO_LARGE || refusal == POOL_OUT_OF_METADATA;
+}
+
+enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, uint32_t owner,
+                            struct pool_block *block, struct pool_stats *full)
+{
+    assert(owner <= POOL_OWNER_MAX);
     lock_acquire(&pool->lock);
-    enum pool_status status = alloc_locked(pool, byte_size, block);
-    if (__builtin_expect(status == POOL_FULL || status == POOL_OUT_OF_METADATA, 0)) {
-        if (full != NULL) {
-            pool->failed_allocation_count++;
-            read_stats_locked(pool, full);
-        }
+    enum pool_status status = alloc_locked(pool, byte_size, owner, block);
+    if (__builtin_expect(status != POOL_OK, 0) && full != NULL && has_statistics(status)) {
+        pool->failed_allocation_count++;
+        read_stats_locked(pool, full);
     }
     lock_release(&pool->lock);
     return status;
 }
 
 ALWAYS_INLINE enum pool_status find_live(const struct pool *pool, uint64_t address,
-                                         uint64_t generation, struct indexed *found)
+                                         uint64_t generation, uint32_t owner, struct indexed *found)
 {
     if (generation != 0 && generation != pool->generation) return POOL_CLOSED;
     // Below the base the offset wraps round to a huge number. This is a rotation, by which an offset
@@ -409,74 +427,93 @@ ALWAYS_INLINE enum pool_status find_live(const struct pool *pool, uint64_t addre
     if (__builtin_expect(granule >= pool->granule_count, 0)) {
         return pool->generation == 0 ? POOL_CLOSED : POOL_NOT_ALLOCATED;
     }
-    *found = index_find(pool, granule);
+    *found = index_find(pool, granule, owner);
     return found->number == SENTINEL ? POOL_NOT_ALLOCATED : POOL_OK;
 }
 
-// As find_live(), and the block has this tag.
+// As find_live(), and the block has the mark's tag too.
 ALWAYS_INLINE enum pool_status find_tagged(const struct pool *pool, uint64_t address,
-                                           uint64_t generation, uint32_t tag, struct indexed *found)
+                                           uint64_t generation, struct pool_mark mark,
+                                           struct indexed *found)
 {
-    enum pool_status status = find_live(pool, address, generation, found);
+    enum pool_status status = find_live(pool, address, generation, mark.owner, found);
     if (status != POOL_OK) return status;
-    return __builtin_expect(node_at(pool, found->number)->tag == tag, 1) ? POOL_OK : POOL_TAGGED;
+    return __builtin_expect(node_at(pool, found->number)->tag == mark.tag, 1) ? POOL_OK
+                                                                              : POOL_TAGGED;
 }
 
 ALWAYS_INLINE void free_live(struct pool *pool, struct indexed live)
 {
-    uint32_t number = live.number;
-    assert(is_live(node_at(pool, number)) && pool->live_block_count > 0);
-    *live.link = node_at(pool, number)->bucket_next;
+    struct node *node = node_at(pool, live.number);
+    assert(is_live(node) && pool->live_block_count > 0);
+    *live.link = node->bucket_next;
+    node->place = granule_of(node);
     pool->live_block_count--;
-    uint64_t granule_count = granule_count_of(node_at(pool, number));
+    uint64_t granule_count = granule_count_of(node);
     assert(pool->used_granule_count >= granule_count);
     pool->used_granule_count -= granule_count;
     if (may_be_large(pool, granule_count)) {
         pool->large_granule_counts[level_of(granule_count)] -= granule_count;
     }
-    coalesce(pool, number);
+    coalesce(pool, live.number, granule_count);
 }
 
-ALWAYS_INLINE enum pool_status free_with_tag(struct pool *pool, uint64_t address,
-                                             uint64_t generation, uint32_t tag)
+ALWAYS_INLINE enum pool_status free_marked(struct pool *pool, uint64_t address, uint64_t generation,
+                                           struct pool_mark mark)
 {
     lock_acquire(&pool->lock);
     struct indexed found;
-    enum pool_status status = find_tagged(pool, address, generation, tag, &found);
+    enum pool_status status = find_tagged(pool, address, generation, mark, &found);
     if (__builtin_expect(status == POOL_OK, 1)) free_live(pool, found);
     lock_release(&pool->lock);
     return status;
 }
 
-enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation)
+enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation, uint32_t owner)
 {
-    return free_with_tag(pool, address, generation, 0);
+    return free_marked(pool, address, generation, (struct pool_mark){.owner = owner});
 }
 
-// ---- Tagged blocks
+// ---- Marks
 
-enum pool_status pool_free_tagged(struct pool *pool, uint64_t address, uint64_t generation,
-                                  uint32_t tag)
+enum pool_status pool_free_marked(struct pool *pool, uint64_t address, uint64_t generation,
+                                  struct pool_mark mark)
 {
-    return free_with_tag(pool, address, generation, tag);
+    return free_marked(pool, address, generation, mark);
 }
 
-enum pool_status pool_exchange_tag(struct pool *pool, uint64_t address, uint64_t generation,
-                                   uint32_t *expected, uint32_t desired, uint64_t *block_byte_size)
+static void set_mark(struct node *node, struct pool_mark mark)
 {
+    node->tag = mark.tag;
+    if (mark.owner != POOL_ANY_OWNER) node->place = owned_place(granule_of(node), mark.owner);
+}
+
+enum pool_status pool_exchange_mark(struct pool *pool, uint64_t address, uint64_t generation,
+                                    struct pool_mark *expected, struct pool_mark desired,
+                                    uint64_t *block_byte_size)
+{
+    assert(desired.owner <= POOL_ANY_OWNER);
     lock_acquire(&pool->lock);
     struct indexed found;
     enum pool_status status = find_tagged(pool, address, generation, *expected, &found);
     if (status == POOL_OK || status == POOL_TAGGED) {
         struct node *node = node_at(pool, found.number);
-        if (status == POOL_OK) node->tag = desired;
-        else *expected = node->tag;
+        if (status == POOL_OK) set_mark(node, desired);
+        else expected->tag = node->tag;
         if (block_byte_size != NULL) {
             *block_byte_size = granule_count_of(node) * POOL_GRANULE_BYTE_SIZE;
         }
     }
     lock_release(&pool->lock);
     return status;
+}
+
+enum pool_status pool_exchange_owner(struct pool *pool, uint64_t address, uint64_t generation,
+                                     uint32_t expected, uint32_t desired, uint64_t *block_byte_size)
+{
+    struct pool_mark mark = {.owner = expected};
+    return pool_exchange_mark(pool, address, generation, &mark,
+                              (struct pool_mark){.owner = desired}, block_byte_size);
 }
 
 // The granules in one piece from a block on, in one direction, that are free or count as free.
@@ -501,7 +538,7 @@ uint64_t pool_coalesced_byte_size(struct pool *pool, uint64_t address,
     lock_acquire(&pool->lock);
     uint64_t granule_count = 0;
     struct indexed found;
-    if (find_live(pool, address, 0, &found) == POOL_OK) {
+    if (find_live(pool, address, 0, POOL_ANY_OWNER, &found) == POOL_OK) {
         const struct node *block = node_at(pool, found.number);
         granule_count = granule_count_of(block) +
                         free_granule_count_beside(pool, block, false, counts_as_free, context) +
@@ -536,4 +573,37 @@ bool pool_contains(struct pool *pool, uint64_t address)
     bool contains = address - pool->base < pool->granule_count * POOL_GRANULE_BYTE_SIZE;
     lock_release(&pool->lock);
     return contains;
+}
+
+// Whether the node, which may be any, is that of a live block of the owner. A spare node may still
+// say that it is live, but the index does not know it.
+static bool is_owned(const struct pool *pool, uint32_t number, uint32_t owner)
+{
+    const struct node *node = node_at(pool, number);
+    if (!is_live(node) || (owner != POOL_ANY_OWNER && owner_of(node) != owner)) return false;
+    return index_find(pool, granule_of(node), owner).number == number;
+}
+
+uint32_t pool_find_owned(struct pool *pool, uint32_t owner, uint64_t *cursor,
+                         struct pool_owned_block found[], uint32_t found_count_max)
+{
+    lock_acquire(&pool->lock);
+    uint32_t found_count = 0, looked_count = 0;
+    uint64_t number = *cursor == 0 ? WILDERNESS + NODE_WORD_COUNT : *cursor;
+    uint64_t end = pool->generation == 0 ? 0 : pool->unused_node;
+    for (; number < end && looked_count < FIND_STEP_COUNT && found_count < found_count_max;
+         number += NODE_WORD_COUNT, looked_count++) {
+        if (!is_owned(pool, (uint32_t)number, owner)) continue;
+        const struct node *node = node_at(pool, (uint32_t)number);
+        found[found_count++] = (struct pool_owned_block){
+            .address = pool->base + granule_of(node) * POOL_GRANULE_BYTE_SIZE,
+            .generation = pool->generation,
+            .byte_size = granule_count_of(node) * POOL_GRANULE_BYTE_SIZE,
+            .owner = owner_of(node),
+            .tag = node->tag,
+        };
+    }
+    *cursor = number < end ? number : 0;
+    lock_release(&pool->lock);
+    return found_count;
 }

@@ -23,11 +23,13 @@
 // Index.    A live block is found by its address in a chained hash table, whose links are in the
 //           nodes. The table grows by one bucket at a time (linear hashing), so that no single
 //           request pays for a rehash of all.
+// Owners.   A live block has an owner, a number from 0 to POOL_OWNER_MAX that is the caller's, and
+//           who names another does not find it. POOL_ANY_OWNER finds the blocks of all.
 // Tags.     A live block has a tag, which is 0 from when it is allocated. A caller that keeps a block
 //           from being freed, because a GPU still uses it, gives it a tag of its own choice;
 //           pool_free() then refuses it with POOL_TAGGED.
-// Lock.     One per pool, held for some tens of nanoseconds; longer only while
-//           pool_coalesced_byte_size() looks at the neighbours of a block.
+// Lock.     One per pool, held for some tens of nanoseconds; some microseconds for a piece of
+//           pool_find_owned().
 #ifndef POOL_H
 #define POOL_H
 
@@ -39,9 +41,11 @@
 enum pool_status {
     POOL_OK,
     POOL_CLOSED,          // not open, or reopened since the generation that was asked for
+    POOL_REFUSING,        // open, but serves no request any more
     POOL_FULL,            // no free block is large enough
+    POOL_TOO_LARGE,       // the request is for more than the whole pool
     POOL_OUT_OF_METADATA, // the system refuses memory for the pool's own tables
-    POOL_NOT_ALLOCATED,   // the address is not that of a live block
+    POOL_NOT_ALLOCATED,   // the address is not that of a live block of this owner
     POOL_TAGGED,          // the block has another tag than the call is for
     POOL_BAD_RANGE,       // misaligned, empty, or beyond the address space
 };
@@ -61,30 +65,64 @@ struct pool_block {
     uint64_t generation;
 };
 
+// What a live block has besides its place and its size. As what is expected of a block,
+// POOL_ANY_OWNER stands for every owner; as what it becomes, for the owner that it has.
+struct pool_mark {
+    uint32_t owner;
+    uint32_t tag;
+};
+
+struct pool_owned_block {
+    uint64_t address;
+    uint64_t generation;
+    uint64_t byte_size; // in whole granules
+    uint32_t owner;
+    uint32_t tag;
+};
+
 // Opens a closed pool on `byte_size` bytes from `base`, both multiples of the granule.
 enum pool_status pool_open(struct pool *pool, uint64_t base, uint64_t byte_size);
 
 // Forgets all blocks and gives the tables back. The managed range is the caller's again.
 void pool_close(struct pool *pool);
 
-// `full` receives the statistics of the very moment in which the pool was full. Where it is null the
-// caller tries again, and the refusal is not counted.
-enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, struct pool_block *block,
-                            struct pool_stats *full);
+// From now on the open pool refuses all requests with POOL_REFUSING. Whatever else can be done with
+// a pool still can.
+void pool_refuse(struct pool *pool);
 
-// Frees a live block whose tag is 0. With a generation other than 0, frees only if the pool was not
-// reopened since.
-enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation);
+// Allocates a block for an owner. `full` receives the statistics of the very moment in which an open
+// pool that serves had no block. Where it is null the caller tries again, and the refusal is not
+// counted.
+enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, uint32_t owner,
+                            struct pool_block *block, struct pool_stats *full);
 
-// Gives a live block the tag `desired` if its tag is `*expected`. Otherwise the status is POOL_TAGGED,
-// and `*expected` becomes the tag that the block has. Either way `*block_byte_size`, unless it is null,
-// becomes the block's size. The generation is as for pool_free().
-enum pool_status pool_exchange_tag(struct pool *pool, uint64_t address, uint64_t generation,
-                                   uint32_t *expected, uint32_t desired, uint64_t *block_byte_size);
+// Frees a live block of the owner whose tag is 0. With a generation other than 0, frees only if the
+// pool was not reopened since.
+enum pool_status pool_free(struct pool *pool, uint64_t address, uint64_t generation,
+                           uint32_t owner);
 
-// As pool_free(), for a block with this tag.
-enum pool_status pool_free_tagged(struct pool *pool, uint64_t address, uint64_t generation,
-                                  uint32_t tag);
+// As pool_free(), for a block with the mark's tag.
+enum pool_status pool_free_marked(struct pool *pool, uint64_t address, uint64_t generation,
+                                  struct pool_mark mark);
+
+// Gives a live block the mark `desired` if it has the mark `*expected`. Where only the tag is another,
+// the status is POOL_TAGGED, and `expected->tag` becomes the tag that the block has. Either way
+// `*block_byte_size`, unless it is null, becomes the block's size. The generation is as for
+// pool_free().
+enum pool_status pool_exchange_mark(struct pool *pool, uint64_t address, uint64_t generation,
+                                    struct pool_mark *expected, struct pool_mark desired,
+                                    uint64_t *block_byte_size);
+
+// Hands a live block whose tag is 0 over to another owner.
+enum pool_status pool_exchange_owner(struct pool *pool, uint64_t address, uint64_t generation,
+                                     uint32_t expected, uint32_t desired,
+                                     uint64_t *block_byte_size);
+
+// Looks for live blocks of an owner, whatever their tags, in a piece of the pool, and returns how many
+// of them it has written to `found`. The cursor is 0 before the first call and 0 again after the last
+// piece: the caller goes on until then. Blocks that live all the time are found once each.
+uint32_t pool_find_owned(struct pool *pool, uint32_t owner, uint64_t *cursor,
+                         struct pool_owned_block found[], uint32_t found_count_max);
 
 // Whether a block with this tag, which is not 0, is to count as free.
 typedef bool pool_tag_predicate(uint32_t tag, const void *context);

@@ -21,6 +21,27 @@ static inline bool is_live(const struct node *node)
     return node->extent & 1;
 }
 
+static inline uint64_t without_upper_bits(uint64_t word)
+{
+    return word & ((UINT64_C(1) << POOL_OWNER_SHIFT) - 1);
+}
+
+static inline uint64_t granule_of(const struct node *node)
+{
+    return without_upper_bits(node->place);
+}
+
+// 0 where the block is not live.
+static inline uint32_t owner_of(const struct node *node)
+{
+    return (uint32_t)(node->place >> POOL_OWNER_SHIFT);
+}
+
+static inline uint64_t owned_place(uint64_t granule, uint32_t owner)
+{
+    return granule | (uint64_t)owner << POOL_OWNER_SHIFT;
+}
+
 static inline uint64_t free_extent(uint64_t granule_count)
 {
     return granule_count << 1;
@@ -33,6 +54,13 @@ static inline uint64_t live_extent(uint64_t granule_count)
 
 static inline uint64_t granule_count_of(const struct node *node)
 {
+    return without_upper_bits(node->extent) >> 1;
+}
+
+// The same, of a block that is known to be free.
+static inline uint64_t free_granule_count_of(const struct node *node)
+{
+    assert(!is_live(node) && node->extent == without_upper_bits(node->extent));
     return node->extent >> 1;
 }
 
@@ -80,9 +108,11 @@ static inline uint32_t bin_of(uint64_t granule_count)
     return bitmap * POOL_BINS_PER_BITMAP + (uint32_t)six_bits;
 }
 
+// The side of a block without an owner.
 static inline enum side side_of(const struct pool *pool, const struct node *node)
 {
-    return node->granule < node_at(pool, WILDERNESS)->granule ? LOW : HIGH;
+    assert(owner_of(node) == 0);
+    return node->place < node_at(pool, WILDERNESS)->place ? LOW : HIGH;
 }
 
 // ---- Large blocks

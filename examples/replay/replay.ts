@@ -127,7 +127,7 @@ function servesAll({ events, byteSizes }: AllocationEvents): boolean {
     try {
       pointers[event] = CudaMemoryManager.alloc(byteSizes[event]!, deviceId);
     } catch (error) {
-      if (error instanceof MemoryError && error.code === "INTERNAL") return false;
+      if (error instanceof MemoryError && error.code === "OUT_OF_MEMORY") return false;
       throw error;
     }
   }

@@ -6,13 +6,24 @@ import {
   checkPointer,
   checkPoolByteSizes,
   checkRequest,
+  isDeviceId,
   isWholeNumber,
 } from "../arguments.ts";
-import { defaultMinComputeCapability, getSupportedGpus } from "../devices/supported-gpus.ts";
+import {
+  defaultMinComputeCapability,
+  getSupportedGpus,
+  unsupportedReason,
+} from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
-import { checkStatus, nativeError, nativeMessage } from "../native/status.ts";
+import {
+  checkStatus,
+  nativeError,
+  nativeMessage,
+  nativeMessages,
+  reportLostCuda,
+} from "../native/status.ts";
 import { type PoolStats, readPoolStats } from "./pool-stats.ts";
 
 const {
@@ -26,9 +37,9 @@ const {
 /** Options of {@link CudaMemoryManager.create}. */
 export interface CudaMemoryManagerOptions {
   /** GPUs below this compute capability get no pool. Default 6.0. */
-  minSupportedComputeCapability?: number;
+  minSupportedComputeCapability?: number | undefined;
   /** Bytes of each GPU's pool, by CUDA ordinal. A GPU that is not named, or has 0, gets none. */
-  memoryPoolByteSize?: Readonly<Record<number, number>>;
+  memoryPoolByteSize?: Readonly<Record<number, number>> | undefined;
 }
 
 /** Leaves out the GPUs that are to have no pool, and with a warning those that cannot have one. */
@@ -39,8 +50,8 @@ function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: numbe
   for (const [deviceId, byteSize] of wanted) {
     if (supported.has(deviceId)) continue;
     log.warn(
-      `no CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}: it is absent, or its compute ` +
-        `capability is below ${minComputeCapability.toFixed(1)}; supported GPUs: ` +
+      `no CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}: ` +
+        `${unsupportedReason(deviceId, minComputeCapability)}; supported GPUs: ` +
         ([...supported].join(", ") || "none"),
     );
   }
@@ -49,34 +60,44 @@ function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: numbe
 
 /**
  * Does what {@link CudaMemoryManager.create} does. Returns false where there was a manager before.
+ *
+ * @param goesOn Whether a pool that cannot be made costs no other, and is an error in the log.
  */
-export function createCudaMemoryManager(options?: CudaMemoryManagerOptions): boolean {
+export function createCudaMemoryManager(
+  options?: CudaMemoryManagerOptions,
+  goesOn = false,
+): boolean {
   const operation = "CudaMemoryManager.create";
-  checkOptions(operation, options);
-  const minComputeCapability =
-    options?.minSupportedComputeCapability ?? defaultMinComputeCapability;
+  const {
+    minSupportedComputeCapability: minComputeCapability = defaultMinComputeCapability,
+    memoryPoolByteSize,
+  } = checkOptions(operation, options, ["minSupportedComputeCapability", "memoryPoolByteSize"]);
   checkComputeCapability(operation, "minSupportedComputeCapability", minComputeCapability);
-  const byteSizes = checkPoolByteSizes(
-    operation,
-    "memoryPoolByteSize",
-    options?.memoryPoolByteSize,
-  );
+  const byteSizes = checkPoolByteSizes(operation, "memoryPoolByteSize", memoryPoolByteSize);
   const pools = poolsToMake(byteSizes, minComputeCapability);
   const status = cuda_memory_create(
     Float64Array.from([...pools.map(([deviceId]) => deviceId), 0]),
     Float64Array.from([...pools.map(([, byteSize]) => byteSize), 0]),
     pools.length,
+    goesOn ? 1 : 0,
   );
   if (status === memoryStatus.MEMORY_ALREADY_EXISTS) {
     log.warn(nativeMessage());
     return false;
   }
+  if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.error);
   checkStatus(status);
-  for (const [deviceId, byteSize] of pools) {
-    log.info(`CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}`);
+  for (const [deviceId] of pools) {
+    const byteSize = poolByteSizeOf(deviceId);
+    if (byteSize > 0) log.info(`CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}`);
   }
   if (pools.length === 0) log.info("CUDA memory pools are disabled");
   return true;
+}
+
+/** The size of a GPU's pool; 0 where it has none. */
+export function poolByteSizeOf(deviceId: number): number {
+  return readPoolStats((values) => void cuda_memory_stats(deviceId, values)).capacityByteSize;
 }
 
 /**
@@ -103,7 +124,8 @@ export class CudaMemoryManager {
    * All or nothing: where one reservation fails, none stays, and a later call may succeed.
    *
    * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be, before
-   * anything is touched; `INTERNAL` where a reservation fails.
+   * anything is touched; `INTERNAL` where a reservation fails; `DEVICE_LOST` where CUDA has failed
+   * for good.
    */
   static create(options?: CudaMemoryManagerOptions): void {
     createCudaMemoryManager(options);
@@ -116,11 +138,11 @@ export class CudaMemoryManager {
    * @param byteSize Bytes, from 1. The pool rounds them up to a multiple of 512.
    * @param deviceId The GPU's CUDA ordinal.
    * @throws {MemoryError} `INVALID_ARG` for a size or an ordinal that cannot be one; `UNAVAILABLE`
-   * before {@link create} and where this GPU has no pool; `INTERNAL` where the pool cannot serve
+   * before {@link create} and where this GPU has no pool; `OUT_OF_MEMORY` where the pool cannot serve
    * the request, with its free bytes and its largest free block in the message.
    */
   static alloc(byteSize: number, deviceId: number): Pointer {
-    if (!isWholeNumber(byteSize) || byteSize === 0 || !isWholeNumber(deviceId)) {
+    if (!isWholeNumber(byteSize) || byteSize === 0 || !isDeviceId(deviceId)) {
       checkRequest("CudaMemoryManager.alloc", byteSize);
       checkDeviceId("CudaMemoryManager.alloc", deviceId);
     }
@@ -138,7 +160,7 @@ export class CudaMemoryManager {
    * pool.
    */
   static free(pointer: Pointer, deviceId: number): void {
-    if (!isWholeNumber(pointer) || (pointer as number) === 0 || !isWholeNumber(deviceId)) {
+    if (!isWholeNumber(pointer) || (pointer as number) === 0 || !isDeviceId(deviceId)) {
       checkPointer("CudaMemoryManager.free", pointer);
       checkDeviceId("CudaMemoryManager.free", deviceId);
     }
@@ -154,7 +176,9 @@ export class CudaMemoryManager {
    */
   static stats(deviceId: number): PoolStats {
     checkDeviceId("CudaMemoryManager.stats", deviceId);
-    return readPoolStats((values) => checkStatus(cuda_memory_stats(deviceId, values)));
+    const stats = readPoolStats((values) => checkStatus(cuda_memory_stats(deviceId, values)));
+    reportLostCuda();
+    return stats;
   }
 
   /**

@@ -1,17 +1,29 @@
 import {
+  checkBoolean,
   checkByteSize,
   checkComputeCapability,
   checkOptions,
   checkPoolByteSizes,
 } from "../arguments.ts";
-import { defaultMinComputeCapability, getSupportedGpus } from "../devices/supported-gpus.ts";
+import {
+  defaultMinComputeCapability,
+  getSupportedGpus,
+  gpuCount,
+  noGpuReason,
+  unsupportedReason,
+} from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
+import type { MemoryType } from "../memory/memory-type.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { nativeMessages } from "../native/status.ts";
-import { createCudaMemoryManager, CudaMemoryManager } from "./cuda-memory-manager.ts";
-import type { MemoryOptions } from "./memory-options.ts";
+import {
+  createCudaMemoryManager,
+  CudaMemoryManager,
+  poolByteSizeOf,
+} from "./cuda-memory-manager.ts";
+import { memoryOptionNames, type MemoryOptions } from "./memory-options.ts";
 import {
   createPinnedMemoryManager,
   defaultPinnedMemoryPoolByteSize,
@@ -22,7 +34,7 @@ import {
 export const defaultCudaMemoryPoolByteSize = 67108864;
 
 /** Adds the default size of every supported GPU that is not among the named ones. */
-function withDefaults(named: Map<number, number>, minComputeCapability: number) {
+function withDefaults(named: ReadonlyMap<number, number>, minComputeCapability: number) {
   const byteSizes: Record<number, number> = {};
   for (const deviceId of getSupportedGpus(minComputeCapability)) {
     byteSizes[deviceId] = defaultCudaMemoryPoolByteSize;
@@ -30,21 +42,87 @@ function withDefaults(named: Map<number, number>, minComputeCapability: number) 
   return { ...byteSizes, ...Object.fromEntries(named) };
 }
 
+/** Says why no GPU has a pool, where that is nobody's wish: every supported one gets one. */
+function warnOfNoSupportedGpus(minComputeCapability: number): void {
+  if (getSupportedGpus(minComputeCapability).length > 0) return;
+  const reason =
+    noGpuReason() ??
+    Array.from({ length: gpuCount() }, (_, deviceId) => deviceId)
+      .map((deviceId) => `GPU ${deviceId}: ${unsupportedReason(deviceId, minComputeCapability)}`)
+      .join("; ");
+  log.warn(`no CUDA memory pools: ${reason}`);
+}
+
+/** A pool as it was really reserved. */
+export interface MemoryPool {
+  /** `"GPU"`, or `"CPU_PINNED"`. */
+  readonly memoryType: MemoryType;
+  /** The GPU's CUDA ordinal; 0 for host memory. */
+  readonly memoryTypeId: number;
+  /** Bytes. */
+  readonly byteSize: number;
+}
+
+/** What {@link createMemoryManagers} returns. */
+export interface MemoryManagers extends Disposable {
+  /** The pools that there are, GPUs' first. */
+  readonly pools: readonly MemoryPool[];
+  /**
+   * Resets the managers that the call has made, once. What fails is logged, so that it hides no other
+   * error.
+   */
+  [Symbol.dispose](): void;
+}
+
+/** The managers of one call. */
+class CreatedManagers implements MemoryManagers {
+  readonly pools: readonly MemoryPool[];
+  #resets: (() => void)[];
+
+  constructor(pools: readonly MemoryPool[], resets: (() => void)[]) {
+    this.pools = pools;
+    this.#resets = resets;
+  }
+
+  [Symbol.dispose](): void {
+    for (const reset of this.#resets.splice(0)) {
+      try {
+        reset();
+      } catch (error) {
+        log.error(`failed to reset a memory manager: ${(error as Error).message}`);
+      }
+    }
+  }
+}
+
+/** What the options ask for, checked. */
+interface WantedPools {
+  /** Bytes of each GPU's pool that the options name. */
+  readonly named: ReadonlyMap<number, number>;
+  readonly pinnedByteSize: number;
+  readonly minComputeCapability: number;
+  readonly isPeerAccessWanted: boolean;
+}
+
 /**
- * Creates the CUDA memory manager, or logs an error where that fails. Returns false where there was
- * a manager before.
+ * Creates the CUDA memory manager, or logs an error where that fails. Returns whether there is a new
+ * one, and the error.
  */
-function tryToCreateCudaPools(named: Map<number, number>, minComputeCapability: number): boolean {
+function tryToCreateCudaPools({ named, minComputeCapability }: WantedPools): {
+  isNew: boolean;
+  error?: MemoryError;
+} {
   try {
-    enablePeerAccess(getSupportedGpus(minComputeCapability));
-    return createCudaMemoryManager({
+    if (named.size === 0) warnOfNoSupportedGpus(minComputeCapability);
+    const options = {
       minSupportedComputeCapability: minComputeCapability,
       memoryPoolByteSize: withDefaults(named, minComputeCapability),
-    });
+    };
+    return { isNew: createCudaMemoryManager(options, true) };
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
-    log.error(`the server starts without CUDA memory pools: ${error.message}`);
-    return true;
+    log.error(`there are no CUDA memory pools: ${error.message}`);
+    return { isNew: false, error };
   }
 }
 
@@ -57,38 +135,53 @@ function enablePeerAccess(deviceIds: readonly number[]): void {
   if (status !== memoryStatus.MEMORY_OK) nativeMessages().forEach(log.warn);
 }
 
-/** Resets the managers that one call has created, once. */
-class MemoryManagers implements Disposable {
-  #resets: (() => void)[];
+/** The pools of all GPUs that could have one, and of pinned memory. */
+function existingPools(gpus: readonly number[]): MemoryPool[] {
+  const pools = gpus.map((deviceId) => ({
+    memoryType: "GPU" as MemoryType,
+    memoryTypeId: deviceId,
+    byteSize: poolByteSizeOf(deviceId),
+  }));
+  const byteSize = PinnedMemoryManager.totalByteSize;
+  return [...pools, { memoryType: "CPU_PINNED" as const, memoryTypeId: 0, byteSize }].filter(
+    (pool) => pool.byteSize > 0,
+  );
+}
 
-  constructor(resets: (() => void)[]) {
-    this.#resets = resets;
+/** The pools that have to be there and are not, in words. */
+function missingPools(
+  { named, pinnedByteSize }: WantedPools,
+  gpus: readonly number[],
+  pools: readonly MemoryPool[],
+): string[] {
+  const has = (memoryType: MemoryType, memoryTypeId: number) =>
+    pools.some((pool) => pool.memoryType === memoryType && pool.memoryTypeId === memoryTypeId);
+  const namedGpus = [...named].filter(([, byteSize]) => byteSize > 0).map(([gpu]) => gpu);
+  const missing = (named.size > 0 ? namedGpus : gpus)
+    .filter((gpu) => !has("GPU", gpu))
+    .map((gpu) => `the pool of GPU ${gpu}`);
+  if (pinnedByteSize > 0 && gpus.length > 0 && !has("CPU_PINNED", 0)) {
+    missing.push("the pinned pool");
   }
-
-  [Symbol.dispose](): void {
-    const errors: unknown[] = [];
-    for (const reset of this.#resets.splice(0)) {
-      try {
-        reset();
-      } catch (error) {
-        errors.push(error);
-      }
-    }
-    if (errors.length > 0) throw errors[0];
-  }
+  return missing;
 }
 
 /**
- * Starts the memory layer as Triton does: the pinned memory pool, access of the supported GPUs to
- * each other's memory (a failure is warned about), then a CUDA memory pool on every supported GPU,
- * of the size that the options name or else 67108864 bytes (64 MiB). A GPU that is named but absent
- * or unsupported is warned about. Where a CUDA pool cannot be made, an error is logged and the
- * server starts without CUDA pools: requests fall back to system memory.
+ * Starts the memory layer as Triton does: a CUDA memory pool on every supported GPU, of the size that
+ * the options name or else 67108864 bytes (64 MiB), access of the GPUs with pools to each other's
+ * memory (a failure is warned about), and the pinned memory pool. A GPU that is named but absent or
+ * unsupported is warned about. A GPU whose pool cannot be made is an error in the log and costs no
+ * other GPU its pool: requests for its memory fall back to system memory.
  *
- * @returns A disposable that resets both managers, once; managers that existed before the call are
- * left to whoever made them.
+ * With `required` it throws instead, and nothing stays. Required are the pools that the options name
+ * with a size, or where they name none those of every supported GPU; and the pinned pool, unless its
+ * size is 0. A machine without a GPU passes, unless a GPU is named.
+ *
+ * @returns A disposable that resets the managers which the call has made, once, and says which pools
+ * there are. Managers that existed before the call are left to whoever made them.
  * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be, before
- * anything is touched. Disposing throws as the managers' `reset` does.
+ * anything is touched; with `required` `UNAVAILABLE` where a pool is missing, and `DEVICE_LOST` where
+ * CUDA has failed for good.
  *
  * @example
  * ```ts
@@ -99,27 +192,63 @@ class MemoryManagers implements Disposable {
  * using managers = createMemoryManagers({ pinnedMemoryPoolByteSize: 1 << 20 });
  * ```
  */
-export function createMemoryManagers(options?: MemoryOptions): Disposable {
+export function createMemoryManagers(options?: MemoryOptions): MemoryManagers {
   const operation = "createMemoryManagers";
-  checkOptions(operation, options);
-  const named = checkPoolByteSizes(
-    operation,
-    "cudaMemoryPoolByteSize",
-    options?.cudaMemoryPoolByteSize,
-  );
-  const pinnedMemoryPoolByteSize =
-    options?.pinnedMemoryPoolByteSize ?? defaultPinnedMemoryPoolByteSize;
+  const {
+    cudaMemoryPoolByteSize,
+    pinnedMemoryPoolByteSize = defaultPinnedMemoryPoolByteSize,
+    minSupportedComputeCapability = defaultMinComputeCapability,
+    enablePeerAccess: isPeerAccessWanted = true,
+    required = false,
+  } = checkOptions(operation, options, memoryOptionNames);
+  const named = checkPoolByteSizes(operation, "cudaMemoryPoolByteSize", cudaMemoryPoolByteSize);
   checkByteSize(operation, "pinnedMemoryPoolByteSize", pinnedMemoryPoolByteSize);
-  const minComputeCapability =
-    options?.minSupportedComputeCapability ?? defaultMinComputeCapability;
-  checkComputeCapability(operation, "minSupportedComputeCapability", minComputeCapability);
+  checkComputeCapability(operation, "minSupportedComputeCapability", minSupportedComputeCapability);
+  checkBoolean(operation, "enablePeerAccess", isPeerAccessWanted);
+  checkBoolean(operation, "required", required);
+  const wanted: WantedPools = {
+    named,
+    pinnedByteSize: pinnedMemoryPoolByteSize,
+    minComputeCapability: minSupportedComputeCapability,
+    isPeerAccessWanted,
+  };
+  return createWanted(wanted, required);
+}
 
+function createWanted(wanted: WantedPools, isRequired: boolean): MemoryManagers {
   const resets: (() => void)[] = [];
-  if (createPinnedMemoryManager({ pinnedMemoryPoolByteSize })) {
+  const cuda = tryToCreateCudaPools(wanted);
+  if (cuda.isNew) resets.push(() => CudaMemoryManager.reset());
+  const gpus = supportedGpus(wanted.minComputeCapability);
+  const gpusWithPools = gpus.filter((gpu) => poolByteSizeOf(gpu) > 0);
+  if (wanted.isPeerAccessWanted) enablePeerAccess(gpusWithPools);
+  // Pinned memory is of the context of a GPU that has a pool, so it comes after those.
+  if (createPinnedMemoryManager({ pinnedMemoryPoolByteSize: wanted.pinnedByteSize })) {
     resets.push(() => PinnedMemoryManager.reset());
   }
-  if (tryToCreateCudaPools(named, minComputeCapability)) {
-    resets.push(() => CudaMemoryManager.reset());
+  const managers = new CreatedManagers(existingPools(gpus), resets);
+  if (!isRequired) return managers;
+  const missing = missingPools(wanted, gpus, managers.pools);
+  if (missing.length === 0 && cuda.error === undefined) return managers;
+  managers[Symbol.dispose]();
+  const subject =
+    missing.length > 0 ? `${missing.join(", ")} cannot be had` : "no pools can be had";
+  const reason = cuda.error === undefined ? "the log says why" : cuda.error.message;
+  const isLost = cuda.error?.code === "DEVICE_LOST";
+  throw new MemoryError(
+    isLost ? "DEVICE_LOST" : "UNAVAILABLE",
+    `createMemoryManagers: ${subject}, which is required: ${reason}`,
+    cuda.error,
+  );
+}
+
+/** The supported GPUs; none where CUDA fails to count them. */
+function supportedGpus(minComputeCapability: number): number[] {
+  try {
+    return getSupportedGpus(minComputeCapability);
+  } catch (error) {
+    if (!(error instanceof MemoryError)) throw error;
+    log.error(`no GPU is made ready: ${error.message}`);
+    return [];
   }
-  return new MemoryManagers(resets);
 }

@@ -1,26 +1,43 @@
 import { parseArgs } from "node:util";
 import { isWholeNumber } from "../arguments.ts";
+import { describe, isArray, quoted } from "../describe.ts";
 import { MemoryError } from "../memory-error.ts";
 import { parseByteSize } from "./byte-size.ts";
+import { misspelledOption } from "./misspelled-option.ts";
 
 /** What {@link parseMemoryOptions} returns and {@link createMemoryManagers} takes. */
 export interface MemoryOptions {
   /** Bytes of each GPU's pool, by CUDA ordinal; 0 disables a GPU's pool. */
-  cudaMemoryPoolByteSize?: Record<number, number>;
+  cudaMemoryPoolByteSize?: Record<number, number> | undefined;
   /** Bytes of the pinned memory pool; 0 disables it. */
-  pinnedMemoryPoolByteSize?: number;
+  pinnedMemoryPoolByteSize?: number | undefined;
   /** GPUs below this compute capability are not used. */
-  minSupportedComputeCapability?: number;
+  minSupportedComputeCapability?: number | undefined;
+  /** Whether GPUs with pools may use each other's memory directly. Default `true`. */
+  enablePeerAccess?: boolean | undefined;
+  /** Whether a pool that cannot be made is an error that is thrown. Default `false`. */
+  required?: boolean | undefined;
 }
+
+/** The name of every option, as `createMemoryManagers` knows it. */
+export const memoryOptionNames: readonly (keyof MemoryOptions)[] = [
+  "cudaMemoryPoolByteSize",
+  "pinnedMemoryPoolByteSize",
+  "minSupportedComputeCapability",
+  "enablePeerAccess",
+  "required",
+];
 
 const options = {
   "cuda-memory-pool-byte-size": { type: "string", multiple: true },
   "pinned-memory-pool-byte-size": { type: "string", multiple: true },
   "min-supported-compute-capability": { type: "string", multiple: true },
+  "enable-peer-access": { type: "string", multiple: true },
+  "memory-required": { type: "boolean", multiple: true },
 } as const;
 
 function invalidValue(name: string, expected: string, got: unknown): MemoryError {
-  const shown = typeof got === "string" ? `"${got}"` : "no value";
+  const shown = typeof got === "string" ? quoted(got) : "no value";
   return new MemoryError("INVALID_ARG", `--${name}: expected ${expected}, got ${shown}`);
 }
 
@@ -50,15 +67,69 @@ function parseComputeCapability(name: string, value: unknown): number {
   return Number(value);
 }
 
+/** Reads `true` or `false`. A flag that has no value is `true` as `parseArgs` gives it. */
+function parseBoolean(name: string, value: unknown): boolean {
+  const isFlag = options[name as keyof typeof options].type === "boolean";
+  if (value === "true" || (isFlag && value === true)) return true;
+  if (value === "false") return false;
+  throw invalidValue(name, "true or false", value);
+}
+
+/** @throws {MemoryError} `INVALID_ARG` for what is no array of strings. */
+function checkedArgv(argv: unknown): string[] {
+  if (isArray(argv)) {
+    try {
+      const copy: unknown[] = Array.from(argv); // an array may have holes, or getters
+      if (copy.every((argument) => typeof argument === "string")) return copy;
+    } catch {} // refused as it would be for what the getter did not return
+  }
+  const got = isArray(argv) ? "an array with something else in it" : describe(argv);
+  throw new MemoryError(
+    "INVALID_ARG",
+    `parseMemoryOptions: argv must be an array of strings, got ${got}`,
+  );
+}
+
+/**
+ * Joins a flag with the `true` or `false` after it, which a parser would take for an argument of
+ * its own: `--memory-required false` would require memory.
+ */
+function joinFlagValues(args: readonly string[]): string[] {
+  const joined: string[] = [];
+  for (const argument of args) {
+    const isValue = argument === "true" || argument === "false";
+    if (isValue && joined.at(-1) === "--memory-required")
+      joined.push(`${joined.pop()}=${argument}`);
+    else joined.push(argument);
+  }
+  return joined;
+}
+
+/** @throws {MemoryError} `INVALID_ARG` for an argument that was meant to be one of the options. */
+function refuseMisspelledOptions(args: readonly string[]): void {
+  for (const argument of args) {
+    if (argument === "--") return; // what follows are no options
+    const meant = misspelledOption(argument, Object.keys(options));
+    if (meant === null) continue;
+    throw new MemoryError(
+      "INVALID_ARG",
+      `parseMemoryOptions: there is no option ${quoted(argument)}; did you mean --${meant}?`,
+    );
+  }
+}
+
 /**
  * Reads the memory options of a server's command line, named as Triton names them. Each may be
  * written `--name value` or `--name=value` and repeated: the last one wins, for CUDA pools the last
  * one for each GPU. Sizes are whole bytes, or take a unit: `KiB MiB GiB TiB`, or `KB MB GB TB`
- * (powers of ten). Options of other names are ignored.
+ * (powers of ten). Options of other names are ignored, but for those that are nearly one of these:
+ * they begin with `--cuda-memory-pool-` or `--pinned-memory-`, or differ in at most two letters.
  *
  * - `--cuda-memory-pool-byte-size <GPU id>:<size>`
  * - `--pinned-memory-pool-byte-size <size>`
  * - `--min-supported-compute-capability <x.y>`
+ * - `--enable-peer-access <true|false>`
+ * - `--memory-required`, which may also have a value, `true` or `false`
  *
  * @throws {MemoryError} `INVALID_ARG`, naming the option and what it got.
  *
@@ -69,11 +140,10 @@ function parseComputeCapability(name: string, value: unknown): number {
  * ```
  */
 export function parseMemoryOptions(argv: readonly string[]): MemoryOptions {
-  if (!Array.isArray(argv) || !argv.every((argument) => typeof argument === "string")) {
-    throw new MemoryError("INVALID_ARG", "parseMemoryOptions: argv must be an array of strings");
-  }
+  const args = joinFlagValues(checkedArgv(argv));
+  refuseMisspelledOptions(args);
   // The server has options of its own, which a strict parser would refuse.
-  const { values } = parseArgs({ args: argv, options, strict: false, allowPositionals: true });
+  const { values } = parseArgs({ args, options, strict: false, allowPositionals: true });
   const parsed: MemoryOptions = {};
   const valuesOf = (name: keyof typeof options) => (values[name] ?? []) as unknown[];
   for (const value of valuesOf("cuda-memory-pool-byte-size")) {
@@ -89,6 +159,12 @@ export function parseMemoryOptions(argv: readonly string[]): MemoryOptions {
       "min-supported-compute-capability",
       value,
     );
+  }
+  for (const value of valuesOf("enable-peer-access")) {
+    parsed.enablePeerAccess = parseBoolean("enable-peer-access", value);
+  }
+  for (const value of valuesOf("memory-required")) {
+    parsed.required = parseBoolean("memory-required", value);
   }
   return parsed;
 }

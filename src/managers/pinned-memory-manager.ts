@@ -1,12 +1,14 @@
 import type { Pointer } from "bun:ffi";
 import {
+  checkBoolean,
   checkByteSize,
   checkOptions,
   checkPointer,
   checkRequest,
-  invalidArgument,
 } from "../arguments.ts";
+import { getSupportedGpus, noGpuReason } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
+import { MemoryError } from "../memory-error.ts";
 import { detachHostViews } from "../memory/host-view.ts";
 import { memoryTypes } from "../memory/memory-type.ts";
 import { newAllocation } from "../native/allocation.ts";
@@ -14,7 +16,7 @@ import { cudart } from "../native/cudart.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
 import { checkStatus, nativeMessage, nativeMessages } from "../native/status.ts";
-import { type PoolStats, readPoolStats } from "./pool-stats.ts";
+import { type PinnedPoolStats, readPinnedPoolStats } from "./pool-stats.ts";
 
 const {
   pinned_memory_create,
@@ -30,13 +32,13 @@ export const defaultPinnedMemoryPoolByteSize = 268435456;
 /** Options of {@link PinnedMemoryManager.create}. */
 export interface PinnedMemoryManagerOptions {
   /** Bytes of the pool, rounded up to 512. 0 disables it. Default 268435456 (256 MiB). */
-  pinnedMemoryPoolByteSize?: number;
+  pinnedMemoryPoolByteSize?: number | undefined;
 }
 
 /** Options of {@link PinnedMemoryManager.alloc}. */
 export interface PinnedAllocOptions {
   /** Whether memory that is not pinned will do where the pool cannot serve. Default `true`. */
-  allowNonpinnedFallback?: boolean;
+  allowNonpinnedFallback?: boolean | undefined;
 }
 
 /** What {@link PinnedMemoryManager.alloc} returns. */
@@ -53,14 +55,39 @@ export interface PinnedAllocation {
  */
 export function createPinnedMemoryManager(options?: PinnedMemoryManagerOptions): boolean {
   const operation = "PinnedMemoryManager.create";
-  checkOptions(operation, options);
-  const byteSize = options?.pinnedMemoryPoolByteSize ?? defaultPinnedMemoryPoolByteSize;
+  const { pinnedMemoryPoolByteSize: byteSize = defaultPinnedMemoryPoolByteSize } = checkOptions(
+    operation,
+    options,
+    ["pinnedMemoryPoolByteSize"],
+  );
   checkByteSize(operation, "pinnedMemoryPoolByteSize", byteSize);
   cudart(); // hands the native library the functions that it reserves memory with
-  const status = pinned_memory_create(byteSize);
-  if (status !== memoryStatus.MEMORY_OK) log.warn(nativeMessage());
+  const status = pinned_memory_create(byteSize, byteSize > 0 ? lowestSupportedGpu() : 0);
+  if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) log.warn(withReason(nativeMessage()));
+  else if (status !== memoryStatus.MEMORY_OK) log.warn(nativeMessage());
   else log.info(byteSize > 0 ? `pinned memory pool of ${byteSize} bytes` : "no pinned memory pool");
   return status !== memoryStatus.MEMORY_ALREADY_EXISTS;
+}
+
+/** Adds to a message why there is no GPU to have pinned memory for. */
+function withReason(message: string): string {
+  try {
+    const reason = noGpuReason();
+    return reason === null ? message : `${message}: ${reason}`;
+  } catch {
+    return message; // it says already what CUDA fails with
+  }
+}
+
+/** The GPU whose context pinned memory is of where no GPU has a pool. */
+function lowestSupportedGpu(): number {
+  try {
+    return getSupportedGpus()[0] ?? 0;
+  } catch (error) {
+    if (!(error instanceof MemoryError)) throw error;
+    log.warn(`the pinned memory pool is of the context of GPU 0: ${error.message}`);
+    return 0;
+  }
 }
 
 /** Where the native library puts the allocation that it has just made. */
@@ -98,21 +125,16 @@ export class PinnedMemoryManager {
    *
    * @param byteSize Bytes, from 1. The pool rounds them up to a multiple of 512.
    * @throws {MemoryError} `INVALID_ARG` for a size that cannot be one; `UNAVAILABLE` before
-   * {@link create}; `INTERNAL` where nothing that is allowed can serve the request.
+   * {@link create}; `OUT_OF_MEMORY` where nothing that is allowed can serve the request.
    */
   static alloc(byteSize: number, options?: PinnedAllocOptions): PinnedAllocation {
-    checkRequest("PinnedMemoryManager.alloc", byteSize);
-    checkOptions("PinnedMemoryManager.alloc", options);
-    const allowed = options?.allowNonpinnedFallback ?? true;
-    if (typeof allowed !== "boolean") {
-      throw invalidArgument(
-        "PinnedMemoryManager.alloc",
-        "allowNonpinnedFallback",
-        "a boolean",
-        allowed,
-      );
-    }
-    const status = pinned_memory_alloc(allocated, byteSize, allowed ? 1 : 0);
+    const operation = "PinnedMemoryManager.alloc";
+    checkRequest(operation, byteSize);
+    const { allowNonpinnedFallback = true } = checkOptions(operation, options, [
+      "allowNonpinnedFallback",
+    ]);
+    checkBoolean(operation, "allowNonpinnedFallback", allowNonpinnedFallback);
+    const status = pinned_memory_alloc(allocated, byteSize, allowNonpinnedFallback ? 1 : 0);
     checkStatus(status);
     if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
     return {
@@ -138,8 +160,8 @@ export class PinnedMemoryManager {
    *
    * @throws {MemoryError} `UNAVAILABLE` before {@link create}.
    */
-  static stats(): PoolStats {
-    return readPoolStats((values) => checkStatus(pinned_memory_stats(values)));
+  static stats(): PinnedPoolStats {
+    return readPinnedPoolStats((values) => checkStatus(pinned_memory_stats(values)));
   }
 
   /** Bytes that were really reserved; 0 where there is no pool. */
@@ -168,6 +190,6 @@ export class PinnedMemoryManager {
 /**
  * The statistics, or zeros before {@link PinnedMemoryManager.create}, where the getters answer too.
  */
-function statsOrZeros(): PoolStats {
-  return readPoolStats((values) => void pinned_memory_stats(values));
+function statsOrZeros(): PinnedPoolStats {
+  return readPinnedPoolStats((values) => void pinned_memory_stats(values));
 }

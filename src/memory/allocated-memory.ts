@@ -1,6 +1,7 @@
 import type { Pointer } from "bun:ffi";
-import { invalidArgument, isWholeNumber } from "../arguments.ts";
+import { invalidArgument, isDeviceId, isWholeNumber } from "../arguments.ts";
 import { log } from "../logger.ts";
+import { MemoryError } from "../memory-error.ts";
 import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import {
@@ -8,55 +9,78 @@ import {
   memoryStatus,
   memoryTypeNumber,
 } from "../native/memory-symbols.ts";
+import { notCloneable } from "../native/not-cloneable.ts";
+import { owner } from "../native/owner.ts";
 import { checkStatus, nativeError, nativeMessage, nativeMessages } from "../native/status.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import type { StreamState } from "../streams/stream-state.ts";
 import {
-  allocateForStream,
+  allocate,
   type AllocatedMemoryOptions,
   checkAllocationArguments,
-  streamRequestOf,
+  streamOf,
 } from "./allocation-request.ts";
-import { freeDropped } from "./dropped-memory.ts";
-import { checkViewable, HostView } from "./host-view.ts";
+import { collectDropped, unwatchMemory, watchMemory } from "./collected-memory.ts";
+import { checkViewable, HostView, hostResetCount } from "./host-view.ts";
 import { bytesOf } from "./js-bytes.ts";
 import { LeakGuard } from "./leak-guard.ts";
+import { foreignAllocationOf, memoryKey } from "./memory-access.ts";
 import type { MemoryBuffer } from "./memory-buffer.ts";
+import { checkHandle, type MemoryHandle } from "./memory-handle.ts";
 import { checkRange } from "./memory-range.ts";
 import { transferBytes, type TransferOptions, transferRequestOf } from "./memory-transfer.ts";
 import { type MemoryType, memoryTypes, numberOfMemoryType } from "./memory-type.ts";
 import { MemoryUses } from "./memory-uses.ts";
 
 const {
-  allocated_memory_alloc,
-  allocated_memory_check,
   allocated_memory_fill,
   allocated_memory_free,
   allocated_memory_write,
   allocated_memory_read,
+  memory_attach,
+  memory_detach,
+  memory_hold_begin,
+  memory_hold_end,
 } = memoryLibrary;
-
-/** The view of a memory that was freed, or that there never was. */
-const noBytes = new Uint8Array(0);
 
 /** Where the native library puts the allocation that it has just made. */
 const allocated = newAllocation();
 
+/** Why a memory has no address. */
+const absence = {
+  /** 0 bytes were asked for, which every operation may be asked to work on. */
+  empty: 0,
+  neverGot: 1,
+  freed: 2,
+  detached: 3,
+} as const;
+
+const absenceText: Readonly<Record<number, string>> = {
+  [absence.neverGot]: "was never got, for want of memory",
+  [absence.freed]: "was freed",
+  [absence.detached]: "was detached",
+};
+
 /** Reads the private allocation of a memory, or null for any other object. The class sets it. */
-let readAllocation: (object: object) => NativeAllocation | null;
+let readAllocation: (operation: string, object: object) => NativeAllocation | null;
+
+/** Has the collector watch a memory that lives longer than the job that made it. */
+let promote: (memory: AllocatedMemory) => void;
 
 /**
  * The allocation of a memory, for this package's own functions; `null` for any other value. It does
  * not go through the public properties, which a subclass may override.
+ *
+ * @throws {MemoryError} `UNAVAILABLE` where the memory was freed, detached or never got.
  */
-export function allocationOf(memory: unknown): NativeAllocation | null {
-  return typeof memory === "object" && memory !== null ? readAllocation(memory) : null;
+export function allocationOf(operation: string, memory: unknown): NativeAllocation | null {
+  if (typeof memory !== "object" || memory === null) return null;
+  return readAllocation(operation, memory) ?? foreignAllocationOf(operation, memory);
 }
 
-const leakGuard = new LeakGuard<AllocatedMemory, NativeAllocation>(
-  (memory) => readAllocation(memory)!,
-  freeDropped,
-);
+const leakGuard = new LeakGuard<AllocatedMemory>((memory) => promote(memory));
+
+let lastId = 0;
 
 /**
  * Memory for a tensor: CUDA memory where a GPU was asked for and its pool can serve, else pinned
@@ -74,19 +98,44 @@ const leakGuard = new LeakGuard<AllocatedMemory, NativeAllocation>(
  * ```
  */
 export class AllocatedMemory implements Disposable {
+  /** Tells this memory from all others of the thread. */
+  readonly id = ++lastId;
+  /** A memory cannot be posted as it is, but its {@link detach} gives what can be. */
+  readonly cannotBeCloned = notCloneable;
+
   /** The address; 0 where there is no memory, or no longer. */
   #address = 0;
   #byteSize = 0;
   #memoryType = memoryTypeNumber.MEMORY_CPU as number;
   #memoryTypeId = 0;
-  #generation = 0;
-  #leakTicket = 0;
+  /** Where there is no address: why, as {@link absence} has it. */
+  #generation: number = absence.empty;
+  /** The leak guard's ticket, or the record of the native library that follows it. */
+  #watch = 0;
+  /** The record's bytes: what the collector finds when it finds this. */
+  #lifeline: ArrayBuffer | null = null;
   #view: HostView | null = null;
   /** Made when there is a view or a transfer, which most memories never have. */
   #uses: MemoryUses | null = null;
 
   static {
-    readAllocation = (object) => (#address in object ? object.#allocation() : null);
+    readAllocation = (operation, object) =>
+      #address in object ? object.#liveAllocation(operation) : null;
+    promote = (memory) => memory.#promote();
+    Object.defineProperties(AllocatedMemory.prototype, {
+      [memoryKey]: {
+        value(this: object, operation: string) {
+          return readAllocation(operation, this);
+        },
+      },
+      [Symbol.for("nodejs.util.inspect.custom")]: {
+        value(this: unknown) {
+          return typeof this === "object" && this !== null && #address in this
+            ? this.#text()
+            : "AllocatedMemory {}";
+        },
+      },
+    });
   }
 
   /**
@@ -105,30 +154,53 @@ export class AllocatedMemory implements Disposable {
     options?: AllocatedMemoryOptions,
   ) {
     const wanted = numberOfMemoryType(memoryType);
-    if (!isWholeNumber(byteSize) || wanted < 0 || !isWholeNumber(memoryTypeId)) {
+    if (!isWholeNumber(byteSize) || wanted < 0 || !isDeviceId(memoryTypeId)) {
       checkAllocationArguments(byteSize, memoryType, memoryTypeId);
     }
-    const request = options === undefined ? null : streamRequestOf(options);
+    const stream = options === undefined ? null : streamOf(options);
     if (byteSize === 0) {
       this.#memoryType = wanted;
       if (memoryType === "GPU") this.#memoryTypeId = memoryTypeId;
       return;
     }
-    const status =
-      request === null
-        ? allocated_memory_alloc(allocated, byteSize, wanted, memoryTypeId)
-        : allocateForStream(allocated, byteSize, wanted, memoryTypeId, request);
+    let status = allocate(allocated, byteSize, wanted, memoryTypeId, stream);
+    if (status === memoryStatus.MEMORY_COLLECT_FIRST) {
+      collectDropped();
+      status = allocate(allocated, byteSize, wanted, memoryTypeId, stream);
+    }
     if (status < memoryStatus.MEMORY_OK) {
+      this.#generation = absence.neverGot;
       log.error(nativeMessage());
       return;
     }
+    this.#take();
+    if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
+  }
+
+  /** Makes this the memory that the native library has just given. */
+  #take(): void {
     this.#address = allocated[at.address]!;
-    this.#byteSize = byteSize;
+    this.#byteSize = allocated[at.byte_size]!;
     this.#memoryType = allocated[at.memory_type]!;
     this.#memoryTypeId = allocated[at.device_id]!;
     this.#generation = allocated[at.generation]!;
-    this.#leakTicket = leakGuard.watch(this);
-    if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
+    this.#watch = leakGuard.watch(this);
+  }
+
+  /** Ends the guard's watch, and begins the collector's, unless the memory was freed meanwhile. */
+  #promote(): void {
+    this.#watch = 0;
+    if (this.#address === 0) return;
+    const watch = watchMemory(
+      this.#address,
+      this.#byteSize,
+      this.#memoryType,
+      this.#memoryTypeId,
+      this.#generation,
+    );
+    if (watch === null) return;
+    this.#watch = watch.record;
+    this.#lifeline = watch.lifeline;
   }
 
   #allocation(): NativeAllocation {
@@ -139,6 +211,30 @@ export class AllocatedMemory implements Disposable {
     allocation[at.device_id] = this.#memoryTypeId;
     allocation[at.generation] = this.#generation;
     return allocation;
+  }
+
+  /** @throws {MemoryError} `UNAVAILABLE` where there is no memory to work on. */
+  #checkPresent(operation: string): void {
+    if (this.#address !== 0 || this.#generation === absence.empty) return;
+    const text = absenceText[this.#generation]!;
+    throw new MemoryError("UNAVAILABLE", `${operation}: the memory ${text}`);
+  }
+
+  /** @throws {MemoryError} `UNAVAILABLE` where there is no memory to work on. */
+  #liveAllocation(operation: string): NativeAllocation {
+    this.#checkPresent(operation);
+    const allocation = this.#allocation();
+    if (this.#address === 0) allocation[at.generation] = 0;
+    return allocation;
+  }
+
+  #text(): string {
+    const place = this.memoryType === "GPU" ? `GPU ${this.#memoryTypeId}` : this.memoryType;
+    const state = this.#address === 0 ? absenceText[this.#generation] : undefined;
+    if (state !== undefined) return `AllocatedMemory { ${state} }`;
+    if (this.#address === 0) return `AllocatedMemory { 0 bytes, ${place} }`;
+    const address = `0x${this.#address.toString(16)}`;
+    return `AllocatedMemory { ${this.#byteSize} bytes, ${place}, at ${address} }`;
   }
 
   /** Bytes that were asked for and got; 0 where nothing was got, and once freed. */
@@ -188,9 +284,9 @@ export class AllocatedMemory implements Disposable {
    * @throws {MemoryError} `INVALID_ARG` where they do not fit, before a byte moves; `UNAVAILABLE`
    * where the memory's manager was reset; `INTERNAL` where CUDA fails.
    */
-  write(source: ArrayBuffer | ArrayBufferView, byteOffset = 0): void {
+  write(source: ArrayBufferLike | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("write", "source", source);
-    const allocation = this.#allocation();
+    const allocation = this.#liveAllocation("write");
     checkRange("write", allocation, byteOffset, bytes.byteLength);
     if (bytes.byteLength === 0) return;
     checkStatus(allocated_memory_write(allocation, byteOffset, bytes, bytes.byteLength, null));
@@ -202,9 +298,9 @@ export class AllocatedMemory implements Disposable {
    * @throws {MemoryError} `INVALID_ARG` where the memory has not that many, before a byte moves;
    * `UNAVAILABLE` where the memory's manager was reset; `INTERNAL` where CUDA fails.
    */
-  read(target: ArrayBufferView, byteOffset = 0): void {
+  read(target: ArrayBufferLike | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("read", "target", target);
-    const allocation = this.#allocation();
+    const allocation = this.#liveAllocation("read");
     checkRange("read", allocation, byteOffset, bytes.byteLength);
     if (bytes.byteLength === 0) return;
     checkStatus(allocated_memory_read(allocation, byteOffset, bytes, bytes.byteLength, null));
@@ -230,13 +326,14 @@ export class AllocatedMemory implements Disposable {
    * ```
    */
   async writeAsync(
-    source: ArrayBuffer | ArrayBufferView,
+    source: ArrayBufferLike | ArrayBufferView,
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {
     const request = transferRequestOf("writeAsync", source, options);
+    const allocation = this.#liveAllocation("writeAsync");
     this.#uses ??= new MemoryUses(this);
-    await transferBytes(request, this.#allocation(), byteOffset, this.#uses);
+    await transferBytes(request, allocation, byteOffset, this.#uses);
   }
 
   /**
@@ -253,13 +350,14 @@ export class AllocatedMemory implements Disposable {
    * ```
    */
   async readAsync(
-    target: ArrayBufferView,
+    target: ArrayBufferLike | ArrayBufferView,
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {
     const request = transferRequestOf("readAsync", target, options);
+    const allocation = this.#liveAllocation("readAsync");
     this.#uses ??= new MemoryUses(this);
-    await transferBytes(request, this.#allocation(), byteOffset, this.#uses);
+    await transferBytes(request, allocation, byteOffset, this.#uses);
   }
 
   /**
@@ -278,20 +376,27 @@ export class AllocatedMemory implements Disposable {
     if (!isWholeNumber(byte) || byte > 255) {
       throw invalidArgument("fill", "byte", "a whole number from 0 to 255", byte);
     }
-    if (this.#address !== 0) checkStatus(allocated_memory_fill(this.#allocation(), byte));
+    const allocation = this.#liveAllocation("fill");
+    if (this.#address !== 0) checkStatus(allocated_memory_fill(allocation, byte));
   }
 
   /**
    * A view of host memory itself, without a copy: what is written to it is in the memory. It is
    * always the same view. After {@link free}, and after `PinnedMemoryManager.reset` in this thread,
-   * its length is 0. As long as the view is held the memory is not garbage collected. Do not
-   * transfer the view's buffer to another buffer, which would outlive the memory.
+   * its length is 0, as soon as the runtime does not work on it any more. As long as the view is
+   * held the memory is not garbage collected.
+   *
+   * The memory is never given to anybody else while something in the process still has its bytes:
+   * a view that another thread's reset has left, or a buffer to which these were transferred. It is
+   * set aside until that is gone. Code that reads the bytes behind the runtime's back (an addon with
+   * threads of its own, a library called by bun:ffi) needs {@link holdUntil}.
    *
    * The first use costs some microseconds, and about 200 for 16 MiB, because the garbage collector
    * takes the memory for memory of its own and runs more often; every other use costs nothing.
    *
    * @throws {MemoryError} `UNSUPPORTED` for a GPU's memory, which the host cannot look at, and for
-   * more than 4 GiB.
+   * more than 4 GiB; `UNAVAILABLE` where the memory was freed, detached or never got, or went when
+   * its manager was reset, by whatever thread.
    *
    * @example
    * ```ts
@@ -301,17 +406,101 @@ export class AllocatedMemory implements Disposable {
    * ```
    */
   get bytes(): Uint8Array<ArrayBuffer> {
-    return this.#view?.bytes ?? this.#newView();
+    const view = this.#view;
+    if (view !== null && view.resetCount === hostResetCount[0]) return view.bytes;
+    return this.#newView();
   }
 
   #newView(): Uint8Array<ArrayBuffer> {
+    this.#checkPresent("bytes");
     checkViewable(this.#memoryType, this.#memoryTypeId, this.#byteSize);
-    if (this.#address === 0) return noBytes;
-    // The manager may have been reset, and the address be somebody else's.
-    checkStatus(allocated_memory_check(this.#allocation()));
+    if (this.#address === 0) return new Uint8Array(0);
     this.#uses ??= new MemoryUses(this);
-    this.#view = new HostView(this.#address as Pointer, this.#byteSize, this.#uses);
+    this.#view = new HostView(this.#allocation(), this.#uses);
     return this.#view.bytes;
+  }
+
+  /**
+   * Keeps the memory in use until a promise settles, whoever frees it or resets its manager meanwhile:
+   * for code that works on {@link bytes} or {@link pointer} without the runtime's knowledge.
+   *
+   * @returns What the promise resolves to.
+   * @throws {MemoryError} `INVALID_ARG` for what is no promise; `UNAVAILABLE` where the memory was
+   * freed, detached or never got. Rejects as the promise does.
+   *
+   * @example
+   * ```ts
+   * using tensor = new AllocatedMemory(1 << 20, "CPU_PINNED");
+   * const digest = tensor.holdUntil(addon.hashOnAnotherThread(tensor.bytes));
+   * ```
+   */
+  async holdUntil<Result>(promise: PromiseLike<Result>): Promise<Awaited<Result>> {
+    if (typeof (promise as { then?: unknown } | null)?.then !== "function") {
+      throw invalidArgument("holdUntil", "promise", "a promise", promise);
+    }
+    const allocation = this.#liveAllocation("holdUntil");
+    const hold = this.#address === 0 ? 0 : memory_hold_begin(allocation, 0);
+    checkStatus(hold);
+    const uses = (this.#uses ??= new MemoryUses(this));
+    uses.acquire();
+    try {
+      return await promise;
+    } finally {
+      if (hold > 0) memory_hold_end(hold);
+      uses.release();
+    }
+  }
+
+  /**
+   * Takes the memory out of this thread's hands and returns what another thread can make a memory of,
+   * by {@link AllocatedMemory.attach}. Here it is as if freed. Memory that is detached and never
+   * attached stays, and is in its manager's statistics.
+   *
+   * What is queued on streams must be done before.
+   *
+   * @throws {MemoryError} `UNAVAILABLE` where the memory was freed, detached or never got, and where
+   * something still uses it: a transfer, the runtime by way of {@link bytes}, a hold.
+   *
+   * @example
+   * ```ts
+   * worker.postMessage(tensor.detach());
+   * // in the Worker
+   * onmessage = ({ data }) => {
+   *   using tensor = AllocatedMemory.attach(data);
+   * };
+   * ```
+   */
+  detach(): MemoryHandle {
+    this.#checkPresent("detach");
+    const { totalByteSize: byteSize, memoryType, memoryTypeId } = this;
+    let id = 0;
+    if (this.#address !== 0) {
+      if (this.#uses?.isInUse || this.#view?.tryToDetach() === false) {
+        throw new MemoryError("UNAVAILABLE", "detach: something still uses the memory");
+      }
+      this.#view = null;
+      id = memory_detach(this.#allocation(), owner, this.#record());
+      if (id < memoryStatus.MEMORY_OK) throw nativeError(id);
+    }
+    this.#forget(absence.detached);
+    return { id, byteSize, memoryType, memoryTypeId };
+  }
+
+  /**
+   * Makes a memory of what {@link detach} returned, in whatever thread of the process. A handle can
+   * be attached once.
+   *
+   * @throws {MemoryError} `INVALID_ARG` for what is no handle; `UNAVAILABLE` where its memory was
+   * attached already, went when its manager was reset, or is another process's.
+   */
+  static attach(handle: MemoryHandle): AllocatedMemory {
+    checkHandle("AllocatedMemory.attach", handle);
+    const memory = new AllocatedMemory(0, handle.memoryType, handle.memoryTypeId);
+    if (handle.id !== 0) {
+      checkStatus(memory_attach(allocated, handle.id, owner));
+      memory.#take();
+    }
+    return memory;
   }
 
   /**
@@ -324,8 +513,9 @@ export class AllocatedMemory implements Disposable {
    * work is done. The call does not wait. A later request for this stream may have the memory at
    * once.
    * @throws {MemoryError} `INVALID_ARG` where the memory was freed already through its pointer, and
-   * for what is no stream, or one that is disposed of; `INTERNAL` where CUDA cannot tell when the
-   * stream is done: then nothing is freed.
+   * for what is no stream, or one that is disposed of; `UNSUPPORTED` where the stream is being
+   * captured into a CUDA graph, and `INTERNAL` where CUDA cannot tell when the stream is done: then
+   * nothing is freed.
    *
    * @example
    * ```ts
@@ -335,38 +525,58 @@ export class AllocatedMemory implements Disposable {
    */
   free(stream?: CudaStream): void {
     const streamState = stream === undefined ? null : streamStateOf("free", stream);
-    const address = this.#address;
-    if (address === 0) return;
-    this.#view?.detach();
-    this.#view = null;
-    if (streamState !== null || this.#uses?.isInUse) return this.#freeInOrder(streamState);
-    this.#forget();
+    if (this.#address === 0) return;
+    if (streamState !== null || this.#uses !== null) return this.#freeInOrder(streamState);
+    // The memory is forgotten once it is freed, so that nothing is lost where a call fails.
     const status = allocated_memory_free(
-      address,
+      this.#address,
       this.#memoryType,
       this.#memoryTypeId,
       this.#generation,
+      owner,
+      this.#record(),
     );
+    this.#forget(absence.freed);
     if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
   }
 
   /** Frees the memory after the uses that are under way, and after what the stream was given. */
   #freeInOrder(streamState: StreamState | null): void {
+    this.#view?.detach();
+    this.#view = null;
     const allocation = this.#allocation();
-    if (this.#uses?.isInUse) this.#uses.freeAfterwards(allocation, streamState);
-    else checkStatus(freeAllocation(allocation, streamState?.native));
-    this.#forget();
+    if (this.#uses?.isInUse) {
+      this.#uses.freeAfterwards(allocation, streamState);
+      if (this.#lifeline !== null) unwatchMemory(this.#watch);
+      this.#forget(absence.freed);
+      return;
+    }
+    const status = freeAllocation(allocation, this.#record(), streamState?.native);
+    const isGone = status === memoryStatus.MEMORY_OK || status === memoryStatus.MEMORY_INVALID_ARG;
+    if (isGone) this.#forget(absence.freed);
+    checkStatus(status);
+  }
+
+  /** The native library's record of this memory; 0 where it has none. */
+  #record(): number {
+    return this.#lifeline === null ? 0 : this.#watch;
   }
 
   /** Makes this an empty memory, of which there is nothing to free. */
-  #forget(): void {
+  #forget(reason: number): void {
     this.#address = 0;
     this.#byteSize = 0;
-    leakGuard.release(this, this.#leakTicket);
+    this.#generation = reason;
+    if (this.#lifeline === null) leakGuard.release(this, this.#watch);
+    else this.#lifeline = null;
   }
 
-  /** The same as {@link free}, for `using`. */
+  /** The same as {@link free}, for `using`. What fails is logged: it never hides another error. */
   [Symbol.dispose](): void {
-    this.free();
+    try {
+      this.free();
+    } catch (error) {
+      log.error((error as Error).message);
+    }
   }
 }

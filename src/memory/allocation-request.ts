@@ -1,9 +1,12 @@
 import { checkByteSize, checkDeviceId, checkOptions, invalidArgument } from "../arguments.ts";
 import type { NativeAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
+import { owner } from "../native/owner.ts";
 import type { NativeStream } from "../native/stream.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import { numberOfMemoryType } from "./memory-type.ts";
+
+const { allocated_memory_alloc, allocated_memory_alloc_on_stream } = memoryLibrary;
 
 const operation = "new AllocatedMemory";
 
@@ -14,32 +17,17 @@ export interface AllocatedMemoryOptions {
    * The request may then have memory at once that was freed with that stream, or with another one
    * that this stream is made to wait for.
    */
-  stream?: CudaStream;
-  /**
-   * What to do where a pool has room only in blocks that streams still use: `"wait"` waits for
-   * them, which blocks the thread (or, with a `stream`, mostly makes only the stream wait), and
-   * `"fallBack"` turns to the next kind of memory. Default `"wait"`.
-   */
-  whenFull?: "wait" | "fallBack";
+  stream?: CudaStream | undefined;
 }
 
-/** How an allocation is to use streams, as the native library takes it. */
-export interface StreamRequest {
-  readonly stream: NativeStream | null;
-  readonly mayWait: 0 | 1;
-}
-
-/** @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be. */
-export function streamRequestOf(options: AllocatedMemoryOptions): StreamRequest {
-  checkOptions(operation, options);
-  const { stream, whenFull = "wait" } = options;
-  if (whenFull !== "wait" && whenFull !== "fallBack") {
-    throw invalidArgument(operation, "whenFull", '"wait" or "fallBack"', whenFull);
-  }
-  return {
-    stream: stream === undefined ? null : streamStateOf(operation, stream).native,
-    mayWait: whenFull === "wait" ? 1 : 0,
-  };
+/**
+ * The stream that an allocation is for, or `null`.
+ *
+ * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be.
+ */
+export function streamOf(options: AllocatedMemoryOptions): NativeStream | null {
+  const { stream } = checkOptions(operation, options, ["stream"]);
+  return stream === undefined ? null : streamStateOf(operation, stream).native;
 }
 
 /** @throws {MemoryError} `INVALID_ARG` for the first argument that is not what it has to be. */
@@ -55,20 +43,22 @@ export function checkAllocationArguments(
   checkDeviceId(operation, memoryTypeId);
 }
 
-/** Allocates as `allocated_memory_alloc` does, with a request. Returns a `memory_status`. */
-export function allocateForStream(
+/** Allocates for this thread, and for a stream where there is one. Returns a `memory_status`. */
+export function allocate(
   allocated: NativeAllocation,
   byteSize: number,
   memoryType: number,
   memoryTypeId: number,
-  { stream, mayWait }: StreamRequest,
+  stream: NativeStream | null,
 ): number {
-  return memoryLibrary.allocated_memory_alloc_on_stream(
-    allocated,
-    byteSize,
-    memoryType,
-    memoryTypeId,
-    stream,
-    mayWait,
-  );
+  return stream === null
+    ? allocated_memory_alloc(allocated, byteSize, memoryType, memoryTypeId, owner)
+    : allocated_memory_alloc_on_stream(
+        allocated,
+        byteSize,
+        memoryType,
+        memoryTypeId,
+        stream,
+        owner,
+      );
 }

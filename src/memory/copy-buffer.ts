@@ -13,13 +13,13 @@ const { allocated_memory_copy } = memoryLibrary;
 /** Options of {@link copyBuffer}; offsets and sizes are in bytes. */
 export interface CopyBufferOptions {
   /** Where the bytes go in the target. Default 0. */
-  targetOffset?: number;
+  targetOffset?: number | undefined;
   /** Where the bytes come from in the source. Default 0. */
-  sourceOffset?: number;
+  sourceOffset?: number | undefined;
   /** The number of bytes. Default: all that the source has from `sourceOffset` on. */
-  byteSize?: number;
+  byteSize?: number | undefined;
   /** Queues the copy on this stream. Default: the bytes are in place when it returns. */
-  stream?: CudaStream;
+  stream?: CudaStream | undefined;
 }
 
 /**
@@ -50,8 +50,12 @@ export function copyBuffer(
   source: AllocatedMemory,
   options?: CopyBufferOptions,
 ): boolean {
-  checkOptions("copyBuffer", options);
-  const { targetOffset = 0, sourceOffset = 0, byteSize: wanted, stream } = options ?? {};
+  const {
+    targetOffset = 0,
+    sourceOffset = 0,
+    byteSize: wanted,
+    stream,
+  } = checkOptions("copyBuffer", options, ["targetOffset", "sourceOffset", "byteSize", "stream"]);
   const to = requireAllocation("target", target);
   const from = requireAllocation("source", source);
   const byteSize = wanted === undefined ? restOf(from, sourceOffset) : wanted;
@@ -82,7 +86,7 @@ export function copyBuffer(
 
 /** @throws {MemoryError} `INVALID_ARG` for what is no memory. */
 function requireAllocation(name: string, memory: unknown): NativeAllocation {
-  const allocation = allocationOf(memory);
+  const allocation = allocationOf("copyBuffer", memory);
   if (allocation === null) throw invalidArgument("copyBuffer", name, "an AllocatedMemory", memory);
   return allocation;
 }

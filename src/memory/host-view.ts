@@ -1,20 +1,44 @@
 import type { Pointer } from "bun:ffi";
 import { MemoryError } from "../memory-error.ts";
-import { arrayBufferByteSizeMax, arrayBufferOf } from "../native/host-memory.ts";
-import { memoryTypeNumber } from "../native/memory-symbols.ts";
+import type { NativeAllocation } from "../native/allocation.ts";
+import {
+  arrayBufferByteSizeMax,
+  arrayBufferOf,
+  counterAt,
+  tryToDetach,
+} from "../native/host-memory.ts";
+import { memoryLibrary } from "../native/memory-library.ts";
+import { memoryAllocation as at, memoryTypeNumber } from "../native/memory-symbols.ts";
+import { checkStatus } from "../native/status.ts";
+import { threadState } from "../native/thread-state.ts";
 import type { MemoryUses } from "./memory-uses.ts";
 
-/** The property of a view's buffer that refers to the uses of the memory, and so to the memory. */
-const usesKey = Symbol("uses");
+const { host_memory_reset_count_address, memory_hold_begin, memory_hold_end } = memoryLibrary;
+
+/** Its only element changes whenever host memory is reset, by whatever thread. */
+export const hostResetCount = counterAt(host_memory_reset_count_address() as Pointer);
+
+/** Taken when the package is loaded: tests replace the global one. */
+const { setTimeout } = globalThis;
 
 /**
- * The buffers of this thread's views that are not to be detached yet, each by its view's number.
+ * The property of a view's buffer that refers to the uses of the memory, and so to the memory. Every
+ * copy of the package in the thread knows it.
  */
-const liveBuffers = new Map<number, WeakRef<ArrayBuffer>>();
-let lastNumber = 0;
+const usesKey = Symbol.for("bun-cuda-memory.uses");
 
-/** Forgets the views that were garbage collected. */
-const collected = new FinalizationRegistry((number: number) => void liveBuffers.delete(number));
+/**
+ * The buffers of this thread's views that are not to be detached yet, each by its view's number; and
+ * what forgets those that were garbage collected.
+ */
+const views = threadState("views", () => {
+  const liveBuffers = new Map<number, WeakRef<ArrayBuffer>>();
+  return {
+    lastNumber: 0,
+    liveBuffers,
+    collected: new FinalizationRegistry((number: number) => void liveBuffers.delete(number)),
+  };
+});
 
 /** @throws {MemoryError} `UNSUPPORTED` for memory that there can be no view of. */
 export function checkViewable(memoryType: number, deviceId: number, byteSize: number): void {
@@ -32,33 +56,68 @@ export function checkViewable(memoryType: number, deviceId: number, byteSize: nu
   }
 }
 
-/** A view of host memory that can be taken away from whoever holds it. */
+/**
+ * A view of host memory that can be taken away from whoever holds it. Where it cannot, because the
+ * runtime holds on to it or it was transferred to somebody else, the memory stays as long as
+ * anything in the process has it: the native library counts it.
+ */
 export class HostView {
   readonly bytes: Uint8Array<ArrayBuffer>;
+  /** The view is of memory that is still there as long as {@link hostResetCount} is this. */
+  readonly resetCount = hostResetCount[0]!;
   readonly #uses: MemoryUses;
-  readonly #number = ++lastNumber;
+  readonly #number = ++views.lastNumber;
 
-  /** @param uses The uses of the memory, which is not garbage collected before the view is. */
-  constructor(pointer: Pointer, byteSize: number, uses: MemoryUses) {
-    const buffer = arrayBufferOf(pointer, byteSize);
+  /**
+   * @param uses The uses of the memory, which is not garbage collected before the view is.
+   * @throws {MemoryError} `UNAVAILABLE` where the memory is no longer there.
+   */
+  constructor(allocation: NativeAllocation, uses: MemoryUses) {
+    const buffer = bufferOf(allocation);
     Object.defineProperty(buffer, usesKey, { value: uses });
     this.bytes = new Uint8Array(buffer);
     this.#uses = uses;
-    liveBuffers.set(this.#number, new WeakRef(buffer));
-    collected.register(buffer, this.#number, this);
+    views.liveBuffers.set(this.#number, new WeakRef(buffer));
+    views.collected.register(buffer, this.#number, this);
   }
 
   /**
    * Takes the view away: everything that looks at the memory through it has length 0 then. Where
-   * Bun holds on to the view for a while, the memory is in use until the view is gone.
+   * the runtime holds on to the view for a while, the memory is in use until the view is gone.
    */
   detach(): void {
-    collected.unregister(this);
-    liveBuffers.delete(this.#number);
-    const { buffer } = this.bytes;
-    if (tryToDetach(buffer)) return;
+    if (this.tryToDetach()) return;
+    this.#forget();
     this.#uses.acquire();
-    void untilDetached(buffer).then(() => this.#uses.release());
+    void untilDetached(this.bytes.buffer).then(() => this.#uses.release());
+  }
+
+  /** Takes the view away, or changes nothing and returns false where that cannot be at once. */
+  tryToDetach(): boolean {
+    const isDetached = tryToDetach(this.bytes.buffer);
+    if (isDetached) this.#forget();
+    return isDetached;
+  }
+
+  #forget(): void {
+    views.collected.unregister(this);
+    views.liveBuffers.delete(this.#number);
+  }
+}
+
+function bufferOf(allocation: NativeAllocation): ArrayBuffer {
+  const hold = memory_hold_begin(allocation, 1);
+  checkStatus(hold);
+  try {
+    return arrayBufferOf(
+      allocation[at.address] as Pointer,
+      allocation[at.byte_size]!,
+      "memory_view_end",
+      hold,
+    );
+  } catch (error) {
+    memory_hold_end(hold);
+    throw error;
   }
 }
 
@@ -67,30 +126,21 @@ export function usesOfView(buffer: ArrayBufferLike): MemoryUses | undefined {
   return (buffer as { [usesKey]?: MemoryUses })[usesKey];
 }
 
-/** Returns false where Bun holds on to the buffer: it reads a file into it, for example. */
-function tryToDetach(buffer: ArrayBuffer): boolean {
-  try {
-    // This returns an empty buffer: one with the memory would count as garbage once more.
-    if (!buffer.detached) buffer.transfer(0);
-  } catch {} // a failed attempt copies the whole buffer, for which there may be no memory
-  return buffer.detached;
-}
+/** The longest time between two attempts, in milliseconds. */
+const pauseMillisecondsMax = 32;
 
 async function untilDetached(buffer: ArrayBuffer): Promise<void> {
-  for (;;) {
-    const start = performance.now();
-    if (tryToDetach(buffer)) return;
-    // A failed attempt copies the buffer, so large buffers are tried less often.
-    const milliseconds = Math.max(1, 8 * (performance.now() - start));
-    await new Promise((resolve) => void setTimeout(resolve, milliseconds).unref());
+  for (let milliseconds = 1; !tryToDetach(buffer); milliseconds *= 2) {
+    const pause = Math.min(milliseconds, pauseMillisecondsMax);
+    await new Promise((resolve) => void setTimeout(resolve, pause).unref());
   }
 }
 
 /** Detaches all views of this thread, each as soon as that can be. */
 export function detachHostViews(): void {
-  for (const reference of liveBuffers.values()) {
+  for (const reference of views.liveBuffers.values()) {
     const buffer = reference.deref();
     if (buffer !== undefined) void untilDetached(buffer);
   }
-  liveBuffers.clear();
+  views.liveBuffers.clear();
 }

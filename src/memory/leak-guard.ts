@@ -1,38 +1,34 @@
-/** The most objects that wait for the end of the current job; when there are more, all register. */
+/** How many owners the guard keeps apart before it promotes some. */
 const youngCountMax = 256;
 
+/** Taken when the package is loaded: tests replace the global one. */
+const { queueMicrotask } = globalThis;
+
 /**
- * Notices objects that are dropped without having been released: a `FinalizationRegistry` that
- * costs almost nothing for objects that live shortly.
+ * Tells the owners that live longer than the job that made them from those that do not.
  *
- * Registering and unregistering an object takes longer than everything else about a short-lived
- * memory together. So an object is registered only if it is still alive when the job that made it
- * is over, and until then the guard itself keeps it alive.
+ * Having the garbage collector watch an object takes longer than everything else about a short-lived
+ * memory together. So that begins only if the object is still alive when the job that made it is
+ * over, and until then the guard itself keeps it alive.
  */
-export class LeakGuard<Owner extends object, Resource> {
-  readonly #resourceOf: (owner: Owner) => Resource;
-  readonly #registry: FinalizationRegistry<Resource>;
+export class LeakGuard<Owner extends object> {
+  readonly #promote: (owner: Owner) => void;
   readonly #young: (Owner | undefined)[] = Array.from({ length: youngCountMax });
   #youngCount = 0;
   #isFlushQueued = false;
   readonly #flush = () => {
     this.#isFlushQueued = false;
-    this.#registerYoung();
+    this.#promoteYoung();
   };
 
-  /**
-   * @param resourceOf Returns what is to be released when an owner is gone, which must not refer to
-   * the owner.
-   * @param onLeak Is called with that, some time after the owner was garbage collected.
-   */
-  constructor(resourceOf: (owner: Owner) => Resource, onLeak: (resource: Resource) => void) {
-    this.#resourceOf = resourceOf;
-    this.#registry = new FinalizationRegistry(onLeak);
+  /** @param promote Is called with each owner that is to be watched from then on. */
+  constructor(promote: (owner: Owner) => void) {
+    this.#promote = promote;
   }
 
   /** Begins to watch an owner. Returns a ticket for {@link release}. */
   watch(owner: Owner): number {
-    if (this.#youngCount === youngCountMax) this.#registerYoung();
+    if (this.#youngCount === youngCountMax) this.#promoteYoung();
     if (!this.#isFlushQueued) {
       this.#isFlushQueued = true;
       queueMicrotask(this.#flush);
@@ -42,23 +38,25 @@ export class LeakGuard<Owner extends object, Resource> {
     return ticket;
   }
 
-  /** Ends the watch of an owner, which has been released as it should be. */
-  release(owner: Owner, ticket: number): void {
-    if (this.#young[ticket] !== owner) {
-      this.#registry.unregister(owner);
-      return;
-    }
+  /**
+   * Ends the watch of an owner, which has been released as it should be. Returns false where the
+   * owner was promoted.
+   */
+  release(owner: Owner, ticket: number): boolean {
+    if (this.#young[ticket] !== owner) return false;
     this.#young[ticket] = undefined;
     if (ticket === this.#youngCount - 1) this.#youngCount = ticket;
+    return true;
   }
 
-  #registerYoung(): void {
-    for (let ticket = 0; ticket < this.#youngCount; ticket++) {
+  #promoteYoung(): void {
+    const count = this.#youngCount;
+    this.#youngCount = 0;
+    for (let ticket = 0; ticket < count; ticket++) {
       const owner = this.#young[ticket];
       if (owner === undefined) continue;
       this.#young[ticket] = undefined;
-      this.#registry.register(owner, this.#resourceOf(owner), owner);
+      this.#promote(owner);
     }
-    this.#youngCount = 0;
   }
 }

@@ -16,7 +16,7 @@ import type { MemoryUses } from "./memory-uses.ts";
 /** Options of {@link AllocatedMemory.writeAsync} and {@link AllocatedMemory.readAsync}. */
 export interface TransferOptions {
   /** The transfer comes after what was queued on this stream. Default: a stream of its own. */
-  stream?: CudaStream;
+  stream?: CudaStream | undefined;
 }
 
 /** The JS side of a transfer, as it was asked for. */
@@ -34,8 +34,7 @@ export function transferRequestOf(
   buffer: unknown,
   options: TransferOptions | undefined,
 ): TransferRequest {
-  checkOptions(operation, options);
-  const stream = options?.stream;
+  const { stream } = checkOptions(operation, options, ["stream"]);
   const streamState = stream === undefined ? null : streamStateOf(operation, stream);
   return {
     operation,
@@ -84,7 +83,7 @@ export async function transferBytes(
   } catch (error) {
     const { description } = transfer;
     if (!(error instanceof MemoryError) || error.message.startsWith(description)) throw error;
-    throw new MemoryError(error.code, `${description}: ${error.message}`);
+    throw error.withMessage(`${description}: ${error.message}`);
   } finally {
     uses.release();
     viewedUses?.release();

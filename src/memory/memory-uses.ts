@@ -48,7 +48,7 @@ export class MemoryUses {
     streamState?.acquire("free");
     this.#isCancelled = streamState === null;
     this.#free = () => {
-      const status = freeAllocation(allocation, streamState?.native);
+      const status = freeAllocation(allocation, 0, streamState?.native);
       if (status !== memoryStatus.MEMORY_OK) log.error(nativeMessage());
       streamState?.release();
     };

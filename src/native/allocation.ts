@@ -1,5 +1,6 @@
 import { memoryLibrary } from "./memory-library.ts";
 import { memoryAllocation as at } from "./memory-symbols.ts";
+import { owner } from "./owner.ts";
 import type { NativeStream } from "./stream.ts";
 import { newStruct } from "./struct.ts";
 
@@ -14,18 +15,23 @@ export function newAllocation(): NativeAllocation {
 }
 
 /**
- * Frees memory: at once, or where a stream is given when the stream has done what it was given
- * before. Returns a `memory_status`.
+ * Frees memory that this thread owns: at once, or where a stream is given when the stream has done
+ * what it was given before. Returns a `memory_status`.
+ *
+ * @param record What the collector knows the memory by, which is forgotten with it; or 0.
  */
 export function freeAllocation(
   allocation: NativeAllocation,
+  record: number,
   stream: NativeStream | null = null,
 ): number {
-  if (stream !== null) return allocated_memory_free_on_stream(allocation, stream);
+  if (stream !== null) return allocated_memory_free_on_stream(allocation, stream, owner, record);
   return allocated_memory_free(
     allocation[at.address]!,
     allocation[at.memory_type]!,
     allocation[at.device_id]!,
     allocation[at.generation]!,
+    owner,
+    record,
   );
 }

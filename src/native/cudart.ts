@@ -1,82 +1,90 @@
-import { dlopen, type Pointer } from "bun:ffi";
-import { resolve } from "node:path";
+import type { Pointer } from "bun:ffi";
+import { quoted } from "../describe.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { cString } from "./c-string.ts";
-import { cudartCandidates } from "./cudart-search.ts";
-import { cudaError, cudartSymbols } from "./cudart-symbols.ts";
+import {
+  type Cudart,
+  type NoRuntime,
+  openBestOf,
+  type OpenedRuntime,
+  openOverride,
+  overrideVariable,
+  tryToOpen,
+} from "./cudart-open.ts";
+import { cudartCandidates, type SearchOrigin } from "./cudart-search.ts";
+import { homeFolder, ownVariable, processVariable } from "./environment.ts";
 import { memoryLibrary } from "./memory-library.ts";
 
-/** The functions of the CUDA runtime. */
-export type Cudart = ReturnType<typeof dlopen<typeof cudartSymbols>>["symbols"];
-
-interface OpenedRuntime {
-  readonly path: string;
-  readonly cudart: Cudart;
-}
+export type { Cudart } from "./cudart-open.ts";
 
 /** The runtime as this thread has opened it; `undefined` until then. */
-let opened: OpenedRuntime | null | undefined;
+let opened: OpenedRuntime | NoRuntime | undefined;
 
 /** The CUDA runtime of this process, opened by the first call; `null` where there is none. */
 export function cudart(): Cudart | null {
-  return openedRuntime()?.cudart ?? null;
+  const runtime = openedRuntime();
+  return "cudart" in runtime ? runtime.cudart : null;
 }
 
 /** The path of the CUDA runtime of this process; `null` where there is none. Opens it too. */
 export function cudartPath(): string | null {
-  return openedRuntime()?.path ?? null;
+  const runtime = openedRuntime();
+  return "path" in runtime ? runtime.path : null;
 }
 
-function openedRuntime(): OpenedRuntime | null {
-  if (opened === undefined) opened = open();
+/** Why this process has no CUDA runtime, as a sentence; `null` where it has one. Opens it too. */
+export function noCudartReason(): string | null {
+  const runtime = openedRuntime();
+  return "reason" in runtime ? runtime.reason : null;
+}
+
+function openedRuntime(): OpenedRuntime | NoRuntime {
+  opened ??= open();
   return opened;
 }
 
-function open(): OpenedRuntime | null {
-  const override = process.env["BUN_CUDA_MEMORY_CUDART"];
-  const runtime = agree(override ? openOverride(override) : openBestCandidate());
-  if (runtime === null) {
-    log.info("no CUDA runtime: there are no GPUs");
-    return null;
+function open(): OpenedRuntime | NoRuntime {
+  const override = processVariable(overrideVariable);
+  if (ownVariable(overrideVariable) !== override) reportOtherEnvironment(override);
+  const runtime = agree(
+    override ? openOverride(override) : openBestOf(cudartCandidates(searchOrigin())),
+  );
+  if ("reason" in runtime) {
+    log.info(`there are no GPUs: ${runtime.reason}`);
+    return runtime;
   }
   bind(runtime.cudart);
   log.info(`CUDA runtime: ${runtime.path}`);
   return runtime;
 }
 
-/** Opens exactly the library that the user named. */
-function openOverride(path: string): OpenedRuntime | null {
-  // The loader would look for a bare name elsewhere too.
-  const named = tryToOpen(resolve(path));
-  if (!(named instanceof Error)) return named;
+/** Says that this Worker's own environment names another library than the process's. */
+function reportOtherEnvironment(override: string | undefined): void {
+  const own = ownVariable(overrideVariable);
+  if (own === undefined) return; // nothing was asked for here
   log.error(
-    `BUN_CUDA_MEMORY_CUDART names ${path}, which cannot be loaded as a CUDA runtime, ` +
-      `so there are no GPUs: ${named.message}`,
+    `this Worker's ${overrideVariable} is ${quoted(own)}, which is not looked at: the process has one ` +
+      `CUDA runtime, and in its environment the variable ` +
+      (override === undefined ? "is not set" : `is ${quoted(override)}`),
   );
-  return null;
 }
 
-/**
- * Opens the first runtime on this machine that the driver is new enough for; where none is, the
- * first that loads, which can then say what is wrong.
- */
-function openBestCandidate(): OpenedRuntime | null {
-  let first: OpenedRuntime | null = null;
-  for (const path of cudartCandidates(process.env, loaderPath)) {
-    const candidate = tryToOpen(path);
-    if (candidate instanceof Error) {
-      log.info(`passed over ${path}: ${candidate.message}`);
-      continue;
-    }
-    const driverVersion = readVersion(candidate.cudart.cudaDriverGetVersion);
-    const runtimeVersion = readVersion(candidate.cudart.cudaRuntimeGetVersion);
-    // Within a major version of CUDA any driver serves any runtime.
-    if (Math.floor(driverVersion / 1000) >= Math.floor(runtimeVersion / 1000)) return candidate;
-    first ??= candidate;
-    if (driverVersion === 0) break; // without a driver another runtime changes nothing
+function searchOrigin(): SearchOrigin {
+  return {
+    variable: processVariable,
+    currentFolder: currentFolder(),
+    homeFolder: homeFolder(),
+    loaderPath,
+  };
+}
+
+function currentFolder(): string {
+  try {
+    return process.cwd();
+  } catch {
+    return "/"; // it was deleted
   }
-  return first;
 }
 
 function loaderPath(soname: string): string | null {
@@ -84,31 +92,22 @@ function loaderPath(soname: string): string | null {
   return path ? String(path) : null;
 }
 
-function tryToOpen(path: string): OpenedRuntime | Error {
-  try {
-    return { path, cudart: dlopen(path, cudartSymbols).symbols };
-  } catch (error) {
-    return error instanceof Error ? error : new Error(String(error));
-  }
-}
-
-/** The version that a CUDA function puts where its only argument points; 0 where the call fails. */
-function readVersion(getVersion: (version: Int32Array) => number): number {
-  const version = new Int32Array(1);
-  return getVersion(version) === cudaError.cudaSuccess ? version[0]! : 0;
-}
-
 /**
  * Has all threads of the process use the runtime that the first of them claimed, or none where that
- * one had none. The runtime that this thread has opened may be another.
+ * one had none. The runtime that this thread has opened may be another, which is said.
  *
  * @throws {MemoryError} `INTERNAL` where the claimed runtime cannot be opened in this thread.
  */
-function agree(own: OpenedRuntime | null): OpenedRuntime | null {
-  const path = own?.path ?? ""; // "" is no runtime
+function agree(own: OpenedRuntime | NoRuntime): OpenedRuntime | NoRuntime {
+  const path = "path" in own ? own.path : ""; // "" is no runtime
   const claimedPath = String(memoryLibrary.cudart_claim(cString(path)) ?? "");
   if (claimedPath === path) return own;
-  if (claimedPath === "") return null;
+  const reason =
+    `the process has ${claimedPath === "" ? "no CUDA runtime" : `the CUDA runtime ${claimedPath}`}, ` +
+    `as the thread that asked first found it, while this thread finds ` +
+    `${path === "" ? "none" : path}: set ${overrideVariable} where the process is started`;
+  log.error(reason);
+  if (claimedPath === "") return { reason };
   const claimed = tryToOpen(claimedPath);
   if (claimed instanceof Error) {
     throw new MemoryError(

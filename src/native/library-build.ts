@@ -1,23 +1,26 @@
-import {
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-} from "node:fs";
-import { homedir } from "node:os";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { isAbsolute, join } from "node:path";
+import { isSealed, privateFolder, publish, seal } from "./build-cache.ts";
+import { homeFolder, processVariable } from "./environment.ts";
 import { platformName } from "./platform.ts";
 
-/** Says why a library could not be built. */
-export class BuildError extends Error {}
+/** Says why a library could not be built, and what helps. */
+export class BuildError extends Error {
+  readonly advice: string;
+
+  constructor(message: string, advice: string) {
+    super(message);
+    this.advice = advice;
+  }
+}
+
+const compilerAdvice = "Install a C compiler (cc, or the one that $CC names)";
+const cacheAdvice = "Set XDG_CACHE_HOME to a folder that you can write to";
 
 /** The user's cache folder. The XDG Base Directory Specification has a relative path ignored. */
 function cacheFolder(): string {
-  const folder = process.env["XDG_CACHE_HOME"] ?? "";
-  return isAbsolute(folder) ? folder : join(homedir(), ".cache");
+  const folder = processVariable("XDG_CACHE_HOME") ?? "";
+  return isAbsolute(folder) ? folder : join(homeFolder(), ".cache");
 }
 
 /** A name for what is built of these files on this platform. Machines may share a home folder. */
@@ -34,9 +37,11 @@ function compile(
   sourcePaths: readonly string[],
   outputPath: string,
 ): void {
-  const command = (process.env["CC"] || "cc").split(/\s+/);
-  const compiler = Bun.which(command[0]!);
-  if (compiler === null) throw new BuildError(`there is no C compiler ${command[0]} on the PATH`);
+  const command = (processVariable("CC") || "cc").split(/\s+/);
+  const compiler = Bun.which(command[0]!, { PATH: processVariable("PATH") ?? "" });
+  if (compiler === null) {
+    throw new BuildError(`there is no C compiler ${command[0]} on the PATH`, compilerAdvice);
+  }
   const { success, stderr } = Bun.spawnSync([
     compiler,
     ...command.slice(1),
@@ -50,7 +55,9 @@ function compile(
     "-o",
     outputPath,
   ]);
-  if (!success) throw new BuildError(`${compiler} failed: ${stderr.toString().trim()}`);
+  if (!success) {
+    throw new BuildError(`${compiler} failed: ${stderr.toString().trim()}`, compilerAdvice);
+  }
 }
 
 /**
@@ -59,7 +66,8 @@ function compile(
  *
  * Any number of processes and Workers may do so at the same time. Each compiles in a folder of its
  * own, and the first to rename that to the common name wins: a folder is never replaced, so all
- * Workers of a process load the same file and share its pools.
+ * Workers of a process load the same file and share its pools. What was put there by somebody else,
+ * or is not whole, is built anew.
  *
  * @param sourceFolder The folder of the library's C sources, all of which are compiled. Their
  * includes are relative to it.
@@ -73,22 +81,29 @@ export function buildLibrary(fileName: string, sourceFolder: string, optionsPath
       .toSorted()
       .map((name) => join(sourceFolder, name));
   const sourcePaths = pathsOf(".c");
-  const parent = join(cacheFolder(), "bun-cuda-memory");
-  const folder = join(parent, buildName([optionsPath, ...sourcePaths, ...pathsOf(".h")]));
-  const path = join(folder, fileName);
-  if (existsSync(path)) return path;
-
+  const name = buildName([optionsPath, ...sourcePaths, ...pathsOf(".h")]);
+  const cache = join(cacheFolder(), "bun-cuda-memory");
+  let path: string | undefined;
   let ownFolder: string | undefined;
   try {
-    mkdirSync(parent, { recursive: true });
+    const parent = privateFolder(cache);
+    const folder = join(parent, name);
+    path = join(folder, fileName);
+    if (isSealed(path)) return path;
     ownFolder = mkdtempSync(`${folder}.`);
-    compile(optionsPath, sourceFolder, sourcePaths, join(ownFolder, fileName));
-    renameSync(ownFolder, folder);
+    chmodSync(ownFolder, 0o755); // a user to whom root gives its cache may read it
+    const ownPath = join(ownFolder, fileName);
+    compile(optionsPath, sourceFolder, sourcePaths, ownPath);
+    seal(ownPath);
+    publish(ownFolder, folder, fileName);
   } catch (error) {
     // Another process or thread may have been faster.
-    if (existsSync(path)) return path;
+    if (path !== undefined && isSealed(path)) return path;
     if (error instanceof BuildError) throw error;
-    throw new BuildError(`it cannot be built in ${parent}: ${(error as Error).message}`);
+    throw new BuildError(
+      `it cannot be built in ${cache}: ${(error as Error).message}`,
+      cacheAdvice,
+    );
   } finally {
     if (ownFolder !== undefined) rmSync(ownFolder, { recursive: true, force: true });
   }

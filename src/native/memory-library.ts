@@ -1,7 +1,16 @@
 import { dlopen } from "bun:ffi";
+import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
+import { processVariable, shareVariables } from "./environment.ts";
 import { findLibrary } from "./library-search.ts";
 import { memorySymbols } from "./memory-symbols.ts";
+import { packageVersion } from "./version.ts";
+
+/** The package's own files, by literal URLs, which tools that trace a program's files follow. */
+const prebuilt = {
+  "linux-x64": new URL("../../prebuilt/linux-x64/libbun_cuda_memory.so", import.meta.url),
+  "linux-arm64": new URL("../../prebuilt/linux-arm64/libbun_cuda_memory.so", import.meta.url),
+};
 
 /**
  * The files that a bundler took along. It takes what is required by a literal path, and passes over
@@ -25,7 +34,7 @@ function bundled(): URL[] {
 const overrideVariable = "BUN_CUDA_MEMORY_LIBRARY";
 
 function cannotLoad(path: string, { message }: Error): MemoryError {
-  const subject = process.env[overrideVariable]
+  const subject = processVariable(overrideVariable)
     ? `${overrideVariable} names ${path}, which`
     : `the native library ${path}`;
   // A compiled executable has its files inside itself, where the dynamic loader does not see them.
@@ -33,18 +42,39 @@ function cannotLoad(path: string, { message }: Error): MemoryError {
   return new MemoryError("UNAVAILABLE", `${subject} cannot be loaded: ${message}${advice}`);
 }
 
-function open() {
-  const path = findLibrary({
-    fileName: "libbun_cuda_memory.so",
-    sourceFolder: "c",
-    overrideVariable,
-    bundled,
-  });
+function openFile(path: string) {
   try {
     return dlopen(path, memorySymbols).symbols;
   } catch (error) {
     throw cannotLoad(path, error as Error);
   }
+}
+
+/**
+ * Opens the library that this process uses. A package may be there several times: beside another
+ * package that depends on it, as sources and as built files, in a bundle of each Worker. Each has a
+ * file of its own, but those of one version share the file that the process has loaded first.
+ */
+function open() {
+  shareVariables();
+  const own = openFile(
+    findLibrary({
+      fileName: "libbun_cuda_memory.so",
+      sourceFolder: "c",
+      overrideVariable,
+      prebuilt,
+      bundled,
+    }),
+  );
+  const other = String(own.library_of_other_version());
+  if (other !== "") {
+    log.warn(
+      `bun-cuda-memory ${packageVersion} is used beside version ${other} in one process: each has ` +
+        "pools of its own, and neither knows the other's memory and streams",
+    );
+  }
+  const path = String(own.library_of_process());
+  return path === "" ? own : openFile(path);
 }
 
 /** The native library's functions. It is opened when the package is imported, and never closed. */

@@ -3,37 +3,61 @@ import type { FFIFunction } from "bun:ffi";
 /** The functions of `c/bun_cuda_memory.h`. The tests have a compiler compare the two. */
 export const memorySymbols = {
   memory_message: { args: [], returns: "cstring" },
+  memory_last_failure: { args: ["ptr"], returns: "void" },
+  memory_owner: { args: [], returns: "i32" },
+
+  library_of_process: { args: [], returns: "cstring" },
+  library_of_other_version: { args: [], returns: "cstring" },
+  library_own_path: { args: [], returns: "cstring" },
 
   library_path: { args: ["ptr"], returns: "cstring" },
   cudart_claim: { args: ["ptr"], returns: "cstring" },
   cudart_bind: { args: ["ptr", "ptr"], returns: "void" },
 
-  cuda_memory_create: { args: ["ptr", "ptr", "i32"], returns: "i32" },
+  cuda_check_lost: { args: [], returns: "i32" },
+  cuda_note_error: { args: ["i32"], returns: "i32" },
+  cuda_take_lost_report: { args: [], returns: "i32" },
+
+  cuda_memory_create: { args: ["ptr", "ptr", "i32", "i32"], returns: "i32" },
   cuda_memory_alloc: { args: ["f64", "f64"], returns: "f64" },
   cuda_memory_free: { args: ["f64", "f64"], returns: "i32" },
   cuda_memory_stats: { args: ["f64", "ptr"], returns: "i32" },
   cuda_memory_reset: { args: [], returns: "i32" },
 
-  pinned_memory_create: { args: ["f64"], returns: "i32" },
+  pinned_memory_create: { args: ["f64", "f64"], returns: "i32" },
   pinned_memory_alloc: { args: ["buffer", "f64", "i32"], returns: "i32" },
-  pinned_memory_try_alloc: { args: ["buffer", "f64"], returns: "i32" },
+  pinned_memory_try_alloc: { args: ["buffer", "f64", "i32"], returns: "i32" },
   pinned_memory_free: { args: ["f64"], returns: "i32" },
   pinned_memory_stats: { args: ["ptr"], returns: "i32" },
   pinned_memory_nonpinned_count: { args: [], returns: "f64" },
   pinned_memory_reset: { args: [], returns: "i32" },
 
-  allocated_memory_alloc: { args: ["buffer", "f64", "f64", "f64"], returns: "i32" },
+  allocated_memory_alloc: { args: ["buffer", "f64", "f64", "f64", "i32"], returns: "i32" },
   allocated_memory_alloc_on_stream: {
     args: ["buffer", "f64", "f64", "f64", "ptr", "i32"],
     returns: "i32",
   },
-  allocated_memory_free: { args: ["f64", "f64", "f64", "f64"], returns: "i32" },
-  allocated_memory_free_on_stream: { args: ["ptr", "ptr"], returns: "i32" },
+  allocated_memory_free: { args: ["f64", "f64", "f64", "f64", "i32", "f64"], returns: "i32" },
+  allocated_memory_free_on_stream: { args: ["ptr", "ptr", "i32", "f64"], returns: "i32" },
   allocated_memory_check: { args: ["ptr"], returns: "i32" },
   allocated_memory_write: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
   allocated_memory_read: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
   allocated_memory_fill: { args: ["ptr", "i32"], returns: "i32" },
   allocated_memory_copy: { args: ["ptr", "f64", "ptr", "f64", "f64", "ptr"], returns: "i32" },
+
+  memory_hold_begin: { args: ["ptr", "i32"], returns: "f64" },
+  memory_hold_end: { args: ["f64"], returns: "void" },
+  memory_view_end: { args: ["ptr", "ptr"], returns: "void" },
+  host_memory_reset_count_address: { args: [], returns: "f64" },
+
+  collected_memory_watch: { args: ["f64", "f64", "f64", "f64", "f64", "i32"], returns: "f64" },
+  collected_memory_unwatch: { args: ["f64"], returns: "void" },
+  collected_memory_note: { args: ["ptr", "ptr"], returns: "void" },
+  collected_memory_take: { args: ["i32", "buffer"], returns: "i32" },
+  collected_memory_asked: { args: ["i32", "i32"], returns: "void" },
+
+  memory_detach: { args: ["ptr", "i32", "f64"], returns: "f64" },
+  memory_attach: { args: ["buffer", "f64", "i32"], returns: "i32" },
 
   cuda_stream_create: { args: ["ptr", "f64"], returns: "i32" },
   cuda_stream_destroy: { args: ["ptr"], returns: "i32" },
@@ -55,6 +79,7 @@ export const memoryStatus = {
   MEMORY_OK_WITH_WARNINGS: 1,
   MEMORY_QUEUED: 2,
   MEMORY_NOT_DONE: 3,
+  MEMORY_COLLECT_FIRST: 4,
   MEMORY_UNKNOWN: -1,
   MEMORY_INTERNAL: -2,
   MEMORY_NOT_FOUND: -3,
@@ -62,10 +87,21 @@ export const memoryStatus = {
   MEMORY_UNAVAILABLE: -5,
   MEMORY_UNSUPPORTED: -6,
   MEMORY_ALREADY_EXISTS: -7,
+  MEMORY_OUT_OF_MEMORY: -8,
+  MEMORY_OUT_OF_RANGE: -9,
+  MEMORY_DEVICE_LOST: -10,
 } as const;
 
 /** The values of `enum memory_type`. */
 export const memoryTypeNumber = { MEMORY_CPU: 0, MEMORY_CPU_PINNED: 1, MEMORY_GPU: 2 } as const;
+
+/** The places of the members of `struct memory_failure`, counted in doubles. */
+export const memoryFailure = {
+  cuda_error: 0,
+  requested_byte_size: 1,
+  free_byte_size: 2,
+  largest_free_byte_size: 3,
+} as const;
 
 /** The places of the members of `struct memory_allocation`, counted in doubles. */
 export const memoryAllocation = {
@@ -88,4 +124,10 @@ export const memoryPoolStats = {
   largest_free_byte_size: 4,
   allocation_count: 5,
   failed_allocation_count: 6,
+  set_aside_byte_size: 7,
+  detached_byte_size: 8,
+  nonpinned_byte_size: 9,
 } as const;
+
+/** The bytes of a record of `collected_memory_watch()` that an ArrayBuffer may have. */
+export const collectedMemoryRecordByteSize = 8;

@@ -12,3 +12,24 @@ function hasGlibc(): boolean {
 export function platformName(): string {
   return `${process.platform}-${process.arch}${hasGlibc() ? "" : "-musl"}`;
 }
+
+/** The oldest Bun whose bun:ffi the package can use; earlier ones crash in it. */
+const oldestBun = [1, 4] as const;
+
+function isOlderThanNeeded(version: string): boolean {
+  const [major = 0, minor = 0] = version.split(".").map((part) => parseInt(part, 10));
+  return major < oldestBun[0] || (major === oldestBun[0] && minor < oldestBun[1]);
+}
+
+/** What is the matter with where the package runs, before it opens a library; `null` if nothing. */
+export function unsupportedPlatform(): string | null {
+  const version = process.versions["bun"];
+  if (version === undefined) return "bun-cuda-memory needs Bun";
+  if (isOlderThanNeeded(version)) {
+    return `bun-cuda-memory needs Bun ${oldestBun.join(".")} or later, this is ${version}`;
+  }
+  if (process.platform !== "linux") {
+    return `bun-cuda-memory needs Linux, not ${process.platform}`;
+  }
+  return null;
+}

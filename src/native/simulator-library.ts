@@ -3,6 +3,12 @@ import { cString } from "./c-string.ts";
 import { findLibrary } from "./library-search.ts";
 import { simulatorSymbols } from "./simulator-symbols.ts";
 
+/** The package's own files, by literal URLs, which tools that trace a program's files follow. */
+const prebuilt = {
+  "linux-x64": new URL("../../prebuilt/linux-x64/libcudart_sim.so", import.meta.url),
+  "linux-arm64": new URL("../../prebuilt/linux-arm64/libcudart_sim.so", import.meta.url),
+};
+
 /** The files that a bundler took along, by literal paths as in memory-library.ts. */
 function bundled(): URL[] {
   const urls: URL[] = [];
@@ -36,6 +42,7 @@ function bundled(): URL[] {
 export const simulatorLibraryPath: string = findLibrary({
   fileName: "libcudart_sim.so",
   sourceFolder: "simulator",
+  prebuilt,
   bundled,
 });
 

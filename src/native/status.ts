@@ -1,14 +1,21 @@
-import { MemoryError, type MemoryErrorCode } from "../memory-error.ts";
+import { log } from "../logger.ts";
+import { MemoryError, type MemoryErrorCode, type MemoryErrorFigures } from "../memory-error.ts";
 import { memoryLibrary } from "./memory-library.ts";
-import { memoryStatus } from "./memory-symbols.ts";
+import { memoryFailure as at, memoryStatus } from "./memory-symbols.ts";
+import { newStruct } from "./struct.ts";
 
 const codes = Object.fromEntries(
   Object.entries(memoryStatus).map(([name, status]) => [status, name.replace("MEMORY_", "")]),
 );
 
-/** What the calling thread's last call had to say: a line for each thing that went wrong. */
+/**
+ * What the calling thread's last call had to say: a line for each thing that went wrong. Also logs,
+ * once in the process, that CUDA is lost.
+ */
 export function nativeMessages(): string[] {
-  return String(memoryLibrary.memory_message()).split("\n");
+  const message = String(memoryLibrary.memory_message());
+  reportLostCuda();
+  return message === "" ? [] : message.split("\n");
 }
 
 /** The lines of {@link nativeMessages}, joined to one sentence. */
@@ -16,9 +23,30 @@ export function nativeMessage(): string {
   return nativeMessages().join("; ");
 }
 
+/** Logs, once in the process, that CUDA is lost, if it is. */
+export function reportLostCuda(): void {
+  if (memoryLibrary.cuda_take_lost_report() !== memoryStatus.MEMORY_OK) return;
+  log.error(String(memoryLibrary.memory_message()));
+}
+
+/** The figures of what the calling thread's last call had to say. */
+function nativeFigures(): MemoryErrorFigures {
+  const failure = newStruct(at);
+  memoryLibrary.memory_last_failure(failure);
+  const known = (figure: number) => (Number.isNaN(figure) ? undefined : figure);
+  return {
+    cudaError: failure[at.cuda_error] || undefined,
+    requestedByteSize: known(failure[at.requested_byte_size]!),
+    freeByteSize: known(failure[at.free_byte_size]!),
+    largestFreeByteSize: known(failure[at.largest_free_byte_size]!),
+  };
+}
+
 /** The error for a call that returned `status`, with the message that the call left. */
 export function nativeError(status: number): MemoryError {
-  return new MemoryError((codes[status] ?? "UNKNOWN") as MemoryErrorCode, nativeMessage());
+  const code = (codes[status] ?? "UNKNOWN") as MemoryErrorCode;
+  const figures = nativeFigures();
+  return new MemoryError(code, nativeMessage(), figures);
 }
 
 /** @throws {MemoryError} where the `memory_status` is a failure. */

@@ -1,5 +1,6 @@
 import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
+import { owner } from "../native/owner.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { type NativeStream, StreamEvent } from "../native/stream.ts";
 import { type Piece, pieceByteSize } from "./transfer.ts";
@@ -56,7 +57,8 @@ export class Staging implements Disposable {
   static tryToAllocate(transferByteSize: number): Staging | null {
     const allocation = newAllocation();
     const byteSize = Math.min(transferByteSize, 2 * pieceByteSize);
-    if (pinned_memory_try_alloc(allocation, byteSize) !== memoryStatus.MEMORY_OK) return null;
+    if (pinned_memory_try_alloc(allocation, byteSize, owner) !== memoryStatus.MEMORY_OK)
+      return null;
     return new Staging(allocation, byteSize > pieceByteSize ? 2 : 1);
   }
 
@@ -72,6 +74,6 @@ export class Staging implements Disposable {
   /** Frees the memory, which no stream may be using. */
   [Symbol.dispose](): void {
     for (const slot of this.#slots) slot[Symbol.dispose]();
-    freeAllocation(this.allocation);
+    freeAllocation(this.allocation, 0);
   }
 }

@@ -223,8 +223,7 @@ export class StreamState {
       if (operations.length > shown.length) shown.unshift("...");
       this.#forget(operations);
       if (!(error instanceof MemoryError) || shown.length === 0) throw error;
-      throw new MemoryError(
-        error.code,
+      throw error.withMessage(
         `${error.message}; what was queued on the stream: ${shown.join(", ")}`,
       );
     }

@@ -12,6 +12,7 @@ import { tableCheckSource } from "./table-check.ts";
 const memoryHeader = "c/bun_cuda_memory.h";
 const memoryTypes: TypeTables = {
   structs: {
+    memory_failure: memory.memoryFailure,
     memory_allocation: memory.memoryAllocation,
     memory_pool_stats: memory.memoryPoolStats,
     cuda_stream: memory.cudaStream,

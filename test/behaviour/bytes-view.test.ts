@@ -77,9 +77,43 @@ describe("bytes", () => {
     const { bytes } = memory;
     const part = bytes.subarray(10, 20);
     memory.free();
-    expect([bytes.length, part.length, memory.bytes.length]).toEqual([0, 0, 0]);
+    expect([bytes.length, part.length]).toEqual([0, 0]);
+    expectMemoryError("UNAVAILABLE", () => memory.bytes);
     expect(bytes[0]).toBeUndefined();
     memory.free();
+  });
+
+  test("that were transferred to another buffer keep the memory", async () => {
+    createManagers();
+    const memory = memoryOf("CPU_PINNED", 4096);
+    const { bytes } = memory;
+    bytes.fill(7);
+    let moved: ArrayBuffer | null = bytes.buffer.transfer();
+    memory.free();
+    expectMemoryError("UNAVAILABLE", () => memory.bytes);
+    // Whoever comes next gets other memory.
+    using next = memoryOf("CPU_PINNED", 4096);
+    next.fill(9);
+    expect(new Uint8Array(moved).every((byte) => byte === 7)).toBe(true);
+    expect(PinnedMemoryManager.stats().allocationCount).toBe(2);
+    moved = null;
+    for (let i = 0; i < 50 && PinnedMemoryManager.stats().allocationCount > 1; i++) {
+      Bun.gc(true);
+      await Bun.sleep(2);
+    }
+    expect(PinnedMemoryManager.stats().allocationCount).toBe(1);
+  });
+
+  test("are not handed on by way of the pointer either", () => {
+    createManagers();
+    const memory = memoryOf("CPU_PINNED", 4096);
+    const { bytes } = memory;
+    bytes.fill(7);
+    PinnedMemoryManager.free(memory.pointer!);
+    using next = memoryOf("CPU_PINNED", 4096);
+    next.fill(9);
+    expect(bytes.every((byte) => byte === 7)).toBe(true);
+    expectMemoryError("INVALID_ARG", () => memory.free());
   });
 
   test("that a file is read into are not given to others until the read is over", async () => {
@@ -92,7 +126,8 @@ describe("bytes", () => {
       const { bytes } = memory;
       const read = file.read(bytes, 0, bytes.length, 0);
       memory.free();
-      expect([memory.totalByteSize, memory.bytes.length]).toEqual([0, 0]);
+      expect(memory.totalByteSize).toBe(0);
+      expectMemoryError("UNAVAILABLE", () => memory.bytes);
       if (bytes.length > 0) expect(PinnedMemoryManager.stats().allocationCount).toBe(1);
       expect((await read).bytesRead).toBe(16 * mebibyte);
       for (let i = 0; i < 2000 && bytes.length > 0; i++) await Bun.sleep(1);
@@ -114,7 +149,7 @@ describe("bytes", () => {
       expect(bytes).toHaveLength(0);
       expectMemoryError("UNAVAILABLE", () => later.bytes);
       PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 4096 });
-      expect(memory.bytes).toHaveLength(0);
+      expectMemoryError("UNAVAILABLE", () => memory.bytes);
       expectMemoryError("UNAVAILABLE", () => later.bytes);
       memory.free();
       CudaMemoryManager.reset();
@@ -141,5 +176,70 @@ describe("bytes", () => {
     }
     expect(PinnedMemoryManager.stats().allocationCount).toBe(50);
     expect(views.every((view) => view.every((byte) => byte === 5))).toBeTrue();
+  });
+});
+
+describe("views outlive a reset by another thread", () => {
+  test.each(["CPU_PINNED", "CPU"] as const)("of %s memory", async (memoryType) => {
+    const pinnedByteSize = memoryType === "CPU" ? 0 : 4 * mebibyte;
+    createManagers({ pinnedByteSize });
+    const memory = memoryOf(memoryType, 4096);
+    const { bytes } = memory;
+    bytes.fill(7);
+    const worker = new Worker(new URL("./reset-worker.ts", import.meta.url));
+    await new Promise((resolve) => (worker.onmessage = resolve));
+    worker.terminate();
+
+    bytes.fill(8); // It is still mapped, and nobody else's.
+    expectMemoryError("UNAVAILABLE", () => memory.bytes);
+    expectMemoryError("UNAVAILABLE", () => memory.fill(1));
+    createManagers({ pinnedByteSize });
+    const setAsideByteSize = memoryType === "CPU" ? 4096 : 4 * mebibyte;
+    expect(PinnedMemoryManager.stats().setAsideByteSize).toBe(setAsideByteSize);
+    using next = memoryOf(memoryType, 4096);
+    next.fill(9);
+    expect(bytes.every((byte) => byte === 8)).toBe(true);
+    bytes.buffer.transfer(0); // nobody has the bytes any more
+    expect(PinnedMemoryManager.stats().setAsideByteSize).toBe(0);
+  });
+});
+
+describe("memory that is held until a promise settles", () => {
+  test.each(["CPU_PINNED", "GPU"] as const)(
+    "is %s memory in use until then",
+    async (memoryType) => {
+      createManagers();
+      const { promise, resolve } = Promise.withResolvers<string>();
+      const memory = memoryOf(memoryType, 4096);
+      const held = memory.holdUntil(promise);
+      memory.free();
+      const { stats } = memoryType === "GPU" ? CudaMemoryManager : PinnedMemoryManager;
+      expect(stats(gpu).allocationCount).toBe(1);
+      resolve("done");
+      expect(await held).toBe("done");
+      expect(stats(gpu).allocationCount).toBe(0);
+    },
+  );
+
+  test("is set aside by a reset", async () => {
+    createManagers({ pinnedByteSize: mebibyte });
+    const { promise, reject } = Promise.withResolvers<string>();
+    const memory = memoryOf("CPU_PINNED", 4096);
+    const held = rejectionOf(memory.holdUntil(promise));
+    PinnedMemoryManager.reset();
+    PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: mebibyte });
+    expect(PinnedMemoryManager.stats().setAsideByteSize).toBe(mebibyte);
+    reject(new Error("the promise's"));
+    expect((await held).message).toBe("the promise's");
+    expect(PinnedMemoryManager.stats().setAsideByteSize).toBe(0);
+  });
+
+  test("needs a promise", async () => {
+    createManagers();
+    using memory = memoryOf("CPU_PINNED", 512);
+    for (const promise of [null, 5, {}, () => {}]) {
+      const error = await rejectionOf(memory.holdUntil(promise as never));
+      expect(error).toMatchObject({ code: "INVALID_ARG" });
+    }
   });
 });

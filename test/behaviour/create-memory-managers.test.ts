@@ -44,6 +44,45 @@ describe("createMemoryManagers", () => {
     expect(memory.memoryType).toBe("CPU_PINNED");
   });
 
+  test("says which pools there are", () => {
+    using managers = createMemoryManagers({
+      cudaMemoryPoolByteSize: Object.fromEntries(gpus.map((id) => [id, 1000])),
+      pinnedMemoryPoolByteSize: 5000,
+    });
+    expect(managers.pools).toEqual([
+      ...gpus.map((id) => ({ memoryType: "GPU" as const, memoryTypeId: id, byteSize: 1024 })),
+      { memoryType: "CPU_PINNED", memoryTypeId: 0, byteSize: 5120 },
+    ]);
+  });
+
+  test("a GPU whose pool cannot be made costs no other GPU its pool", () => {
+    using managers = createMemoryManagers({
+      cudaMemoryPoolByteSize: { [gpu]: 2 ** 41 },
+      pinnedMemoryPoolByteSize: 512,
+    });
+    const others = gpus.slice(1);
+    expect(managers.pools.map(({ memoryTypeId }) => memoryTypeId)).toEqual([...others, 0]);
+    for (const id of others) CudaMemoryManager.free(CudaMemoryManager.alloc(1, id), id);
+    expectMemoryError("UNAVAILABLE", () => CudaMemoryManager.alloc(1, gpu));
+  });
+
+  test("what is required and cannot be had is an error, and nothing stays", () => {
+    for (const cudaMemoryPoolByteSize of [{ [gpu]: 2 ** 41 }, { 77: 1024 }]) {
+      const message = expectMemoryError("UNAVAILABLE", () =>
+        createMemoryManagers({ cudaMemoryPoolByteSize, required: true }),
+      );
+      expect(message).toContain(`GPU ${Object.keys(cudaMemoryPoolByteSize)[0]}`);
+      expectMemoryError("UNAVAILABLE", () => PinnedMemoryManager.stats());
+      expectMemoryError("UNAVAILABLE", () => CudaMemoryManager.stats(gpu));
+    }
+    using managers = createMemoryManagers({
+      cudaMemoryPoolByteSize: { [gpu]: 1024 },
+      pinnedMemoryPoolByteSize: 0,
+      required: true,
+    });
+    expect(managers.pools[0]).toMatchObject({ memoryType: "GPU", byteSize: 1024 });
+  });
+
   test("what it returns resets only what it made, and only once", () => {
     const first = createMemoryManagers({ cudaMemoryPoolByteSize: { [gpu]: 1024 } });
     {

@@ -32,7 +32,7 @@ describe("create", () => {
     const pointer = CudaMemoryManager.alloc(512, gpu);
     createPool(4096);
     expect(logged.warn).toEqual([
-      "the CUDA memory manager has been created already; it stays as it is",
+      "bun-cuda-memory: the CUDA memory manager has been created already; it stays as it is",
     ]);
     expect(CudaMemoryManager.stats(gpu)).toMatchObject({
       capacityByteSize: 1024,
@@ -119,8 +119,8 @@ describe("alloc and free", () => {
   test("the whole pool can be one allocation, and no more", () => {
     createPool(1024);
     CudaMemoryManager.free(CudaMemoryManager.alloc(1024, gpu), gpu);
-    expectMemoryError("INTERNAL", () => CudaMemoryManager.alloc(1025, gpu));
-    expectMemoryError("INTERNAL", () => CudaMemoryManager.alloc(Number.MAX_SAFE_INTEGER, gpu));
+    expectMemoryError("OUT_OF_MEMORY", () => CudaMemoryManager.alloc(1025, gpu));
+    expectMemoryError("OUT_OF_MEMORY", () => CudaMemoryManager.alloc(Number.MAX_SAFE_INTEGER, gpu));
   });
 
   // 2047 and its neighbours fill a step of the tables exactly.
@@ -128,7 +128,7 @@ describe("alloc and free", () => {
     createPool(count * 512);
     const pointers = Array.from({ length: count }, () => CudaMemoryManager.alloc(1, gpu));
     expect(new Set(pointers).size).toBe(count);
-    expectMemoryError("INTERNAL", () => CudaMemoryManager.alloc(1, gpu));
+    expectMemoryError("OUT_OF_MEMORY", () => CudaMemoryManager.alloc(1, gpu));
     for (const pointer of pointers) CudaMemoryManager.free(pointer, gpu);
     expect(CudaMemoryManager.stats(gpu)).toMatchObject({
       usedByteSize: 0,
@@ -139,7 +139,7 @@ describe("alloc and free", () => {
   test("freed memory can be allocated again", () => {
     createPool(1024);
     const first = CudaMemoryManager.alloc(600, gpu);
-    expectMemoryError("INTERNAL", () => CudaMemoryManager.alloc(512, gpu));
+    expectMemoryError("OUT_OF_MEMORY", () => CudaMemoryManager.alloc(512, gpu));
     CudaMemoryManager.free(first, gpu);
     expect(CudaMemoryManager.alloc(512, gpu) % 512).toBe(0);
   });
@@ -150,7 +150,7 @@ describe("alloc and free", () => {
     CudaMemoryManager.free(pointers[1]!, gpu);
     CudaMemoryManager.free(pointers[4]!, gpu);
     CudaMemoryManager.free(pointers[5]!, gpu);
-    const message = expectMemoryError("INTERNAL", () => CudaMemoryManager.alloc(1025, gpu));
+    const message = expectMemoryError("OUT_OF_MEMORY", () => CudaMemoryManager.alloc(1025, gpu));
     expect(message).toContain("1025 bytes");
     expect(message).toContain(`GPU ${gpu}`);
     expect(message).toContain("1536 of 4096 bytes free");
@@ -256,6 +256,8 @@ describe("stats", () => {
       largestFreeByteSize: 4096,
       allocationCount: 0,
       failedAllocationCount: 0,
+      setAsideByteSize: 0,
+      detachedByteSize: 0,
     };
     expect(CudaMemoryManager.stats(gpu)).toEqual(empty);
     const pointer = CudaMemoryManager.alloc(513, gpu);
@@ -267,7 +269,7 @@ describe("stats", () => {
       largestFreeByteSize: 3072,
       allocationCount: 1,
     });
-    expectMemoryError("INTERNAL", () => CudaMemoryManager.alloc(4096, gpu));
+    expectMemoryError("OUT_OF_MEMORY", () => CudaMemoryManager.alloc(4096, gpu));
     CudaMemoryManager.free(pointer, gpu);
     expect(CudaMemoryManager.stats(gpu)).toEqual({
       ...empty,
@@ -315,7 +317,7 @@ describe.skipIf(gpus.length < 2)("two GPUs (skipped where there is only one)", (
   test("each has a pool of its own size", () => {
     CudaMemoryManager.create({ memoryPoolByteSize: { [gpu]: 32, [otherGpu]: 1024 } });
     expect(CudaMemoryManager.stats(gpu).capacityByteSize).toBe(512);
-    expectMemoryError("INTERNAL", () => CudaMemoryManager.alloc(1024, gpu));
+    expectMemoryError("OUT_OF_MEMORY", () => CudaMemoryManager.alloc(1024, gpu));
     const pointer = CudaMemoryManager.alloc(1024, otherGpu);
     expect(pointerAttributes(pointer)).toEqual({ type: "device", device: otherGpu });
     expectMemoryError("INVALID_ARG", () => CudaMemoryManager.free(pointer, gpu));

@@ -70,7 +70,7 @@ function hammer({ id, kind, gpu, base, owners, stepCount }: HammerTask): HammerR
     try {
       allocate();
     } catch (error) {
-      if (!(error instanceof MemoryError) || error.code !== "INTERNAL") throw error;
+      if (!(error instanceof MemoryError) || error.code !== "OUT_OF_MEMORY") throw error;
       result.refusalCount++;
       while (live.length > 20) free();
     }

@@ -28,14 +28,14 @@ describe("create", () => {
     const { pointer, memoryType } = PinnedMemoryManager.alloc(1024);
     expect(memoryType).toBe("CPU");
     PinnedMemoryManager.free(pointer);
-    const message = expectMemoryError("INTERNAL", () => PinnedMemoryManager.alloc(1, strict));
+    const message = expectMemoryError("UNAVAILABLE", () => PinnedMemoryManager.alloc(1, strict));
     expect(message).toContain("there is no pinned memory pool");
   });
 
   test("size 0 disables the pool without a warning", () => {
     createPool(0);
     expect(logged.warn).toEqual([]);
-    expectMemoryError("INTERNAL", () => PinnedMemoryManager.alloc(1, strict));
+    expectMemoryError("UNAVAILABLE", () => PinnedMemoryManager.alloc(1, strict));
     expect(PinnedMemoryManager.stats().capacityByteSize).toBe(0);
   });
 
@@ -43,7 +43,7 @@ describe("create", () => {
     createPool(1024);
     createPool(4096);
     expect(logged.warn).toEqual([
-      "the pinned memory manager has been created already; it stays as it is",
+      "bun-cuda-memory: the pinned memory manager has been created already; it stays as it is",
     ]);
     expect(PinnedMemoryManager.totalByteSize).toBe(1024);
   });
@@ -91,7 +91,9 @@ describe("alloc and free", () => {
 
   test("without fallback it is an error that says what the pool has left", () => {
     createPool(1024);
-    const message = expectMemoryError("INTERNAL", () => PinnedMemoryManager.alloc(2048, strict));
+    const message = expectMemoryError("OUT_OF_MEMORY", () =>
+      PinnedMemoryManager.alloc(2048, strict),
+    );
     expect(message).toContain("2048 bytes of pinned system memory");
     expect(message).toContain("1024 of 1024 bytes free, largest free block 1024 bytes");
     expect(PinnedMemoryManager.usedByteSize).toBe(0);
@@ -101,7 +103,7 @@ describe("alloc and free", () => {
   test("freed memory can be allocated again", () => {
     createPool(1024);
     const { pointer } = PinnedMemoryManager.alloc(600, strict);
-    expectMemoryError("INTERNAL", () => PinnedMemoryManager.alloc(512, strict));
+    expectMemoryError("OUT_OF_MEMORY", () => PinnedMemoryManager.alloc(512, strict));
     PinnedMemoryManager.free(pointer);
     expect(PinnedMemoryManager.alloc(512, strict).memoryType).toBe("CPU_PINNED");
     expect(PinnedMemoryManager.usedByteSize).toBe(512);
@@ -109,7 +111,7 @@ describe("alloc and free", () => {
 
   test("a request that no memory can serve is an error even with fallback", () => {
     createPool(1024);
-    const message = expectMemoryError("INTERNAL", () =>
+    const message = expectMemoryError("OUT_OF_MEMORY", () =>
       PinnedMemoryManager.alloc(Number.MAX_SAFE_INTEGER),
     );
     expect(message).toContain("9007199254740991 bytes");

@@ -39,7 +39,7 @@ describe_failure() {
   printf '\n%s fails:\n' "$1"
   od -An -tx1 "$1"
   CHECK_TRACE=1 "$target" "$1" 2>&1 |
-    grep -E '^(open|close|alloc|free|tag)|: in "|does not hold|: Assertion |^SUMMARY|ERROR: ' |
+    grep -E '^(open|close|refuse|alloc|free|tag|owner)|: in "|does not hold|: Assertion |^SUMMARY|ERROR: ' |
     tail -n 60
   cat <<MESSAGE
 again:   CHECK_TRACE=1 $target $1

@@ -118,6 +118,8 @@ test("statistics have the pools that exist, and the tensors", async () => {
     largestFreeByteSize: MiB - 1024,
     allocationCount: 1,
     failedAllocationCount: 0,
+    setAsideByteSize: 0,
+    detachedByteSize: 0,
   });
   expect(stats.pinned).toMatchObject({ capacityByteSize: 2 * MiB, usedByteSize: 0 });
   expect(stats.tensors).toMatchObject({ count: 1, byteSize: 1000 });

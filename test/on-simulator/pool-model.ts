@@ -89,6 +89,8 @@ class PoolModel {
       largestFreeByteSize: this.largestGap * granuleByteSize,
       allocationCount: this.blocks.length,
       failedAllocationCount: this.failedCount,
+      setAsideByteSize: 0,
+      detachedByteSize: 0,
     };
   }
 }
@@ -164,7 +166,7 @@ export class CheckedPool {
     if ("code" in outcome) {
       this.#calls.push(`alloc(${byteSize}) threw ${outcome.code}`);
       if (fits) this.#fail(`${count} granules fit into a gap of ${model.largestGap}`);
-      if (outcome.code !== "INTERNAL") this.#fail("the code of a full pool is INTERNAL");
+      if (outcome.code !== "OUT_OF_MEMORY") this.#fail("the code of a full pool is OUT_OF_MEMORY");
       model.failedCount++;
     } else {
       const pointer = outcome.result;

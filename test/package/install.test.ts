@@ -1,6 +1,6 @@
 // Installed from the tarball, on a machine with nothing but Bun.
 
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import {
   Consumer,
@@ -45,6 +45,67 @@ test("says what is the matter on another system", async () => {
   `;
   const output = await outputOf(["bun", "-e", source], folder);
   expect(output).toBe("UNAVAILABLE bun-cuda-memory needs Linux, not darwin\n");
+});
+
+test("needs a newer Bun before it opens anything, where this one is too old", async () => {
+  for (const version of ["1.3.13", "1.3.0-canary.1", "0.8.1"]) {
+    for (const name of ["bun-cuda-memory", "bun-cuda-memory/simulator"]) {
+      const source = `
+        import { readFileSync } from "node:fs";
+        Object.defineProperty(process.versions, "bun", { value: ${JSON.stringify(version)} });
+        await import("${name}").catch(({ code, message }) => console.log(code, message));
+        console.log(readFileSync("/proc/self/maps", "utf8").includes("bun-cuda-memory/"));
+      `;
+      expect(await outputOf(["bun", "-e", source], folder)).toBe(
+        `UNAVAILABLE bun-cuda-memory needs Bun 1.4 or later, this is ${version}\nfalse\n`,
+      );
+    }
+  }
+});
+
+describe("Node's condition", () => {
+  const node = Bun.which("node", { PATH: process.env["PATH"] ?? "" });
+  const modules = {
+    "bun-cuda-memory": "AllocatedMemory",
+    "bun-cuda-memory/simulator": "CudartSimulator",
+  };
+
+  test.skipIf(node === null)("says what is needed (skipped where there is no node)", async () => {
+    for (const [name, used] of Object.entries(modules)) {
+      for (const source of [
+        `import { ${used} } from "${name}"; console.log(${used});`,
+        `import * as all from "${name}"; console.log(all);`,
+        `import "${name}";`,
+        `await import("${name}");`,
+      ]) {
+        const args = ["--input-type=module", "-e", source];
+        const { exitCode, stdout, stderr } = await run([node!, ...args], folder);
+        expect({ exitCode, stdout }).toEqual({ exitCode: 1, stdout: "" });
+        expect(stderr).toContain("Error: bun-cuda-memory needs Bun");
+      }
+    }
+  });
+
+  test("is the package itself under Bun, for which somebody may bundle with it", async () => {
+    for (const [name, file] of [
+      ["index", "node"],
+      ["simulator", "node-simulator"],
+    ]) {
+      const source = `
+        const [dist, node] = await Promise.all([
+          import("${packageFolder}/dist/${name}.js"),
+          import("${packageFolder}/src/${file}.js"),
+        ]);
+        const names = Object.keys(dist);
+        console.log(JSON.stringify([names.sort(), Object.keys(node).sort()]));
+        console.log(names.every((name) => dist[name] === node[name]));
+      `;
+      const [names, isSame] = (await outputOf(["bun", "-e", source], folder)).trim().split("\n");
+      const [ofDist, ofNode] = JSON.parse(names!);
+      expect(ofNode).toEqual(ofDist);
+      expect(isSame).toBe("true");
+    }
+  });
 });
 
 test("is required as it is imported", async () => {

@@ -1,7 +1,21 @@
 // Which native library an installed package takes, and what it does where there is none.
 
 import { beforeEach, describe, expect, test } from "bun:test";
-import { copyFileSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import {
   Consumer,
@@ -89,6 +103,44 @@ test("build/ comes before the prebuilt library, as in a checkout", async () => {
   expect(await libraryWith()).toBe(join(folder, libraryName));
 });
 
+test("the prebuilt library is taken where the C sources have been deleted", async () => {
+  for (const folder of ["c", "simulator"]) {
+    rmSync(join(consumer.packageFolder, folder), { recursive: true });
+  }
+  expect(await libraryWith()).toBe(join(consumer.prebuiltFolder, libraryName));
+});
+
+test("where both are gone, it says so", async () => {
+  for (const folder of ["c", "prebuilt"]) {
+    rmSync(join(consumer.packageFolder, folder), { recursive: true });
+  }
+  const message = await failureWith({ PATH: pathWithCompiler });
+  expect(message).toContain(`${consumer.prebuiltFolder}/${libraryName} is not there`);
+  expect(message).toContain("the C sources to build it from are not in");
+  expect(message).toContain("Install the whole package");
+});
+
+test.each(["src", "dist"])(
+  "the files of %s name the prebuilt libraries literally",
+  async (name) => {
+    const extension = name === "src" ? "ts" : "js";
+    for (const [file, library] of [
+      ["memory-library", libraryName],
+      ["simulator-library", simulatorName],
+    ]) {
+      const path = join(consumer.packageFolder, name, `native/${file}.${extension}`);
+      const urls = readFileSync(path, "utf8").matchAll(/new URL\("([^"]+)", import\.meta\.url\)/g);
+      const paths = [...urls].map(([, url]) => join(path, "..", url!));
+      expect(paths).toEqual(
+        ["x64", "arm64"].map((arch) =>
+          join(consumer.packageFolder, `prebuilt/linux-${arch}`, library!),
+        ),
+      );
+      for (const path of paths) expect(existsSync(path)).toBe(true);
+    }
+  },
+);
+
 describe("with no prebuilt library", () => {
   let cache: string;
 
@@ -119,6 +171,16 @@ describe("with no prebuilt library", () => {
     const output = await outputOf(["bun", "program.ts"], consumer.folder, environment);
     expect(JSON.parse(output)).toHaveLength(1);
     expect(cached()).toHaveLength(2);
+  });
+
+  test("a Worker builds it as the process's environment says, whatever its own does", async () => {
+    consumer.write({
+      "program.ts": programInWorkersAlone.replace("Bun.main)", `Bun.main, { env: { ROLE: "x" } })`),
+    });
+    const environment = { ...simulated, HOME: cache, PATH: pathWithCompiler };
+    const output = await outputOf(["bun", "program.ts"], consumer.folder, environment);
+    expect(JSON.parse(output)).toHaveLength(1);
+    expect(readdirSync(join(cache, ".cache/bun-cuda-memory"))).toHaveLength(1);
   });
 
   test("another version's sources are another library", async () => {
@@ -161,8 +223,82 @@ describe("with no prebuilt library", () => {
     expect(cached()).toEqual([]);
   });
 
-  test("and no cache folder to be had, it says so", async () => {
-    const environment = { XDG_CACHE_HOME: "/dev/null", PATH: pathWithCompiler };
-    expect(await failureWith(environment)).toContain("/dev/null/bun-cuda-memory");
+  test("and no cache folder to be had, it says so, and what helps", async () => {
+    for (const environment of [{ XDG_CACHE_HOME: "/dev/null" }, { HOME: "/dev/null" }]) {
+      const message = await failureWith({ ...environment, PATH: pathWithCompiler });
+      expect(message).toMatch(/it cannot be built in \/dev\/null\/(\.cache\/)?bun-cuda-memory: /);
+      expect(message).toContain("Set XDG_CACHE_HOME to a folder that you can write to");
+    }
+  });
+
+  describe("and one in the cache that is not to be loaded", () => {
+    const environment = () => ({ XDG_CACHE_HOME: cache, PATH: pathWithCompiler });
+    const plantedCode = join(import.meta.dir, "planted.c");
+    let library: string;
+
+    beforeEach(async () => {
+      library = await libraryWith(environment());
+    });
+
+    /** Puts a library there that ends the process that loads it. */
+    function plant(): void {
+      const planted = Bun.spawnSync(["cc", "-shared", plantedCode, "-o", library]);
+      expect(planted.exitCode).toBe(0);
+    }
+
+    test.each<[name: string, damage: () => void]>([
+      ["is empty", () => writeFileSync(library, "")],
+      ["is cut", () => truncateSync(library, statSync(library).size - 1)],
+      ["is cut to a page", () => truncateSync(library, 4096)],
+      ["is another", plant],
+      [
+        "has other bytes",
+        () => {
+          const bytes = readFileSync(library);
+          bytes[5000]! ^= 1;
+          writeFileSync(library, bytes);
+        },
+      ],
+      ["is not there", () => rmSync(library)],
+      ["others can write to", () => chmodSync(library, 0o777)],
+      [
+        "is a link",
+        () => {
+          const elsewhere = join(emptyFolder(), libraryName);
+          renameSync(library, elsewhere);
+          symlinkSync(elsewhere, library);
+        },
+      ],
+      ["lies in a folder that others can write to", () => chmodSync(join(library, ".."), 0o777)],
+    ])("because it %s, it is built anew", async (_, damage) => {
+      damage();
+      expect(await libraryWith(environment())).toBe(library);
+      expect(cached()).toHaveLength(2);
+      expect(statSync(library).mode & 0o022).toBe(0);
+      expect(await libraryWith({ XDG_CACHE_HOME: cache })).toBe(library); // as it is now
+    });
+
+    test.skipIf(process.getuid?.() !== 0)(
+      "because it is another user's, it is built anew (skipped unless the user is root)",
+      async () => {
+        for (const path of [library, join(library, "..")]) {
+          chownSync(path, 65534, 65534);
+          expect(await libraryWith(environment())).toBe(library);
+          expect(statSync(path).uid).toBe(0);
+        }
+        chownSync(join(cache, "bun-cuda-memory"), 65534, 65534);
+        expect(await libraryWith(environment())).toStartWith(join(cache, "bun-cuda-memory-0/"));
+      },
+    );
+
+    test("because others can write to the whole cache, another folder is taken, or none", async () => {
+      chmodSync(join(cache, "bun-cuda-memory"), 0o777);
+      const own = join(cache, `bun-cuda-memory-${process.getuid?.()}`);
+      expect(await libraryWith(environment())).toStartWith(own);
+      chmodSync(own, 0o777);
+      const message = await failureWith(environment());
+      expect(message).toContain(`other users can write to ${cache}/bun-cuda-memory`);
+      expect(message).toContain("XDG_CACHE_HOME");
+    });
   });
 });

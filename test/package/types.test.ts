@@ -1,7 +1,7 @@
 // What type checkers make of the package, under flags of their users'.
 
 import { expect, test } from "bun:test";
-import { symlinkSync } from "node:fs";
+import { rmSync, symlinkSync } from "node:fs";
 import { join } from "node:path";
 import { Consumer, outputOf, repository, run, tarballPath } from "./consumer.ts";
 
@@ -16,14 +16,41 @@ for (const name of ["bun-types", "@types", "undici-types"]) {
 consumer.write({
   "consumer.ts": `
     import { AllocatedMemory, createMemoryManagers, MemoryError, type PoolStats } from "bun-cuda-memory";
-    import { CudaMemoryManager, type MemoryType } from "bun-cuda-memory";
+    import { copyBuffer, CudaMemoryManager, CudaStream, type MemoryType, PinnedMemoryManager } from "bun-cuda-memory";
     import { CudartSimulator, simulatorLibraryPath } from "bun-cuda-memory/simulator";
 
     using managers: Disposable = createMemoryManagers({ cudaMemoryPoolByteSize: { 0: 1024 } });
     using memory = new AllocatedMemory(1024, "GPU", 0);
     const memoryType: MemoryType = memory.memoryType;
     const stats: PoolStats = CudaMemoryManager.stats(0);
-    const isFull = (error: unknown) => error instanceof MemoryError && error.code === "INTERNAL";
+    const isFull = (error: unknown) => error instanceof MemoryError && error.code === "OUT_OF_MEMORY";
+
+    /** An option that its user may have, or not. */
+    function withOptional(number?: number, boolean?: boolean, stream?: CudaStream) {
+      createMemoryManagers({
+        cudaMemoryPoolByteSize: undefined,
+        pinnedMemoryPoolByteSize: number,
+        minSupportedComputeCapability: number,
+        enablePeerAccess: boolean,
+        required: boolean,
+      });
+      CudaMemoryManager.create({ minSupportedComputeCapability: number, memoryPoolByteSize: undefined });
+      PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: number });
+      PinnedMemoryManager.alloc(8, { allowNonpinnedFallback: boolean });
+      copyBuffer(memory, new AllocatedMemory(8, "GPU", number, { stream }), {
+        targetOffset: number,
+        sourceOffset: number,
+        byteSize: number,
+        stream,
+      });
+      void memory.writeAsync(new SharedArrayBuffer(8), number, { stream });
+      void memory.readAsync(new ArrayBuffer(8), number, { stream });
+      memory.free(stream);
+    }
+    memory.write(new SharedArrayBuffer(8));
+    memory.read(new ArrayBuffer(8));
+    memory.read(new SharedArrayBuffer(8));
+
     CudartSimulator.failCall({ function: "cudaMalloc", error: 2 });
     const path: string = simulatorLibraryPath;
 
@@ -37,7 +64,7 @@ consumer.write({
     CudartSimulator.callCount("cudaMallok");
     // @ts-expect-error: not public
     import { locationOf } from "bun-cuda-memory";
-    export { isFull, locationOf, memoryType, path, stats };
+    export { isFull, locationOf, withOptional, memoryType, path, stats };
   `,
 });
 
@@ -73,6 +100,23 @@ test.each([
   const files = await outputOf(["bun", tsc, "--listFiles", "-p", "."], folder);
   expect(files).toContain("bun-cuda-memory/dist/index.d.ts");
   expect(files).not.toContain("bun-cuda-memory/src/");
+});
+
+test.each([
+  ["Bun's resolution", { module: "Preserve", moduleResolution: "bundler" }],
+  ["Node's resolution", { module: "NodeNext", moduleResolution: "NodeNext" }],
+])("tsc --strict with %s, of a package from git, which has no dist/", async (_, resolution) => {
+  const fromGit = consumer.copy();
+  rmSync(join(fromGit.packageFolder, "dist"), { recursive: true });
+  // As `bun init` writes it: the package's sources import each other with their extensions.
+  const compilerOptions = { ...strict, allowImportingTsExtensions: true, ...resolution };
+  fromGit.write({
+    "package.json": JSON.stringify({ type: "module" }),
+    "tsconfig.json": JSON.stringify({ compilerOptions }),
+  });
+  const tsc = join(repository, "node_modules/typescript/bin/tsc");
+  const files = await outputOf(["bun", tsc, "--listFiles", "-p", "."], fromGit.folder);
+  expect(files).toContain("bun-cuda-memory/src/index.ts");
 });
 
 test("bun check", async () => {

@@ -12,7 +12,9 @@ describe("the CUDA runtime that a process takes", () => {
       return messagesOf("info");
     });
     expect(runtimes.join("\n")).not.toContain("sim");
-    expect(runtimes.at(-1)).toMatch(/^(no CUDA runtime|CUDA runtime: .*libcudart\.so)/);
+    expect(runtimes.at(-1)).toMatch(
+      /^bun-cuda-memory: (no CUDA runtime|CUDA runtime: .*libcudart\.so)/,
+    );
   });
 
   test("does not look in the current directory", () => {

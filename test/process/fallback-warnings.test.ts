@@ -23,10 +23,10 @@ test("each kind of fallback warns once, with the reason", () => {
   expect(warnings[0]).toEqual([0, 1, 2, 2, 2]);
   const rest = "falling back to";
   expect(warnings[1]).toEqual([
-    "failed to allocate 600 bytes of CUDA memory on GPU 0: no free block is large enough (0 of " +
+    "bun-cuda-memory: failed to allocate 600 bytes of CUDA memory on GPU 0: no free block is large enough (0 of " +
       `1024 bytes free, largest free block 0 bytes); ${rest} pinned system memory (this warning ` +
       "is not repeated)",
-    "failed to allocate 600 bytes of pinned system memory: no free block is large enough (0 of " +
+    "bun-cuda-memory: failed to allocate 600 bytes of pinned system memory: no free block is large enough (0 of " +
       `1024 bytes free, largest free block 0 bytes); ${rest} non-pinned system memory (this ` +
       "warning is not repeated)",
   ]);

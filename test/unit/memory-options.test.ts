@@ -24,6 +24,15 @@ describe("parseMemoryOptions", () => {
     ],
     [["--min-supported-compute-capability", "7.5"], { minSupportedComputeCapability: 7.5 }],
     [["--min-supported-compute-capability=8"], { minSupportedComputeCapability: 8 }],
+    [["--enable-peer-access", "false"], { enablePeerAccess: false }],
+    [["--enable-peer-access=false", "--enable-peer-access=true"], { enablePeerAccess: true }],
+    [["--memory-required"], { required: true }],
+    [["--memory-required", "--port", "8000"], { required: true }],
+    [["--memory-required", "model"], { required: true }],
+    [["--memory-required=true"], { required: true }],
+    [["--memory-required=false"], { required: false }],
+    [["--memory-required", "false"], { required: false }],
+    [["--memory-required", "--memory-required=false"], { required: false }],
   ])("%j is %j", (argv, expected) => {
     expect(parseMemoryOptions(argv)).toEqual(expected);
   });
@@ -74,6 +83,9 @@ describe("parseMemoryOptions", () => {
     ...badPools.map((value) => ["cuda-memory-pool-byte-size", value] as const),
     ...badSizes.map((size) => ["cuda-memory-pool-byte-size", `0:${size}`] as const),
     ...badSizes.map((size) => ["pinned-memory-pool-byte-size", size] as const),
+    ...["", "1", "yes", "True", " true", "--port"].map(
+      (value) => ["enable-peer-access", value] as const,
+    ),
     ...["", "x", "-1", "7.", ".5", "7.5.1", "1e1", "Infinity", "9".repeat(400)].map(
       (value) => ["min-supported-compute-capability", value] as const,
     ),
@@ -81,7 +93,7 @@ describe("parseMemoryOptions", () => {
     for (const argv of [[`--${name}=${value}`], [`--${name}`, value]]) {
       const message = expectMemoryError("INVALID_ARG", () => parseMemoryOptions(argv));
       expect(message).toContain(`--${name}`);
-      if (value !== "") expect(message).toContain(`got "${value}"`);
+      expect(message).toContain(`got "${value.slice(0, 100)}"`);
     }
   });
 
@@ -90,6 +102,7 @@ describe("parseMemoryOptions", () => {
       "cuda-memory-pool-byte-size",
       "pinned-memory-pool-byte-size",
       "min-supported-compute-capability",
+      "enable-peer-access",
     ]) {
       const message = expectMemoryError("INVALID_ARG", () => parseMemoryOptions([`--${name}`]));
       expect(message).toContain(`--${name}`);
@@ -100,9 +113,78 @@ describe("parseMemoryOptions", () => {
     );
   });
 
+  test.each(["", "1", "no", "truefalse"])("--memory-required=%s is refused", (value) => {
+    const message = expectMemoryError("INVALID_ARG", () =>
+      parseMemoryOptions([`--memory-required=${value}`]),
+    );
+    expect(message).toBe(`--memory-required: expected true or false, got "${value}"`);
+  });
+
+  test("a value is repeated only in part where it is long, and never cut inside a character", () => {
+    for (const name of ["cuda-memory-pool-byte-size", "min-supported-compute-capability"]) {
+      const value = `${"x".repeat(99)}${"\u{1F600}".repeat(1 << 19)}`;
+      const message = expectMemoryError("INVALID_ARG", () =>
+        parseMemoryOptions([`--${name}`, value]),
+      );
+      expect(message.length).toBeLessThan(300);
+      expect(message).toEndWith(`got "${"x".repeat(99)}"...`);
+    }
+    const message = expectMemoryError("INVALID_ARG", () =>
+      parseMemoryOptions([`--pinned-memory-${"x".repeat(1 << 20)}`]),
+    );
+    expect(message.length).toBeLessThan(300);
+  });
+
+  test.each([
+    ["--pinned-memory-pool-bytes=0", "pinned-memory-pool-byte-size"],
+    ["--pinned-memory-pool-size", "pinned-memory-pool-byte-size"],
+    ["--pinned-memory-pool-byte-sizes=5", "pinned-memory-pool-byte-size"],
+    ["--pined-memory-pool-byte-size=5", "pinned-memory-pool-byte-size"],
+    ["--cuda-memory-pool-bytesize", "cuda-memory-pool-byte-size"],
+    ["--cuda-memory-pool-x", "cuda-memory-pool-byte-size"],
+    ["--cudamemory-pool-bytesize", "cuda-memory-pool-byte-size"],
+    ["--CUDA_memory_pool_byte_size=0:1", "cuda-memory-pool-byte-size"],
+    ["-cuda-memory-pool-byte-size=0:1", "cuda-memory-pool-byte-size"],
+    ["--min-suported-compute-capabilty", "min-supported-compute-capability"],
+    ["--enable-peer-acces=false", "enable-peer-access"],
+    ["--memory-require", "memory-required"],
+    ["--memory_required", "memory-required"],
+  ])("%s, which is none of the options, is refused", (argument, meant) => {
+    const argv = ["--port", "8000", argument, "0:1", "model"];
+    const message = expectMemoryError("INVALID_ARG", () => parseMemoryOptions(argv));
+    expect(message).toContain(`there is no option "${argument}"; did you mean --${meant}?`);
+    expect(parseMemoryOptions(["--", ...argv])).toEqual({});
+  });
+
+  test.each([
+    "--memory-pool-byte-size=5",
+    "--cuda-memory=5",
+    "--pinned-memory=5",
+    "--best-supported-compute-capability=5",
+    "--enable-peering",
+    "--memory-growth",
+    "pinned-memory-pool-bytes",
+    "--",
+    "-",
+    "-p",
+    "",
+  ])("%s, which is nothing like them, is somebody else's", (argument) => {
+    expect(parseMemoryOptions([argument])).toEqual({});
+  });
+
   test("argv must be an array of strings", () => {
-    for (const argv of [undefined, null, "--x", [1], {}]) {
-      expectMemoryError("INVALID_ARG", () => parseMemoryOptions(untyped(argv)));
+    const { proxy, revoke } = Proxy.revocable([], {});
+    revoke();
+    const throwing = Object.defineProperty(["--x"], 0, {
+      get() {
+        throw new Error("no");
+      },
+    });
+    const sparse: string[] = [];
+    sparse.length = 3;
+    for (const argv of [undefined, null, "--x", [1], {}, proxy, throwing, sparse]) {
+      const message = expectMemoryError("INVALID_ARG", () => parseMemoryOptions(untyped(argv)));
+      expect(message).toContain("argv must be an array of strings");
     }
   });
 });

@@ -41,7 +41,7 @@ function poolServes({ events, byteSizes }: AllocationEvents): Serves {
       serveAll();
       return true;
     } catch (error) {
-      if (error instanceof MemoryError && error.code === "INTERNAL") return false;
+      if (error instanceof MemoryError && error.code === "OUT_OF_MEMORY") return false;
       throw error;
     } finally {
       CudaMemoryManager.reset();

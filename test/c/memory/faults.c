@@ -33,8 +33,8 @@ static void alloc_memory(double byte_size, double memory_type, struct random *ra
     CHECK(memory_count < MEMORY_COUNT_MAX, "the test has too few places");
     uint64_t failures_before = failed_call_count;
     struct memory *memory = &memories[memory_count];
-    enum memory_status status = allocated_memory_alloc(&memory->allocation, byte_size, memory_type,
-                                                       (double)random_below(random, DEVICE_COUNT));
+    enum memory_status status = allocated_memory_alloc(
+        &memory->allocation, byte_size, memory_type, (double)random_below(random, DEVICE_COUNT), 0);
     if (status < MEMORY_OK) {
         CHECK(failed_call_count != failures_before, "a request was refused for nothing: %s",
               memory_message());
@@ -54,8 +54,9 @@ static void free_memory(int index)
     enum memory_status status = allocated_memory_read(&memory->allocation, 0, &content, 1, NULL);
     CHECK(status == MEMORY_OK, "allocated_memory_read: %d, %s", status, memory_message());
     CHECK(content == memory->content, "%d was written, %d is read", memory->content, content);
-    status = allocated_memory_free(memory->allocation.address, memory->allocation.memory_type,
-                                   memory->allocation.device_id, memory->allocation.generation);
+    status =
+        allocated_memory_free(memory->allocation.address, memory->allocation.memory_type,
+                              memory->allocation.device_id, memory->allocation.generation, 0, 0);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
     memories[index] = memories[--memory_count];
 }
@@ -63,9 +64,9 @@ static void free_memory(int index)
 static void create(void)
 {
     uint64_t failures_before = failed_call_count;
-    int32_t cuda_status =
-        cuda_memory_create((const double[]){0, 1},
-                           (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE}, DEVICE_COUNT);
+    int32_t cuda_status = cuda_memory_create(
+        (const double[]){0, 1}, (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE},
+        DEVICE_COUNT, 0);
     bool was_refused = failed_call_count != failures_before;
     CHECK((cuda_status == MEMORY_OK) == !was_refused, "cuda_memory_create: %d, %s", cuda_status,
           memory_message());
@@ -75,7 +76,7 @@ static void create(void)
               "where one reservation fails, none stays: GPU %d", device);
     }
     failures_before = failed_call_count;
-    int32_t pinned_status = pinned_memory_create(PINNED_POOL_BYTE_SIZE);
+    int32_t pinned_status = pinned_memory_create(PINNED_POOL_BYTE_SIZE, 0);
     was_refused = failed_call_count != failures_before;
     CHECK((pinned_status == MEMORY_OK) == !was_refused, "pinned_memory_create: %d, %s",
           pinned_status, memory_message());

@@ -51,7 +51,7 @@ static bool alloc_on_stream(int stream, struct memory_allocation *allocation)
 {
     enum memory_status status =
         allocated_memory_alloc_on_stream(allocation, POOL_BYTE_SIZE, MEMORY_GPU, 0,
-                                         stream == NO_STREAM ? NULL : &streams[stream], true);
+                                         stream == NO_STREAM ? NULL : &streams[stream], 0);
     return is_done(status, "allocated_memory_alloc_on_stream");
 }
 
@@ -59,7 +59,7 @@ static void free_now(const struct memory_allocation *allocation)
 {
     enum memory_status status =
         allocated_memory_free(allocation->address, allocation->memory_type, allocation->device_id,
-                              allocation->generation);
+                              allocation->generation, 0, 0);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 
@@ -72,7 +72,7 @@ static void synchronize(int stream)
 
 static void free_on_stream(int stream, const struct memory_allocation *allocation)
 {
-    if (is_done(allocated_memory_free_on_stream(allocation, &streams[stream]),
+    if (is_done(allocated_memory_free_on_stream(allocation, &streams[stream], 0, 0),
                 "allocated_memory_free_on_stream")) {
         return;
     }
@@ -165,9 +165,9 @@ static void expect_all_free(void)
 static void create(void)
 {
     enum memory_status status = cuda_memory_create(
-        (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT);
+        (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT, 0);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
-    CHECK(pinned_memory_create(2.0 * POOL_BYTE_SIZE) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_create(2.0 * POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
     CHECK(pinned_memory_alloc(&source, POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
 }
 
@@ -292,30 +292,6 @@ static void alloc_and_free_before_use(void)
     release_stream(&hold);
 }
 
-// After an error that ends all work on a GPU, its memory is not known to be unused before a reset.
-static void a_gpu_whose_work_has_ended(void)
-{
-    enum { ILLEGAL_ADDRESS = 700 };
-    create();
-    CHECK(create_streams(), "%s", memory_message());
-    failing_function = "cudaMemcpyAsync";
-    failing_call = 0; // From here on every call may fail.
-    cudartSimFailOperation(1, ILLEGAL_ADDRESS);
-    alloc_and_free_before_use();
-    struct memory_allocation memory;
-    CHECK(alloc_on_stream(NO_STREAM, &memory) && memory.memory_type != MEMORY_GPU,
-          "memory that CUDA cannot tell to be unused is not allocated");
-    free_now(&memory);
-    for (int i = 0; i < 2; i++) {
-        CHECK(cuda_stream_query(&streams[0]) == MEMORY_INTERNAL,
-              "the owner of the stream is told each time");
-    }
-    for (int i = 0; i < STREAM_COUNT; i++) cuda_stream_destroy(&streams[i]);
-    CHECK(cuda_memory_reset() == MEMORY_INTERNAL, "a reset reports the error too");
-    cudartSimClearFaults();
-    expect_nothing_left();
-}
-
 // CUDA reports such an error only once, and a request that looks for memory comes upon it first.
 static void an_error_is_kept_for_the_owner_of_the_stream(void)
 {
@@ -355,7 +331,6 @@ int main(void)
     check_case("every call of CUDA fails", every_call_of_cuda_fails);
     check_case("memory that is refused once", memory_that_is_refused_once);
     check_case("memory that is refused from then on", memory_that_is_refused_from_then_on);
-    check_case("a GPU whose work has ended", a_gpu_whose_work_has_ended);
     check_case("an error is kept for the owner of the stream",
                an_error_is_kept_for_the_owner_of_the_stream);
     return check_report();

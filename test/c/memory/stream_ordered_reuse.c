@@ -90,7 +90,7 @@ static void pending_host_memory_is_not_reused(void)
     hold_stream(&streams[0], &holds[0]);
     free_on_stream(0, &pinned);
     CHECK(allocated_memory_alloc_on_stream(&other, POOL_BYTE_SIZE, MEMORY_CPU_PINNED, 0,
-                                           &streams[0], false) >= MEMORY_OK,
+                                           &streams[0], 0) >= MEMORY_OK,
           "%s", memory_message());
     CHECK(other.memory_type == MEMORY_CPU, "what the host does with it is in no stream's order");
     free_now(&other);

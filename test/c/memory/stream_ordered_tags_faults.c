@@ -26,13 +26,13 @@ static struct memory_allocation blocks[BLOCK_COUNT];
 static void set_up(void)
 {
     double device_id = 0, byte_size = BLOCK_COUNT * BLOCK_BYTE_SIZE;
-    CHECK(cuda_memory_create(&device_id, &byte_size, 1) == MEMORY_OK, "%s", memory_message());
+    CHECK(cuda_memory_create(&device_id, &byte_size, 1, 0) == MEMORY_OK, "%s", memory_message());
     for (int i = 0; i < STREAM_COUNT; i++) {
         CHECK(cuda_stream_create(&streams[i], 0) == MEMORY_OK, "%s", memory_message());
     }
     for (int i = 0; i < BLOCK_COUNT; i++) {
-        CHECK(allocated_memory_alloc(&blocks[i], BLOCK_BYTE_SIZE, MEMORY_GPU, 0) == MEMORY_OK, "%s",
-              memory_message());
+        CHECK(allocated_memory_alloc(&blocks[i], BLOCK_BYTE_SIZE, MEMORY_GPU, 0, 0) == MEMORY_OK,
+              "%s", memory_message());
     }
 }
 
@@ -56,11 +56,11 @@ static void tear_down(void)
 static void free_all_on_stream(void)
 {
     for (int i = 0; i < BLOCK_COUNT; i++) {
-        if (allocated_memory_free_on_stream(&blocks[i], &streams[0]) == MEMORY_OK) continue;
+        if (allocated_memory_free_on_stream(&blocks[i], &streams[0], 0, 0) == MEMORY_OK) continue;
         CHECK(failed_call_count == 1, "it failed for nothing: %s", memory_message());
         CHECK(strlen(memory_message()) > 0, "a failure has a message");
         CHECK(used_byte_size() == BLOCK_COUNT * BLOCK_BYTE_SIZE, "the block still lives");
-        CHECK(allocated_memory_free_on_stream(&blocks[i], &streams[0]) == MEMORY_OK, "%s",
+        CHECK(allocated_memory_free_on_stream(&blocks[i], &streams[0], 0, 0) == MEMORY_OK, "%s",
               memory_message());
     }
 }
@@ -72,11 +72,11 @@ static int reuse_some(struct memory_allocation kept[REUSED_COUNT])
     for (int i = 0; i < REUSED_COUNT; i++) {
         struct memory_allocation reused;
         enum memory_status status = allocated_memory_alloc_on_stream(
-            &reused, BLOCK_BYTE_SIZE, MEMORY_GPU, 0, &streams[i % STREAM_COUNT], true);
+            &reused, BLOCK_BYTE_SIZE, MEMORY_GPU, 0, &streams[i % STREAM_COUNT], 0);
         CHECK(status == MEMORY_OK && reused.memory_type == MEMORY_GPU, "a pending block serves");
         switch (i % 3) {
         case 0:
-            status = allocated_memory_free_on_stream(&reused, &streams[i / 2 % STREAM_COUNT]);
+            status = allocated_memory_free_on_stream(&reused, &streams[i / 2 % STREAM_COUNT], 0, 0);
             break;
         case 1:
             status = cuda_memory_free(reused.address, 0);
@@ -108,7 +108,7 @@ static bool free_many_with_refusal(uint64_t nth)
     fail_call(nth, false);
     free_all_on_stream();
     fail_call(0, false);
-    CHECK(allocated_memory_free_on_stream(&blocks[0], &streams[0]) == MEMORY_INVALID_ARG,
+    CHECK(allocated_memory_free_on_stream(&blocks[0], &streams[0], 0, 0) == MEMORY_INVALID_ARG,
           "what is pending is not freed again");
     struct memory_allocation kept[REUSED_COUNT];
     int kept_count = reuse_some(kept);

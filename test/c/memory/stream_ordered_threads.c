@@ -29,9 +29,9 @@ static int thread_count;
 static void create(void)
 {
     enum memory_status status = cuda_memory_create(
-        (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT);
+        (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT, 0);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
-    CHECK(pinned_memory_create(POOL_BYTE_SIZE) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_create(POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
 }
 
 static void reset(void)
@@ -148,14 +148,15 @@ static void write_and_read_now(const struct memory_allocation *memory, unsigned 
 static void free_now(const struct memory_allocation *memory)
 {
     enum memory_status status = allocated_memory_free(memory->address, memory->memory_type,
-                                                      memory->device_id, memory->generation);
+                                                      memory->device_id, memory->generation, 0, 0);
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 
 static void free_on_stream(const struct user *user, int stream,
                            const struct memory_allocation *memory)
 {
-    enum memory_status status = allocated_memory_free_on_stream(memory, &user->streams[stream]);
+    enum memory_status status =
+        allocated_memory_free_on_stream(memory, &user->streams[stream], 0, 0);
     CHECK(status == MEMORY_OK, "allocated_memory_free_on_stream: %d, %s", status, memory_message());
 }
 
@@ -168,8 +169,7 @@ static void use_some_memory(struct user *user)
     enum memory_status status = allocated_memory_alloc_on_stream(
         &memory, (double)(1 + random_below(random, BYTE_SIZE_MAX)),
         random_below(random, 8) == 0 ? MEMORY_CPU_PINNED : MEMORY_GPU,
-        (double)random_below(random, DEVICE_COUNT), stream < 0 ? NULL : &user->streams[stream],
-        random_below(random, 4) != 0);
+        (double)random_below(random, DEVICE_COUNT), stream < 0 ? NULL : &user->streams[stream], 0);
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc_on_stream: %d, %s", status,
           memory_message());
     if (stream < 0) {

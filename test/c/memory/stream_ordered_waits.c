@@ -212,9 +212,10 @@ static void a_request_that_may_not_wait_falls_back(void)
     uint64_t host_waits_before = host_wait_count();
     expect_nothing_free();
     struct memory_allocation pinned;
-    CHECK(pinned_memory_try_alloc(&pinned, POOL_BYTE_SIZE) == MEMORY_OK, "no room");
+    CHECK(pinned_memory_try_alloc(&pinned, POOL_BYTE_SIZE, 0) == MEMORY_OK, "no room");
     free_on_stream(0, &pinned);
-    CHECK(pinned_memory_try_alloc(&pinned, 1) == MEMORY_UNAVAILABLE, "the pinned pool is in use");
+    CHECK(pinned_memory_try_alloc(&pinned, 1, 0) == MEMORY_UNAVAILABLE,
+          "the pinned pool is in use");
     CHECK(host_wait_count() == host_waits_before, "the host did not wait");
     release_and_synchronize(0);
     tear_down();

@@ -24,11 +24,11 @@ static int thread_count;
 
 static void create(void)
 {
-    enum memory_status status =
-        cuda_memory_create((const double[]){0, 1},
-                           (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE}, DEVICE_COUNT);
+    enum memory_status status = cuda_memory_create(
+        (const double[]){0, 1}, (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE},
+        DEVICE_COUNT, 0);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %d, %s", status, memory_message());
-    status = pinned_memory_create(PINNED_POOL_BYTE_SIZE);
+    status = pinned_memory_create(PINNED_POOL_BYTE_SIZE, 0);
     CHECK(status == MEMORY_OK, "pinned_memory_create: %d, %s", status, memory_message());
 }
 
@@ -87,7 +87,7 @@ static void alloc_memory(struct memory *memory, struct random *random)
     double memory_type = (double)random_below(random, 3);
     double device_id = (double)random_below(random, DEVICE_COUNT);
     enum memory_status status =
-        allocated_memory_alloc(&memory->allocation, (double)byte_size, memory_type, device_id);
+        allocated_memory_alloc(&memory->allocation, (double)byte_size, memory_type, device_id, 0);
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc: %d, %s", status, memory_message());
     memory->byte_size = byte_size;
     fill(memory, (unsigned char)random_below(random, 256));
@@ -96,7 +96,7 @@ static void alloc_memory(struct memory *memory, struct random *random)
 static enum memory_status try_free(const struct memory_allocation *allocation)
 {
     return allocated_memory_free(allocation->address, allocation->memory_type,
-                                 allocation->device_id, allocation->generation);
+                                 allocation->device_id, allocation->generation, 0, 0);
 }
 
 static void free_memory(struct memory *memory)
@@ -199,7 +199,7 @@ static void use_managers(int number)
         double byte_size = (double)random_log_uniform(&random, BYTE_SIZE_MAX);
         double address = cuda_memory_alloc(byte_size, device_id);
         if (address <= 0) {
-            CHECK(address == MEMORY_INTERNAL, "%s", memory_message());
+            CHECK(address == MEMORY_OUT_OF_MEMORY, "%s", memory_message());
         } else {
             CHECK(cuda_memory_free(address + 1, device_id) == MEMORY_INVALID_ARG, "misaligned");
             enum memory_status status = cuda_memory_free(address, device_id);
@@ -208,7 +208,7 @@ static void use_managers(int number)
         struct memory_allocation allocation;
         enum memory_status status =
             pinned_memory_alloc(&allocation, byte_size, (int32_t)(step % 2));
-        CHECK(status >= MEMORY_OK || (step % 2 == 0 && status == MEMORY_INTERNAL),
+        CHECK(status >= MEMORY_OK || (step % 2 == 0 && status == MEMORY_OUT_OF_MEMORY),
               "pinned_memory_alloc: %d, %s", status, memory_message());
         if (status < MEMORY_OK) continue;
         // Host memory can be written to by the CPU.
@@ -260,11 +260,11 @@ static void create_and_reset_with_others(int number)
 {
     for (int round = 0; round < 100; round++) {
         enum memory_status status = cuda_memory_create((const double[]){number % DEVICE_COUNT},
-                                                       (const double[]){GPU_POOL_BYTE_SIZE}, 1);
+                                                       (const double[]){GPU_POOL_BYTE_SIZE}, 1, 0);
         CHECK(status == MEMORY_OK || status == MEMORY_ALREADY_EXISTS, "cuda_memory_create: %d, %s",
               status, memory_message());
         created_count += status == MEMORY_OK;
-        status = pinned_memory_create(PINNED_POOL_BYTE_SIZE);
+        status = pinned_memory_create(PINNED_POOL_BYTE_SIZE, 0);
         CHECK(status == MEMORY_OK || status == MEMORY_ALREADY_EXISTS,
               "pinned_memory_create: %d, %s", status, memory_message());
         if (round % 2 == number % 2) reset();

@@ -92,23 +92,22 @@ static void free_wrong(struct checked_pool *checked, struct input *input)
     }
 }
 
-static void use_tag(struct checked_pool *checked, struct input *input)
+static void use_mark(struct checked_pool *checked, struct input *input)
 {
     uint64_t address = live_address(checked, input);
     uint64_t kind = consume(input, 1);
     uint64_t generation = kind & 128 ? checked->generation : kind & 64 ? 0 : kind & 32;
     switch (kind % 8) {
     default:
-        checked_use_tag(checked, consume(input, 1), address, generation);
+        checked_use_mark(checked, consume(input, 1), address, generation);
         break;
     case 6:
-        checked_use_tag(checked, consume(input, 1), address + consume(input, 1), generation);
+        checked_use_mark(checked, consume(input, 1), address + consume(input, 1), generation);
         break;
     case 7:
-        checked_use_tag(checked, consume(input, 1), address + GRANULE * consume(input, 1),
-                        generation);
+        checked_use_mark(checked, consume(input, 1), address + GRANULE * consume(input, 1),
+                         generation);
     }
-    checked_ask(checked, address);
 }
 
 // Nearly the size of a live block, so that only some blocks of a full bin are large enough.
@@ -119,6 +118,14 @@ static uint64_t consume_alike(const struct checked_pool *checked, struct input *
     if (model->block_count == 0) return more;
     uint64_t granule_count = model->blocks[choice % model->block_count].granule_count;
     return granule_count + granule_count / 128 * (more % 16) / 16;
+}
+
+// Closing and refusing are rare, because the pool loses the state that the input has built.
+static void end_something(struct checked_pool *checked, uint64_t choice)
+{
+    if (choice == 0) checked_close(checked);
+    else if (choice == 1) checked_refuse(checked);
+    else checked_free_all(checked);
 }
 
 static void run_call(struct checked_pool *checked, struct input *input)
@@ -154,7 +161,7 @@ static void run_call(struct checked_pool *checked, struct input *input)
         checked_free(checked, live_address(checked, input), checked->generation);
         break;
     case 12:
-        use_tag(checked, input);
+        use_mark(checked, input);
         break;
     case 13:
         free_wrong(checked, input);
@@ -163,9 +170,7 @@ static void run_call(struct checked_pool *checked, struct input *input)
         open_some(checked, input); // An open pool refuses it.
         break;
     default:
-        // Closing is rare, because the pool loses the state that the input has built.
-        if (consume(input, 1) % 8 == 0) checked_close(checked);
-        else checked_free_all(checked);
+        end_something(checked, consume(input, 1) % 8);
     }
 }
 

@@ -37,7 +37,7 @@ static void fill_with(uint64_t granule_count, uint64_t block_count)
           "a pool of %llu blocks", (unsigned long long)block_count);
     for (uint64_t i = 0; i < block_count; i++) {
         struct pool_block block;
-        CHECK(pool_alloc(&pool, byte_size, &block, NULL) == POOL_OK, "block %llu",
+        CHECK(pool_alloc(&pool, byte_size, 0, &block, NULL) == POOL_OK, "block %llu",
               (unsigned long long)i);
     }
 }
@@ -63,7 +63,7 @@ static void blocks_that_stay_when_most_are_freed_spread(void)
         fill_with(8, 60000);
         for (uint64_t i = 0; i < 60000; i++) {
             uint64_t address = POOL_GRANULE_BYTE_SIZE * (1 + 8 * i);
-            if (i % every != 0) CHECK(pool_free(&pool, address, 0) == POOL_OK, "freed");
+            if (i % every != 0) CHECK(pool_free(&pool, address, 0, 0) == POOL_OK, "freed");
         }
         double mean = mean_link_count();
         CHECK(mean < MEAN_MAX, "one block in %llu: %.2f links to a block",

@@ -47,7 +47,7 @@ static void free_some_live(struct checked_pool *checked, struct random *random)
     uint64_t address = pool_model_address(&checked->model, index);
     uint32_t tag = checked->model.blocks[index].tag;
     if (checked_free(checked, address, generation) == POOL_TAGGED) {
-        checked_free_tagged(checked, address, generation, tag);
+        checked_free_marked(checked, address, generation, (struct pool_mark){POOL_ANY_OWNER, tag});
     }
     // No other block starts there before the next request.
     CHECK(checked_free(checked, address, 0) == POOL_NOT_ALLOCATED, "a block is freed only once");
@@ -76,7 +76,7 @@ static void free_wrong(struct checked_pool *checked, struct random *random)
 }
 
 // The calls are right and wrong ones: the model knows which.
-static void tag_some(struct checked_pool *checked, struct random *random)
+static void mark_some(struct checked_pool *checked, struct random *random)
 {
     uint64_t address = checked->model.base + bytes_of(checked->model.granule_count);
     if (checked->model.block_count > 0) {
@@ -90,8 +90,7 @@ static void tag_some(struct checked_pool *checked, struct random *random)
     // The generation is mostly that of the pool, or 0, which stands for any.
     uint64_t kind = random_below(random, 16);
     uint64_t generation = kind > 7 ? 0 : kind > 0 ? checked->generation : checked->generation - 1;
-    checked_use_tag(checked, random_below(random, 1024), address, generation);
-    checked_ask(checked, address);
+    checked_use_mark(checked, random_below(random, 4096), address, generation);
 }
 
 // The whole pool is verified once in `verified_every` steps.
@@ -108,7 +107,7 @@ static void run_sequence(struct checked_pool *checked, struct random *random, in
         }
         uint64_t choice = random_below(random, 100);
         if (choice < 4) free_wrong(checked, random);
-        else if (choice < 12) tag_some(checked, random);
+        else if (choice < 12) mark_some(checked, random);
         else if (choice < free_share) free_some_live(checked, random);
         else checked_alloc(checked, random_byte_size(random, checked));
         if (step % verified_every == 0) checked_verify(checked);
@@ -296,9 +295,6 @@ static void choose(struct checked_pool *checked, const struct tiny_pool *tiny, u
     uint64_t call = choice / tiny->granule_count;
     if (call == 0) checked_alloc(checked, bytes_of(granule + 1));
     else tiny->calls[call - 1](checked, BASE + bytes_of(granule), 0);
-    for (granule = 0; granule < tiny->granule_count; granule++) {
-        checked_ask(checked, BASE + bytes_of(granule));
-    }
 }
 
 // The digits of the number are the choices of the sequence.
@@ -335,28 +331,36 @@ static void all_sequences_of_a_tiny_pool(void)
         &(struct tiny_pool){.granule_count = 4, .depth = 6, .calls = calls, .call_count = 1});
 }
 
+static enum pool_status exchange_tag(struct checked_pool *checked, uint64_t address,
+                                     uint64_t generation, uint32_t expected, uint32_t desired)
+{
+    return checked_exchange_mark(checked, address, generation,
+                                 (struct pool_mark){POOL_ANY_OWNER, expected},
+                                 (struct pool_mark){POOL_ANY_OWNER, desired});
+}
+
 // The calls by which a block gets a tag, changes it and loses it.
 static enum pool_status set_tag(struct checked_pool *checked, uint64_t address, uint64_t generation)
 {
-    return checked_exchange_tag(checked, address, generation, 0, 1);
+    return exchange_tag(checked, address, generation, 0, 1);
 }
 
 static enum pool_status change_tag(struct checked_pool *checked, uint64_t address,
                                    uint64_t generation)
 {
-    return checked_exchange_tag(checked, address, generation, 1, 2);
+    return exchange_tag(checked, address, generation, 1, 2);
 }
 
 static enum pool_status clear_tag(struct checked_pool *checked, uint64_t address,
                                   uint64_t generation)
 {
-    return checked_exchange_tag(checked, address, generation, 2, 0);
+    return exchange_tag(checked, address, generation, 2, 0);
 }
 
 static enum pool_status free_tagged(struct checked_pool *checked, uint64_t address,
                                     uint64_t generation)
 {
-    return checked_free_tagged(checked, address, generation, 1);
+    return checked_free_marked(checked, address, generation, (struct pool_mark){POOL_ANY_OWNER, 1});
 }
 
 static void all_sequences_with_tagged_blocks(void)
@@ -387,13 +391,12 @@ static void reopened_pools_start_anew(void)
         if (stale_generation != 0) {
             CHECK(checked_free(&checked, stale_address, stale_generation) == POOL_CLOSED,
                   "a block of an earlier generation is not freed in a later one");
-            checked_exchange_tag(&checked, stale_address, stale_generation, 0, 1);
-            checked_free_tagged(&checked, stale_address, stale_generation, 0);
-            checked_exchange_tag(&checked, stale_address, stale_generation, 1, 2);
-            checked_exchange_tag(&checked, stale_address, stale_generation, 2, 0);
+            exchange_tag(&checked, stale_address, stale_generation, 0, 1);
+            exchange_tag(&checked, stale_address, stale_generation, 1, 2);
+            exchange_tag(&checked, stale_address, stale_generation, 2, 0);
         }
         for (int step = 0; step < 30; step++) {
-            if (step % 3 == 0) tag_some(&checked, &random);
+            if (step % 3 == 0) mark_some(&checked, &random);
             checked_alloc(&checked, random_byte_size(&random, &checked));
         }
         checked_verify(&checked);
@@ -406,9 +409,8 @@ static void reopened_pools_start_anew(void)
               "a closed pool refuses an empty request as an open one does");
         CHECK(checked_free(&checked, stale_address, 0) == POOL_CLOSED,
               "a closed pool frees nothing");
-        CHECK(checked_exchange_tag(&checked, stale_address, 0, 0, 1) == POOL_CLOSED,
+        CHECK(exchange_tag(&checked, stale_address, 0, 0, 1) == POOL_CLOSED,
               "a closed pool sets no tag");
-        checked_ask(&checked, stale_address);
         checked_close(&checked); // Closing a closed pool changes nothing.
         checked_verify(&checked);
     }
@@ -449,12 +451,58 @@ static void refused_requests_change_nothing(void)
     static struct checked_pool checked;
     checked_open(&checked, BASE, bytes_of(100));
     CHECK(checked_alloc(&checked, 0) == POOL_BAD_RANGE, "0 is not a size");
-    CHECK(checked_alloc(&checked, bytes_of(100) + 1) == POOL_FULL, "a byte more than the pool has");
-    CHECK(checked_alloc(&checked, UINT64_MAX) == POOL_FULL, "the largest number");
-    CHECK(checked_alloc(&checked, UINT64_C(1) << 53) == POOL_FULL, "a size above all bins");
+    CHECK(checked_alloc(&checked, bytes_of(100) + 1) == POOL_TOO_LARGE,
+          "a byte more than the pool has");
+    CHECK(checked_alloc(&checked, UINT64_MAX) == POOL_TOO_LARGE, "the largest number");
+    CHECK(checked_alloc(&checked, UINT64_C(1) << 53) == POOL_TOO_LARGE, "a size above all bins");
     checked_verify(&checked);
     CHECK(checked_alloc(&checked, bytes_of(100)) == POOL_OK, "the pool is still whole");
     checked_verify(&checked);
+    checked_close(&checked);
+}
+
+static void a_refusing_pool_still_frees(void)
+{
+    static struct checked_pool checked;
+    checked_open(&checked, BASE, bytes_of(100));
+    for (int i = 0; i < 10; i++) checked_alloc(&checked, bytes_of(7));
+    checked_refuse(&checked);
+    CHECK(checked_alloc(&checked, 1) == POOL_REFUSING, "the pool serves nothing more");
+    CHECK(checked_alloc(&checked, bytes_of(101)) == POOL_REFUSING, "nor what it never could");
+    CHECK(checked_alloc(&checked, 0) == POOL_BAD_RANGE, "0 is not a size");
+    checked_verify(&checked);
+    uint64_t address = pool_model_address(&checked.model, 3);
+    CHECK(set_tag(&checked, address, 0) == POOL_OK, "a block gets a tag");
+    checked_free_all(&checked);
+    checked_verify(&checked);
+    CHECK(checked_alloc(&checked, 1) == POOL_REFUSING, "an empty pool serves nothing either");
+    checked_close(&checked);
+    checked_open(&checked, BASE, bytes_of(100));
+    CHECK(checked_alloc(&checked, 1) == POOL_OK, "the next life of the pool serves");
+    checked_close(&checked);
+}
+
+static void a_block_is_its_owners(void)
+{
+    static struct checked_pool checked;
+    checked_open(&checked, BASE, bytes_of(100));
+    for (int i = 0; i < OWNER_COUNT; i++) checked_alloc(&checked, bytes_of(7));
+    for (size_t i = 0; i < OWNER_COUNT; i++) {
+        uint64_t address = pool_model_address(&checked.model, i);
+        for (size_t other = 0; other < OWNER_COUNT; other++) {
+            uint32_t owner = checked.model.blocks[other].owner;
+            if (other == i) continue;
+            CHECK(checked_free_for(&checked, address, 0, owner) == POOL_NOT_ALLOCATED,
+                  "a block of another owner is not found");
+        }
+    }
+    checked_verify(&checked);
+    while (checked.model.block_count > 0) {
+        uint64_t address = pool_model_address(&checked.model, 0);
+        uint32_t owner = checked.model.blocks[0].owner;
+        CHECK(checked_free_for(&checked, address, 0, owner) == POOL_OK, "its owner frees it");
+        checked_verify(&checked);
+    }
     checked_close(&checked);
 }
 
@@ -471,5 +519,7 @@ int main(void)
     check_case("reopened pools start anew", reopened_pools_start_anew);
     check_case("bad ranges are refused", bad_ranges_are_refused);
     check_case("refused requests change nothing", refused_requests_change_nothing);
+    check_case("a refusing pool still frees", a_refusing_pool_still_frees);
+    check_case("a block is its owner's", a_block_is_its_owners);
     return check_report();
 }

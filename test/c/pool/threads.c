@@ -106,7 +106,7 @@ static void alloc_and_mark(struct held_block *held, uint32_t owner, uint64_t gra
 {
     struct pool_stats full;
     enum pool_status status =
-        pool_alloc(&pool, granule_count * POOL_GRANULE_BYTE_SIZE, &held->block, &full);
+        pool_alloc(&pool, granule_count * POOL_GRANULE_BYTE_SIZE, 0, &held->block, &full);
     if (status == POOL_FULL) {
         refusal_count++;
         return;
@@ -125,11 +125,11 @@ static void expect_wrong_frees_refused(const struct held_block *held)
 {
     uint64_t address = held->block.address;
     uint64_t generation = held->block.generation;
-    CHECK(pool_free(&pool, address + 1, generation) == POOL_NOT_ALLOCATED, "misaligned");
-    CHECK(pool_free(&pool, address, generation + 1) == POOL_CLOSED, "another generation");
+    CHECK(pool_free(&pool, address + 1, generation, 0) == POOL_NOT_ALLOCATED, "misaligned");
+    CHECK(pool_free(&pool, address, generation + 1, 0) == POOL_CLOSED, "another generation");
     if (held->granule_count == 1) return;
     uint64_t last = address + (held->granule_count - 1) * POOL_GRANULE_BYTE_SIZE;
-    CHECK(pool_free(&pool, last, generation) == POOL_NOT_ALLOCATED, "inside a block");
+    CHECK(pool_free(&pool, last, generation, 0) == POOL_NOT_ALLOCATED, "inside a block");
 }
 
 static void unmark_and_free(struct held_block *held, uint32_t owner)
@@ -140,7 +140,7 @@ static void unmark_and_free(struct held_block *held, uint32_t owner)
               marks[i]);
         marks[i] = 0;
     }
-    CHECK(pool_free(&pool, held->block.address, held->block.generation) == POOL_OK,
+    CHECK(pool_free(&pool, held->block.address, held->block.generation, 0) == POOL_OK,
           "a live block is freed");
     held->granule_count = 0;
 }
@@ -211,7 +211,7 @@ static void unmark(uint64_t granule, uint64_t own_mark)
 static void alloc_in_generation(struct held_block *held, uint64_t owner, uint64_t granule_count)
 {
     enum pool_status status =
-        pool_alloc(&pool, granule_count * POOL_GRANULE_BYTE_SIZE, &held->block, NULL);
+        pool_alloc(&pool, granule_count * POOL_GRANULE_BYTE_SIZE, 0, &held->block, NULL);
     if (status == POOL_FULL || status == POOL_CLOSED) return;
     CHECK(status == POOL_OK, "pool_alloc: status %d", (int)status);
     held->granule_count = granule_count;
@@ -221,7 +221,7 @@ static void alloc_in_generation(struct held_block *held, uint64_t owner, uint64_
         if (mark(granule + i, held->block.generation << 8 | owner)) continue;
         // The block ended with its generation. Its marks need not be removed, because to a later
         // generation they are older ones.
-        CHECK(pool_free(&pool, held->block.address, held->block.generation) == POOL_CLOSED,
+        CHECK(pool_free(&pool, held->block.address, held->block.generation, 0) == POOL_CLOSED,
               "a block of an earlier generation is not freed in a later one");
         held->granule_count = 0;
         return;
@@ -234,7 +234,7 @@ static void free_in_generation(struct held_block *held, uint64_t owner)
     for (uint64_t i = 0; i < held->granule_count; i++) {
         unmark(granule + i, held->block.generation << 8 | owner);
     }
-    enum pool_status status = pool_free(&pool, held->block.address, held->block.generation);
+    enum pool_status status = pool_free(&pool, held->block.address, held->block.generation, 0);
     CHECK(status == POOL_OK || status == POOL_CLOSED, "pool_free: status %d", (int)status);
     held->granule_count = 0;
 }

@@ -11,7 +11,9 @@ static const char *name_of(enum pool_status status)
     static const char *const names[] = {
         [POOL_OK] = "POOL_OK",
         [POOL_CLOSED] = "POOL_CLOSED",
+        [POOL_REFUSING] = "POOL_REFUSING",
         [POOL_FULL] = "POOL_FULL",
+        [POOL_TOO_LARGE] = "POOL_TOO_LARGE",
         [POOL_OUT_OF_METADATA] = "POOL_OUT_OF_METADATA",
         [POOL_NOT_ALLOCATED] = "POOL_NOT_ALLOCATED",
         [POOL_BAD_RANGE] = "POOL_BAD_RANGE",
@@ -100,16 +102,32 @@ void checked_close(struct checked_pool *checked)
     TRACE("close()\n");
     pool_close(&checked->pool);
     checked->generation = 0;
+    checked->is_refusing = false;
     pool_model_close(&checked->model);
 }
 
+void checked_refuse(struct checked_pool *checked)
+{
+    TRACE("refuse()\n");
+    pool_refuse(&checked->pool);
+    checked->is_refusing = checked->generation != 0;
+}
+
 // ---- Requests
+
+// The least, the most, and one between.
+static uint32_t owner_of_choice(uint64_t choice)
+{
+    return (const uint32_t[OWNER_COUNT]){0, 7, POOL_OWNER_MAX}[choice % OWNER_COUNT];
+}
 
 static enum pool_status expected_of_alloc(const struct checked_pool *checked, uint64_t byte_size,
                                           enum pool_status status)
 {
     if (byte_size == 0) return POOL_BAD_RANGE;
     if (checked->generation == 0) return POOL_CLOSED;
+    if (checked->is_refusing) return POOL_REFUSING;
+    if (granules_of(byte_size) > checked->model.granule_count) return POOL_TOO_LARGE;
     // Where a block was served, the model checks that there was room for it.
     if (status == POOL_OK) return POOL_OK;
     return granules_of(byte_size) <= pool_model_largest_gap(&checked->model) ? POOL_OK : POOL_FULL;
@@ -121,9 +139,11 @@ enum pool_status checked_alloc(struct checked_pool *checked, uint64_t byte_size)
     struct pool_block block = {0};
     struct pool_stats full;
     bool wants_stats = checked->alloc_count++ % 4 == 0;
-    TRACE("alloc(%" PRIu64 " bytes, %" PRIu64 " granules)", byte_size, granules_of(byte_size));
+    uint32_t owner = owner_of_choice(checked->alloc_count);
+    TRACE("alloc(%" PRIu64 " bytes, %" PRIu64 " granules, owner %" PRIu32 ")", byte_size,
+          granules_of(byte_size), owner);
     enum pool_status status =
-        pool_alloc(&checked->pool, byte_size, &block, wants_stats ? &full : NULL);
+        pool_alloc(&checked->pool, byte_size, owner, &block, wants_stats ? &full : NULL);
     TRACE(" %s, granule %" PRIu64 "\n", name_of(status),
           status == POOL_OK ? (block.address - checked->model.base) / POOL_GRANULE_BYTE_SIZE : 0);
     enum pool_status expected = expected_of_alloc(checked, byte_size, status);
@@ -131,12 +151,12 @@ enum pool_status checked_alloc(struct checked_pool *checked, uint64_t byte_size)
     if (lacked_memory && status == POOL_OUT_OF_METADATA) expected = POOL_OUT_OF_METADATA;
     expect_status(status, expected, "pool_alloc");
     if (status == POOL_OK) {
-        const char *wrong = pool_model_add(&checked->model, block.address, byte_size);
+        const char *wrong = pool_model_add(&checked->model, block.address, byte_size, owner);
         CHECK(wrong == NULL, "%s", wrong);
         CHECK(block.generation == checked->generation,
               "a block is of generation %" PRIu64 ", the pool of %" PRIu64, block.generation,
               checked->generation);
-    } else if (status == POOL_FULL || status == POOL_OUT_OF_METADATA) {
+    } else if (status == POOL_FULL || status == POOL_TOO_LARGE || status == POOL_OUT_OF_METADATA) {
         if (wants_stats) { // A refusal of a call without them is not counted.
             checked->model.failed_allocation_count++;
             expect_stats(&full, pool_model_stats(&checked->model), "the statistics of a refusal");
@@ -145,15 +165,16 @@ enum pool_status checked_alloc(struct checked_pool *checked, uint64_t byte_size)
     return status;
 }
 
-// The status that a call must return which names a block and its tag.
+// The status that a call must return which names a block and its mark.
 static enum pool_status expected_of(const struct checked_pool *checked, uint64_t generation,
-                                    const struct model_block *block, uint32_t tag)
+                                    const struct model_block *block, struct pool_mark mark)
 {
     if (checked->generation == 0 || (generation != 0 && generation != checked->generation)) {
         return POOL_CLOSED;
     }
     if (block == NULL) return POOL_NOT_ALLOCATED;
-    return block->tag == tag ? POOL_OK : POOL_TAGGED;
+    if (mark.owner != POOL_ANY_OWNER && mark.owner != block->owner) return POOL_NOT_ALLOCATED;
+    return block->tag == mark.tag ? POOL_OK : POOL_TAGGED;
 }
 
 static void trace_call(const struct checked_pool *checked, const char *call, uint64_t address,
@@ -165,85 +186,156 @@ static void trace_call(const struct checked_pool *checked, const char *call, uin
           name_of(status));
 }
 
-enum pool_status checked_free(struct checked_pool *checked, uint64_t address, uint64_t generation)
+enum pool_status checked_free_for(struct checked_pool *checked, uint64_t address,
+                                  uint64_t generation, uint32_t owner)
 {
     struct model_block *block = pool_model_find(&checked->model, address);
-    enum pool_status expected = expected_of(checked, generation, block, 0);
-    enum pool_status status = pool_free(&checked->pool, address, generation);
+    struct pool_mark mark = {.owner = owner};
+    enum pool_status expected = expected_of(checked, generation, block, mark);
+    enum pool_status status = pool_free(&checked->pool, address, generation, owner);
+    TRACE("owner %" PRIu32 ": ", owner);
     trace_call(checked, "free", address, generation, status);
     expect_status(status, expected, "pool_free");
     if (status == POOL_OK) pool_model_remove(&checked->model, block);
     return status;
 }
 
-enum pool_status checked_free_tagged(struct checked_pool *checked, uint64_t address,
-                                     uint64_t generation, uint32_t tag)
+enum pool_status checked_free(struct checked_pool *checked, uint64_t address, uint64_t generation)
+{
+    const struct model_block *block = pool_model_find(&checked->model, address);
+    bool is_any = block == NULL || checked->alloc_count % 2 == 0;
+    return checked_free_for(checked, address, generation, is_any ? POOL_ANY_OWNER : block->owner);
+}
+
+enum pool_status checked_free_marked(struct checked_pool *checked, uint64_t address,
+                                     uint64_t generation, struct pool_mark mark)
 {
     struct model_block *block = pool_model_find(&checked->model, address);
-    enum pool_status expected = expected_of(checked, generation, block, tag);
-    enum pool_status status = pool_free_tagged(&checked->pool, address, generation, tag);
-    TRACE("tag %" PRIu32 ": ", tag);
-    trace_call(checked, "free_tagged", address, generation, status);
-    expect_status(status, expected, "pool_free_tagged");
+    enum pool_status expected = expected_of(checked, generation, block, mark);
+    enum pool_status status = pool_free_marked(&checked->pool, address, generation, mark);
+    TRACE("tag %" PRIu32 ", owner %" PRIu32 ": ", mark.tag, mark.owner);
+    trace_call(checked, "free_marked", address, generation, status);
+    expect_status(status, expected, "pool_free_marked");
     if (status == POOL_OK) pool_model_remove(&checked->model, block);
     return status;
 }
 
-enum pool_status checked_exchange_tag(struct checked_pool *checked, uint64_t address,
-                                      uint64_t generation, uint32_t expected_tag,
-                                      uint32_t desired_tag)
+enum pool_status checked_exchange_mark(struct checked_pool *checked, uint64_t address,
+                                       uint64_t generation, struct pool_mark expected_mark,
+                                       struct pool_mark desired)
 {
     struct model_block *block = pool_model_find(&checked->model, address);
-    enum pool_status expected = expected_of(checked, generation, block, expected_tag);
-    uint32_t tag = expected_tag;
+    enum pool_status expected = expected_of(checked, generation, block, expected_mark);
+    struct pool_mark mark = expected_mark;
     uint64_t byte_size = 0;
     enum pool_status status =
-        pool_exchange_tag(&checked->pool, address, generation, &tag, desired_tag, &byte_size);
-    TRACE("tag %" PRIu32 " to %" PRIu32 ": ", expected_tag, desired_tag);
-    trace_call(checked, "exchange_tag", address, generation, status);
-    expect_status(status, expected, "pool_exchange_tag");
-    CHECK(tag == (status == POOL_TAGGED ? block->tag : expected_tag), "a block has tag %" PRIu32,
-          tag);
+        pool_exchange_mark(&checked->pool, address, generation, &mark, desired, &byte_size);
+    TRACE("tag %" PRIu32 " to %" PRIu32 ", owner %" PRIu32 " to %" PRIu32 ": ", expected_mark.tag,
+          desired.tag, expected_mark.owner, desired.owner);
+    trace_call(checked, "exchange_mark", address, generation, status);
+    expect_status(status, expected, "pool_exchange_mark");
+    CHECK(mark.owner == expected_mark.owner, "the owner that was expected changed");
+    CHECK(mark.tag == (status == POOL_TAGGED ? block->tag : expected_mark.tag),
+          "a block has tag %" PRIu32, mark.tag);
     if (status != POOL_OK && status != POOL_TAGGED) return status;
     CHECK(byte_size == block->granule_count * POOL_GRANULE_BYTE_SIZE,
           "a block has %" PRIu64 " bytes", byte_size);
-    if (status == POOL_OK) block->tag = desired_tag;
+    if (status != POOL_OK) return status;
+    block->tag = desired.tag;
+    if (desired.owner != POOL_ANY_OWNER) block->owner = desired.owner;
     return status;
 }
 
-// In half of all cases the tag is the one that makes the call right.
-static uint32_t tag_of_choice(const struct checked_pool *checked, uint64_t choice, uint64_t address)
+static enum pool_status checked_exchange_owner(struct checked_pool *checked, uint64_t address,
+                                               uint64_t generation, uint32_t expected_owner,
+                                               uint32_t desired)
+{
+    struct model_block *block = pool_model_find(&checked->model, address);
+    struct pool_mark mark = {.owner = expected_owner};
+    enum pool_status expected = expected_of(checked, generation, block, mark);
+    uint64_t byte_size = 0;
+    enum pool_status status = pool_exchange_owner(&checked->pool, address, generation,
+                                                  expected_owner, desired, &byte_size);
+    TRACE("owner %" PRIu32 " to %" PRIu32 ": ", expected_owner, desired);
+    trace_call(checked, "exchange_owner", address, generation, status);
+    expect_status(status, expected, "pool_exchange_owner");
+    if (status != POOL_OK) return status;
+    CHECK(byte_size == block->granule_count * POOL_GRANULE_BYTE_SIZE,
+          "a block has %" PRIu64 " bytes", byte_size);
+    if (desired != POOL_ANY_OWNER) block->owner = desired;
+    return status;
+}
+
+// In half of all cases the mark is one that makes the call right.
+static struct pool_mark mark_of_choice(const struct checked_pool *checked, uint64_t choice,
+                                       uint64_t address)
 {
     const struct model_block *block = pool_model_find(&checked->model, address);
-    if (choice % 2 == 0 && block != NULL) return block->tag;
-    return (uint32_t)(choice / 2 % (TAG_COUNT + 1));
-}
-
-void checked_use_tag(struct checked_pool *checked, uint64_t choice, uint64_t address,
-                     uint64_t generation)
-{
-    uint32_t tag = tag_of_choice(checked, choice / 16, address);
-    uint32_t desired_tag = (uint32_t)(choice / 4 % (TAG_COUNT + 1));
-    if (choice % 4 == 3) checked_free_tagged(checked, address, generation, tag);
-    else checked_exchange_tag(checked, address, generation, tag, desired_tag);
-}
-
-static bool is_in_mask(uint32_t tag, const void *mask)
-{
-    return *(const uint32_t *)mask >> tag & 1;
-}
-
-void checked_ask(struct checked_pool *checked, uint64_t address)
-{
-    for (uint32_t mask = 0; mask < 2 << TAG_COUNT; mask += 2) {
-        uint64_t byte_size = pool_coalesced_byte_size(&checked->pool, address, is_in_mask, &mask);
-        uint64_t expected =
-            pool_model_coalesced_byte_size(&checked->model, address, is_in_mask, &mask);
-        CHECK(byte_size == expected, "%" PRIu64 " bytes would be free, must be %" PRIu64, byte_size,
-              expected);
+    bool is_any = choice / 2 % 4 == 0;
+    if (choice % 2 == 0 && block != NULL) {
+        return (struct pool_mark){is_any ? POOL_ANY_OWNER : block->owner, block->tag};
     }
-    const struct model_block *block = pool_model_find(&checked->model, address);
-    if (block != NULL) checked_exchange_tag(checked, address, 0, block->tag, block->tag);
+    return (struct pool_mark){is_any ? POOL_ANY_OWNER : owner_of_choice(choice / 8),
+                              (uint32_t)(choice / 2 % (TAG_COUNT + 1))};
+}
+
+void checked_use_mark(struct checked_pool *checked, uint64_t choice, uint64_t address,
+                      uint64_t generation)
+{
+    struct pool_mark mark = mark_of_choice(checked, choice / 16, address);
+    struct pool_mark desired = {owner_of_choice(choice / 2),
+                                (uint32_t)(choice / 4 % (TAG_COUNT + 1))};
+    if (choice % 16 == 15) desired.owner = POOL_ANY_OWNER;
+    if (choice % 4 == 3) checked_free_marked(checked, address, generation, mark);
+    else if (choice % 8 == 6) checked_free_for(checked, address, generation, mark.owner);
+    else if (choice % 8 == 5)
+        checked_exchange_owner(checked, address, generation, mark.owner, desired.owner);
+    else checked_exchange_mark(checked, address, generation, mark, desired);
+}
+
+// ---- What owners have
+
+static void expect_owned(const struct checked_pool *checked, uint32_t owner,
+                         const struct pool_owned_block *found)
+{
+    const struct model_block *block = pool_model_find(&checked->model, found->address);
+    CHECK(block != NULL, "no block lives at %#" PRIx64, found->address);
+    CHECK(found->owner == block->owner, "a block of owner %" PRIu32 " has owner %" PRIu32,
+          block->owner, found->owner);
+    CHECK(owner == POOL_ANY_OWNER || owner == found->owner, "a block of another owner was found");
+    CHECK(found->tag == block->tag, "a block has tag %" PRIu32, found->tag);
+    CHECK(found->byte_size == block->granule_count * POOL_GRANULE_BYTE_SIZE,
+          "a block has %" PRIu64 " bytes", found->byte_size);
+    CHECK(found->generation == checked->generation, "a block is of another generation");
+}
+
+static void find_for(struct checked_pool *checked, uint32_t owner)
+{
+    enum { FOUND_COUNT_MAX = 5 };
+    size_t owned_count = 0;
+    for (size_t i = 0; i < checked->model.block_count; i++) {
+        owned_count += owner == POOL_ANY_OWNER || checked->model.blocks[i].owner == owner;
+    }
+    // No block changes meanwhile, so each of them is found once.
+    uint64_t cursor = 0;
+    do {
+        struct pool_owned_block found[FOUND_COUNT_MAX];
+        uint32_t found_count =
+            pool_find_owned(&checked->pool, owner, &cursor, found, FOUND_COUNT_MAX);
+        CHECK(found_count <= FOUND_COUNT_MAX && found_count <= owned_count,
+              "owner %" PRIu32 " has not so many blocks", owner);
+        owned_count -= found_count;
+        for (uint32_t i = 0; i < found_count; i++) expect_owned(checked, owner, &found[i]);
+    } while (cursor != 0);
+    CHECK(owned_count == 0, "%zu blocks of owner %" PRIu32 " were not found", owned_count, owner);
+}
+
+void checked_find(struct checked_pool *checked)
+{
+    for (uint64_t choice = 0; choice < OWNER_COUNT; choice++) {
+        find_for(checked, owner_of_choice(choice));
+    }
+    find_for(checked, POOL_ANY_OWNER);
 }
 
 void checked_free_all(struct checked_pool *checked)
@@ -252,7 +344,8 @@ void checked_free_all(struct checked_pool *checked)
         size_t last = checked->model.block_count - 1;
         uint64_t address = pool_model_address(&checked->model, last);
         uint32_t tag = checked->model.blocks[last].tag;
-        if (tag != 0) checked_free_tagged(checked, address, 0, tag);
+        if (tag != 0)
+            checked_free_marked(checked, address, 0, (struct pool_mark){POOL_ANY_OWNER, tag});
         else checked_free(checked, address, 0);
     }
 }
@@ -283,5 +376,6 @@ void checked_verify(struct checked_pool *checked)
 {
     const char *broken = pool_broken_invariant(&checked->pool);
     CHECK(broken == NULL, "broken invariant: %s", broken);
+    checked_find(checked);
     checked_verify_stats(checked);
 }

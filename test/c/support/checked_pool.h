@@ -13,6 +13,7 @@ struct checked_pool {
     struct pool pool;
     struct pool_model model;
     uint64_t generation; // 0 while closed
+    bool is_refusing;
     uint64_t alloc_count;
     // The number of system calls that have failed, or null where a test makes none fail. A call of
     // the pool may run out of metadata only where the number grew meanwhile.
@@ -22,28 +23,36 @@ struct checked_pool {
 enum pool_status checked_open(struct checked_pool *checked, uint64_t base, uint64_t byte_size);
 void checked_close(struct checked_pool *checked);
 
+// Makes the pool refuse requests until it is closed.
+void checked_refuse(struct checked_pool *checked);
+
+// Allocates for one owner after another.
 enum pool_status checked_alloc(struct checked_pool *checked, uint64_t byte_size);
 
-// The address and the generation may be wrong: the model knows whether they are.
+// Frees for the owner that the block has, or for any, where one lives there. The address and the
+// generation may be wrong: the model knows whether they are.
 enum pool_status checked_free(struct checked_pool *checked, uint64_t address, uint64_t generation);
 
-// Sets the tag of the block to `desired` where it is `expected`.
-enum pool_status checked_exchange_tag(struct checked_pool *checked, uint64_t address,
-                                      uint64_t generation, uint32_t expected, uint32_t desired);
+// The same for an owner, who may be another.
+enum pool_status checked_free_for(struct checked_pool *checked, uint64_t address,
+                                  uint64_t generation, uint32_t owner);
 
-enum pool_status checked_free_tagged(struct checked_pool *checked, uint64_t address,
-                                     uint64_t generation, uint32_t tag);
+enum pool_status checked_exchange_mark(struct checked_pool *checked, uint64_t address,
+                                       uint64_t generation, struct pool_mark expected,
+                                       struct pool_mark desired);
 
-// The tests use the tags from 0 to this.
-enum { TAG_COUNT = 3 };
+enum pool_status checked_free_marked(struct checked_pool *checked, uint64_t address,
+                                     uint64_t generation, struct pool_mark mark);
 
-// Makes one of the two calls with tags that follow from `choice`, which may be right or wrong.
-void checked_use_tag(struct checked_pool *checked, uint64_t choice, uint64_t address,
-                     uint64_t generation);
+// The tests use the tags from 0 to the first, and as many owners as the second says.
+enum { TAG_COUNT = 3, OWNER_COUNT = 3 };
 
-// Checks what the pool says of the block at the address: its tag, and how large the free block
-// around it would be, for every choice of tags that count as free.
-void checked_ask(struct checked_pool *checked, uint64_t address);
+// Makes one of the calls with marks and owners that follow from `choice`, which may be right or wrong.
+void checked_use_mark(struct checked_pool *checked, uint64_t choice, uint64_t address,
+                      uint64_t generation);
+
+// Checks that the pool finds for each owner exactly the blocks that the owner has.
+void checked_find(struct checked_pool *checked);
 
 // Frees every live block, whatever its tag, from the last to the first.
 void checked_free_all(struct checked_pool *checked);
@@ -52,7 +61,7 @@ void checked_free_all(struct checked_pool *checked);
 // into an order that makes the next request easy, so tests do not call this after every call.
 void checked_verify_stats(struct checked_pool *checked);
 
-// Checks the same and every invariant, which takes a walk over the whole pool.
+// Checks the same, every invariant, and what owners have, which takes walks over the whole pool.
 void checked_verify(struct checked_pool *checked);
 
 #endif

@@ -49,13 +49,15 @@ static void insert(struct pool_model *model, size_t index, struct model_block bl
     model->block_count++;
 }
 
-const char *pool_model_add(struct pool_model *model, uint64_t address, uint64_t byte_size)
+const char *pool_model_add(struct pool_model *model, uint64_t address, uint64_t byte_size,
+                           uint32_t owner)
 {
     if (address % POOL_GRANULE_BYTE_SIZE != 0) return "a block is misaligned";
     if (address < model->base) return "a block lies below the pool";
     struct model_block block = {
         .granule = (address - model->base) / POOL_GRANULE_BYTE_SIZE,
         .granule_count = granules_of(byte_size),
+        .owner = owner,
     };
     if (block.granule_count > model->granule_count ||
         block.granule > model->granule_count - block.granule_count) {
@@ -112,23 +114,6 @@ uint64_t pool_model_largest_gap(const struct pool_model *model)
         if (i < model->block_count) gap_start = gap_end + model->blocks[i].granule_count;
     }
     return largest;
-}
-
-uint64_t pool_model_coalesced_byte_size(const struct pool_model *model, uint64_t address,
-                                        pool_tag_predicate *counts_as_free, const void *context)
-{
-    const struct model_block *wanted = pool_model_find(model, address);
-    if (wanted == NULL) return 0;
-    // These are the end of the last block before the wanted one that would stay live, and the start
-    // of the first after it.
-    uint64_t start = 0, end = model->granule_count;
-    for (size_t i = 0; i < model->block_count; i++) {
-        const struct model_block *block = &model->blocks[i];
-        if (block == wanted || (block->tag != 0 && counts_as_free(block->tag, context))) continue;
-        if (block < wanted) start = block->granule + block->granule_count;
-        else if (block->granule < end) end = block->granule;
-    }
-    return (end - start) * POOL_GRANULE_BYTE_SIZE;
 }
 
 struct pool_stats pool_model_stats(const struct pool_model *model)

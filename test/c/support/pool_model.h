@@ -12,6 +12,7 @@
 struct model_block {
     uint64_t granule; // the first, counted from the pool's base
     uint64_t granule_count;
+    uint32_t owner;
     uint32_t tag;
 };
 
@@ -34,7 +35,8 @@ void pool_model_close(struct pool_model *model);
 uint64_t granules_of(uint64_t byte_size);
 
 // Adds a block that the pool has allocated. Returns why the pool must not have done so, or null.
-const char *pool_model_add(struct pool_model *model, uint64_t address, uint64_t byte_size);
+const char *pool_model_add(struct pool_model *model, uint64_t address, uint64_t byte_size,
+                           uint32_t owner);
 
 // Returns the live block that starts at the address, or null. It is valid until a block is added or
 // removed.
@@ -46,10 +48,6 @@ uint64_t pool_model_address(const struct pool_model *model, size_t block_index);
 
 // The granule count of the largest gap, which is a run of granules that no live block has.
 uint64_t pool_model_largest_gap(const struct pool_model *model);
-
-// Returns what pool_coalesced_byte_size() must return.
-uint64_t pool_model_coalesced_byte_size(const struct pool_model *model, uint64_t address,
-                                        pool_tag_predicate *counts_as_free, const void *context);
 
 // Returns what pool_read_stats() must return.
 struct pool_stats pool_model_stats(const struct pool_model *model);

@@ -18,9 +18,9 @@ void stream_fixture_bind(void)
 void set_up(void)
 {
     enum memory_status status = cuda_memory_create(
-        (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT);
+        (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT, 0);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
-    CHECK(pinned_memory_create(POOL_BYTE_SIZE) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_create(POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
     for (int i = 0; i < STREAM_COUNT; i++) {
         status = cuda_stream_create(&streams[i], i == STREAM_COUNT - 1 ? 1 : 0);
         CHECK(status == MEMORY_OK, "cuda_stream_create: %s", memory_message());
@@ -68,9 +68,9 @@ uint64_t stream_wait_count(void)
 struct memory_allocation alloc_on_stream(int stream, double byte_size, bool may_wait)
 {
     struct memory_allocation allocation;
-    enum memory_status status =
-        allocated_memory_alloc_on_stream(&allocation, byte_size, MEMORY_GPU, 0,
-                                         stream == NO_STREAM ? NULL : &streams[stream], may_wait);
+    (void)may_wait;
+    enum memory_status status = allocated_memory_alloc_on_stream(
+        &allocation, byte_size, MEMORY_GPU, 0, stream == NO_STREAM ? NULL : &streams[stream], 0);
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc_on_stream: %d, %s", status,
           memory_message());
     return allocation;
@@ -89,7 +89,7 @@ bool is_on_gpu(const struct memory_allocation *allocation)
 enum memory_status try_free(const struct memory_allocation *allocation)
 {
     return allocated_memory_free(allocation->address, allocation->memory_type,
-                                 allocation->device_id, allocation->generation);
+                                 allocation->device_id, allocation->generation, 0, 0);
 }
 
 void free_now(const struct memory_allocation *allocation)
@@ -99,7 +99,7 @@ void free_now(const struct memory_allocation *allocation)
 
 enum memory_status try_free_on_stream(int stream, const struct memory_allocation *allocation)
 {
-    return allocated_memory_free_on_stream(allocation, &streams[stream]);
+    return allocated_memory_free_on_stream(allocation, &streams[stream], 0, 0);
 }
 
 void free_on_stream(int stream, const struct memory_allocation *allocation)

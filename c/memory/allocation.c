@@ -1,0 +1,33 @@
+#include "memory/allocation.h"
+
+#include <stddef.h>
+
+#include "memory/nonpinned_memory.h"
+#include "memory/pools.h"
+#include "owner.h"
+
+bool allocation_is_current(const struct memory_allocation *allocation)
+{
+    struct reserved_pool *reserved_pool =
+        reserved_pool_of(allocation->memory_type, allocation->device_id);
+    uint64_t current = reserved_pool == NULL ? nonpinned_memory_generation()
+                                             : pool_generation(&reserved_pool->pool);
+    return current == whole_number(allocation->generation);
+}
+
+enum pool_status allocation_check(const struct memory_allocation *allocation)
+{
+    uint32_t owner = owner_of_thread();
+    uint64_t address = whole_number(allocation->address);
+    uint64_t generation = whole_number(allocation->generation);
+    struct reserved_pool *reserved_pool =
+        reserved_pool_of(allocation->memory_type, allocation->device_id);
+    if (reserved_pool == NULL) {
+        return nonpinned_memory_check((void *)(uintptr_t)address, generation, owner);
+    }
+    // Exchanging a mark for itself changes nothing.
+    struct pool_mark mark = {.owner = owner};
+    enum pool_status status =
+        pool_exchange_mark(&reserved_pool->pool, address, generation, &mark, mark, NULL);
+    return status == POOL_TAGGED ? POOL_OK : status;
+}

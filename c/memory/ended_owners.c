@@ -1,0 +1,93 @@
+#include "memory/ended_owners.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "cuda/cudart.h"
+#include "cuda/event.h"
+#include "cuda/lost.h"
+#include "cuda/stream.h"
+#include "memory/collected_memory.h"
+#include "memory/hold.h"
+#include "memory/lifecycle_lock.h"
+#include "memory/nonpinned_memory.h"
+#include "memory/pools.h"
+#include "memory/stream_ordered.h"
+#include "message.h"
+#include "owner.h"
+
+enum { FOUND_COUNT_MAX = 256 };
+
+// A thread that has ended, and a stream that comes after all that its streams were given.
+struct ended_owner {
+    uint32_t owner;
+    bool has_stream;
+    struct cuda_stream stream;
+};
+
+// Frees memory in the order of the stream, or where that cannot be had, after a wait for it. What CUDA
+// does not let go even then stays allocated, since it may still be written to.
+static void free_memory(const struct ended_owner *ended, struct pool *pool, uint64_t address,
+                        uint64_t generation)
+{
+    if (ended->has_stream) {
+        enum memory_status status =
+            stream_ordered_free(pool, address, generation, ended->owner, &ended->stream);
+        if (status == MEMORY_OK || status == MEMORY_INVALID_ARG) return;
+        if (cuda_stream_synchronize(&ended->stream) != MEMORY_OK && !cuda_is_lost()) return;
+    }
+    if (pool != NULL) (void)stream_ordered_free_now(pool, address, generation, ended->owner);
+    else (void)nonpinned_memory_free((void *)(uintptr_t)address, generation, ended->owner);
+}
+
+static void free_blocks(const struct ended_owner *ended, struct pool *pool)
+{
+    struct pool_owned_block found[FOUND_COUNT_MAX];
+    uint64_t cursor = 0;
+    do {
+        uint32_t found_count = pool_find_owned(pool, ended->owner, &cursor, found, FOUND_COUNT_MAX);
+        for (uint32_t i = 0; i < found_count; i++) {
+            free_memory(ended, pool, found[i].address, found[i].generation);
+        }
+    } while (cursor != 0);
+}
+
+static void free_nonpinned(const struct ended_owner *ended)
+{
+    struct pool_owned_block found[FOUND_COUNT_MAX];
+    uint64_t cursor = 0;
+    do {
+        uint32_t found_count =
+            nonpinned_memory_find_owned(ended->owner, &cursor, found, FOUND_COUNT_MAX);
+        for (uint32_t i = 0; i < found_count; i++) {
+            free_memory(ended, NULL, found[i].address, found[i].generation);
+        }
+    } while (cursor != 0);
+}
+
+static void clean_up(uint32_t owner)
+{
+    struct ended_owner ended = {.owner = owner};
+    lifecycle_lock_shared();
+    message_clear();
+    collected_memory_drop_owner(owner);
+    hold_end_owner(owner);
+    ended.has_stream = stream_join_owner(owner, &ended.stream);
+    for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
+        free_blocks(&ended, &gpu_pool(device)->pool);
+    }
+    free_blocks(&ended, &pinned_pool()->pool);
+    free_nonpinned(&ended);
+    event_release_owner(owner);
+    stream_release_owner(owner);
+    (void)stream_destroy_released(); // as the thread would have done; a failure is tried again
+    lifecycle_unlock();
+    owner_release(owner);
+}
+
+void ended_owners_clean_up(void)
+{
+    uint32_t owner;
+    while (owner_any_ended() && owner_take_ended(&owner)) clean_up(owner);
+}

@@ -1,0 +1,13 @@
+// What threads leave behind that end without giving back what they own.
+//
+// A thread may end in the middle of anything, and a GPU may still be working for it then. So what it
+// owned goes back in the order of its streams, as memory does that is freed on a stream: a block is
+// pending until every stream of the thread has done what it was given.
+#ifndef ENDED_OWNERS_H
+#define ENDED_OWNERS_H
+
+// Gives back what threads owned that have ended: memory, holds, streams and events. It costs a load
+// where none has. The caller holds no lock.
+void ended_owners_clean_up(void);
+
+#endif

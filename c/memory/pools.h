@@ -1,0 +1,34 @@
+// The pools of the process, open or closed: one for each GPU, and one of pinned memory.
+#ifndef POOLS_H
+#define POOLS_H
+
+#include "bun_cuda_memory.h"
+#include "memory/region.h"
+#include "pool/pool.h"
+
+// A pool, and the memory that CUDA has given for it.
+struct reserved_pool {
+    struct pool pool;
+    struct region *region; // of the open pool, else null; guarded by the lifecycle lock
+};
+
+// An id that no GPU can have gets a pool that never opens.
+struct reserved_pool *gpu_pool(double device_id);
+struct reserved_pool *pinned_pool(void);
+
+// The pool that memory of this type is from; null for non-pinned memory.
+struct reserved_pool *reserved_pool_of(double memory_type, double device_id);
+
+// The lowest GPU that has a pool, or -1. The caller holds the lifecycle lock.
+int lowest_gpu_with_pool(void);
+
+// Reserves memory for a closed pool, rounded up to whole granules, and opens it: memory of the GPU, or
+// pinned memory with the GPU's context. The caller holds the lifecycle lock exclusively.
+enum memory_status reserved_pool_open(struct reserved_pool *reserved_pool,
+                                      enum memory_type memory_type, int device, double byte_size);
+
+// Closes a pool, which may be closed. Its memory goes back by region_give_back_closed(). The caller
+// holds the lifecycle lock exclusively.
+void reserved_pool_close(struct reserved_pool *reserved_pool);
+
+#endif

@@ -1,0 +1,108 @@
+import type { Pointer } from "bun:ffi";
+import { log } from "../logger.ts";
+import { freeAllocation, newAllocation } from "../native/allocation.ts";
+import { arrayBufferOf } from "../native/host-memory.ts";
+import { memoryLibrary } from "../native/memory-library.ts";
+import {
+  collectedMemoryRecordByteSize,
+  memoryAllocation as at,
+  memoryStatus,
+} from "../native/memory-symbols.ts";
+import { nativeMessage } from "../native/status.ts";
+import { owner } from "../native/owner.ts";
+import { threadState } from "../native/thread-state.ts";
+import { memoryTypes } from "./memory-type.ts";
+
+const {
+  collected_memory_asked,
+  collected_memory_note,
+  collected_memory_take,
+  collected_memory_unwatch,
+  collected_memory_watch,
+} = memoryLibrary;
+
+/**
+ * What an object refers to whose memory the garbage collector is to find. When the object is gone,
+ * so is this, and the native library is told.
+ */
+export interface CollectorWatch {
+  readonly record: number;
+  readonly lifeline: ArrayBuffer;
+}
+
+/** Has the garbage collector find memory that is dropped. `null` where that cannot be had. */
+export function watchMemory(
+  address: number,
+  byteSize: number,
+  memoryType: number,
+  deviceId: number,
+  generation: number,
+): CollectorWatch | null {
+  if (owner === 0) return null;
+  const record = collected_memory_watch(address, byteSize, memoryType, deviceId, generation, owner);
+  if (record === 0) return null;
+  notifyAtNextCollection();
+  try {
+    const lifeline = arrayBufferOf(
+      record as Pointer,
+      collectedMemoryRecordByteSize,
+      "collected_memory_note",
+      record,
+    );
+    return { record, lifeline };
+  } catch (error) {
+    collected_memory_unwatch(record);
+    collected_memory_note(null, record as Pointer);
+    throw error;
+  }
+}
+
+/** Ends the watch of memory that has been freed as it should be. */
+export function unwatchMemory(record: number): void {
+  collected_memory_unwatch(record);
+}
+
+const taken = newAllocation();
+
+/** Frees what the collector has found in this thread, and warns about each. Returns how many. */
+export function freeCollected(): number {
+  let count = 0;
+  while (collected_memory_take(owner, taken) === memoryStatus.MEMORY_OK) {
+    const status = freeAllocation(taken, 0);
+    if (status < memoryStatus.MEMORY_OK) log.error(nativeMessage());
+    log.warn(
+      `an AllocatedMemory of ${taken[at.byte_size]} bytes ` +
+        `(${memoryTypes[taken[at.memory_type]!]} ${taken[at.device_id]}) was never freed; it has ` +
+        "been freed now that it was garbage collected",
+    );
+    count++;
+  }
+  return count;
+}
+
+/**
+ * Has the garbage collector find what was dropped, before a request is served worse than it was
+ * meant. Returns whether it found something.
+ */
+export function collectDropped(): boolean {
+  Bun.gc(true);
+  const hasFound = freeCollected() > 0;
+  collected_memory_asked(owner, hasFound ? 1 : 0);
+  return hasFound;
+}
+
+/** An object that nothing refers to tells by its end that there was a collection. */
+const collections = threadState("collections", () => ({
+  isExpected: false,
+  registry: new FinalizationRegistry<null>(() => {
+    collections.isExpected = false;
+    freeCollected();
+    notifyAtNextCollection();
+  }),
+}));
+
+function notifyAtNextCollection(): void {
+  if (collections.isExpected) return;
+  collections.isExpected = true;
+  collections.registry.register({}, null);
+}

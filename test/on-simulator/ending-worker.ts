@@ -1,0 +1,47 @@
+// Holds memory of all kinds, streams, views and transfers under way, says so, and ends as it is told.
+
+import {
+  AllocatedMemory,
+  copyBuffer,
+  CudaMemoryManager,
+  CudaStream,
+  PinnedMemoryManager,
+} from "../../src/index.ts";
+
+declare const self: Worker;
+
+const mebibyte = 1024 ** 2;
+
+/** What a Worker does in its last moments. */
+export type Ending = "terminate" | "throw" | "exit" | "end" | "spin";
+
+self.onmessage = async ({ data }: MessageEvent<{ ending: Ending; isDetaching: boolean }>) => {
+  const memories = (["GPU", "CPU_PINNED", "CPU"] as const).map(
+    (type) => new AllocatedMemory(mebibyte, type),
+  );
+  const [onGpu, pinned] = memories;
+  const stream = new CudaStream(0);
+  copyBuffer(onGpu!, pinned!, { stream });
+  const pending = new AllocatedMemory(mebibyte, "GPU");
+  copyBuffer(pending, pinned!, { stream });
+  pending.free(stream);
+  pinned!.bytes.fill(1);
+  void onGpu!.holdUntil(new Promise(() => {})).catch(() => {});
+  const transfers = [
+    onGpu!.writeAsync(new Uint8Array(mebibyte)),
+    onGpu!.readAsync(new Uint8Array(mebibyte), 0, { stream }),
+    stream.finished(),
+  ];
+  for (const transfer of transfers) transfer.catch(() => {});
+  await Bun.sleep(1);
+  Object.assign(globalThis, { memories, stream });
+  self.postMessage({
+    handle: data.isDetaching ? new AllocatedMemory(mebibyte, "GPU").detach() : null,
+    pointers: [CudaMemoryManager.alloc(512, 0), PinnedMemoryManager.alloc(512).pointer],
+  });
+  if (data.ending === "throw") throw new Error("the Worker's own");
+  if (data.ending === "exit") process.exit(0);
+  if (data.ending === "spin") for (;;);
+  if (data.ending === "terminate") setInterval(() => {}, 1000);
+  self.onmessage = null;
+};

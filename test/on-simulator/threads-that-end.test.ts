@@ -1,0 +1,136 @@
+// A thread that ends, however it ends, gives back what it held; what it handed over, and what is the
+// process's, stays.
+
+import { afterEach, describe, expect, test } from "bun:test";
+import type { Pointer } from "bun:ffi";
+import {
+  AllocatedMemory,
+  createMemoryManagers,
+  CudaMemoryManager,
+  type MemoryHandle,
+  PinnedMemoryManager,
+} from "../../src/index.ts";
+import { CudartSimulator } from "../../src/simulator.ts";
+import { isSimulated, resetAfterEach } from "../support/runtime.ts";
+import type { Ending } from "./ending-worker.ts";
+
+resetAfterEach();
+afterEach(() => {
+  if (isSimulated) CudartSimulator.setDelay({ operationNs: 0 });
+});
+
+const mebibyte = 1024 ** 2;
+
+interface Answer {
+  handle: MemoryHandle | null;
+  pointers: [Pointer, Pointer];
+}
+
+/** Runs a Worker to its end. */
+async function runToItsEnd(ending: Ending, isDetaching = false): Promise<Answer> {
+  const worker = new Worker(new URL("./ending-worker.ts", import.meta.url));
+  const closed = new Promise((resolve) => worker.addEventListener("close", resolve));
+  const answer = await new Promise<Answer>((resolve) => {
+    worker.onmessage = ({ data }) => resolve(data as Answer);
+    worker.onerror = (event) => event.preventDefault();
+    worker.postMessage({ ending, isDetaching });
+  });
+  if (ending === "terminate" || ending === "spin" || ending === "end") worker.terminate();
+  await closed;
+  return answer;
+}
+
+function figures() {
+  const cuda = CudaMemoryManager.stats(0);
+  const pinned = PinnedMemoryManager.stats();
+  return {
+    cudaByteSize: cuda.usedByteSize,
+    cudaCount: cuda.allocationCount,
+    pinnedByteSize: pinned.usedByteSize,
+    pinnedCount: pinned.allocationCount,
+    nonpinnedByteSize: pinned.nonpinnedByteSize,
+    setAsideByteSize: cuda.setAsideByteSize + pinned.setAsideByteSize,
+    detachedByteSize: cuda.detachedByteSize + pinned.detachedByteSize,
+    streamCount: CudartSimulator.liveHandles().streamCount,
+  };
+}
+
+/** Waits for the figures to be what they were: a thread ends a moment after its Worker is closed. */
+async function expectFigures(wanted: object, milliseconds = 3000): Promise<void> {
+  const end = performance.now() + milliseconds;
+  while (!Bun.deepEquals(figures(), wanted) && performance.now() < end) await Bun.sleep(5);
+  expect(figures()).toEqual(wanted as ReturnType<typeof figures>);
+}
+
+describe.skipIf(!isSimulated)("a thread that ends (on the simulator only)", () => {
+  const endings: Ending[] = ["terminate", "throw", "exit", "end", "spin"];
+
+  test.each(endings)("by %s gives back what it held", async (ending) => {
+    createMemoryManagers({
+      cudaMemoryPoolByteSize: { 0: 64 * mebibyte, 1: 0 },
+      pinnedMemoryPoolByteSize: 64 * mebibyte,
+    });
+    CudartSimulator.setDelay({ operationNs: 3_000_000 });
+    const { pointers } = await runToItsEnd(ending);
+    CudaMemoryManager.free(pointers[0], 0);
+    PinnedMemoryManager.free(pointers[1]);
+    await expectFigures({
+      cudaByteSize: 0,
+      cudaCount: 0,
+      pinnedByteSize: 0,
+      pinnedCount: 0,
+      nonpinnedByteSize: 0,
+      setAsideByteSize: 0,
+      detachedByteSize: 0,
+      streamCount: 0,
+    });
+  });
+
+  test("leaves what it handed over to whoever attaches it", async () => {
+    createMemoryManagers({
+      cudaMemoryPoolByteSize: { 0: 64 * mebibyte, 1: 0 },
+      pinnedMemoryPoolByteSize: 64 * mebibyte,
+    });
+    const { handle, pointers } = await runToItsEnd("terminate", true);
+    CudaMemoryManager.free(pointers[0], 0);
+    PinnedMemoryManager.free(pointers[1]);
+    const end = performance.now() + 5000;
+    while (CudaMemoryManager.stats(0).allocationCount > 1 && performance.now() < end) {
+      await Bun.sleep(5);
+    }
+    expect(CudaMemoryManager.stats(0).detachedByteSize).toBe(mebibyte);
+    using attached = AllocatedMemory.attach(handle!);
+    attached.fill(3);
+    expect(CudaMemoryManager.stats(0)).toMatchObject({ allocationCount: 1, detachedByteSize: 0 });
+  });
+
+  test("again and again leaves every figure where it was", async () => {
+    createMemoryManagers({
+      cudaMemoryPoolByteSize: { 0: 64 * mebibyte, 1: 0 },
+      pinnedMemoryPoolByteSize: 64 * mebibyte,
+    });
+    CudartSimulator.setDelay({ operationNs: 1_000_000 });
+    const count = 60;
+    for (let i = 0; i < count; i += 4) {
+      const answers = await Promise.all(
+        Array.from({ length: 4 }, (_, j) => runToItsEnd(endings[(i + j) % endings.length]!)),
+      );
+      for (const { pointers } of answers) {
+        CudaMemoryManager.free(pointers[0], 0);
+        PinnedMemoryManager.free(pointers[1]);
+      }
+    }
+    await expectFigures({
+      cudaByteSize: 0,
+      cudaCount: 0,
+      pinnedByteSize: 0,
+      pinnedCount: 0,
+      nonpinnedByteSize: 0,
+      setAsideByteSize: 0,
+      detachedByteSize: 0,
+      streamCount: 0,
+    });
+    // Released events are kept for whoever needs one next, no more than were in use at once.
+    expect(CudartSimulator.liveHandles().eventCount).toBeLessThan(100);
+  }, 60_000);
+});
