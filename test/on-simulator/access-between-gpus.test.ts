@@ -20,7 +20,9 @@ describe.skipIf(!isSimulated)("access between GPUs (on the simulator only)", () 
     CudartSimulator.failCall({ function: "cudaDeviceEnablePeerAccess", nth: 1, error: 999 });
     using _managers = createMemoryManagers({ pinnedMemoryPoolByteSize: 0 });
     expect(logged.warn).toHaveLength(1);
-    expect(logged.warn[0]).toMatch(/let GPUs access each other's memory \(1 ways: 0 to 1\).*returned/);
+    expect(logged.warn[0]).toMatch(
+      /let GPUs access each other's memory \(1 ways: 0 to 1\).*returned/,
+    );
     expect(CudaMemoryManager.stats(1).capacityByteSize).toBe(67108864);
   });
 });

@@ -1,7 +1,7 @@
 // What is expected here was measured on an H100 with CUDA 13.0.
 
-import { describe, expect, test } from "bun:test";
-import { cuda, CudartSimulator } from "./cudart.ts";
+import { afterAll, describe, expect, test } from "bun:test";
+import { cuda, CudartSimulator, type Outcome } from "./cudart.ts";
 import { runOn } from "./process.ts";
 
 /** The values of `enum cudaStreamCaptureMode`. */
@@ -16,6 +16,16 @@ const pinned = cuda.hostAlloc(16).value;
 const ordinary = new Uint8Array(16);
 cuda.recordEvent(event, other);
 cuda.synchronizeDevice();
+
+afterAll(() => {
+  const freed = [
+    cuda.destroyStream(other),
+    cuda.destroyEvent(event),
+    cuda.free(device),
+    cuda.freeHost(pinned),
+  ];
+  expect(freed).toEqual([0, 0, 0, 0]);
+});
 
 interface Captured {
   readonly mode?: number;
@@ -47,10 +57,18 @@ function during(
 const valid = [1, 0];
 const invalidated = [2, 901];
 
+/** Gives back what a call has made, if it has, in a way that no capture prohibits. */
+function undone({ error, value }: Outcome, undo: (made: number) => number): number {
+  const { value: mode } = cuda.exchangeCaptureMode(relaxed);
+  if (error === 0) expect(undo(value)).toBe(0);
+  cuda.exchangeCaptureMode(mode);
+  return error;
+}
+
 const unsafeCalls = {
-  cudaMalloc: () => cuda.malloc(16).error,
+  cudaMalloc: () => undone(cuda.malloc(16), cuda.free),
   cudaFree: () => cuda.free(null),
-  cudaHostAlloc: () => cuda.hostAlloc(16).error,
+  cudaHostAlloc: () => undone(cuda.hostAlloc(16), cuda.freeHost),
   cudaFreeHost: () => cuda.freeHost(null),
   "cudaStreamSynchronize of another": () => cuda.synchronizeStream(other),
   "cudaStreamQuery of another": () => cuda.queryStream(other),
@@ -61,8 +79,8 @@ const unsafeCalls = {
 const safeCalls = {
   cudaMemGetInfo: () => cuda.memoryInfo().error,
   cudaPointerGetAttributes: () => cuda.pointerAttributes(device).error,
-  cudaEventCreate: () => cuda.createEvent().error,
-  cudaStreamCreate: () => cuda.createStream().error,
+  cudaEventCreate: () => undone(cuda.createEvent(), cuda.destroyEvent),
+  cudaStreamCreate: () => undone(cuda.createStream(), cuda.destroyStream),
   cudaSetDevice: () => cuda.setDevice(0),
   "cudaEventRecord on another": () => cuda.recordEvent(event, other),
   "cudaMemsetAsync on another": () => cuda.memsetAsync(device, 0, 16, other),
@@ -193,6 +211,7 @@ describe("an event that is captured", () => {
   });
 
   test("has no time, and does no harm where nobody asks", () => {
+    const { eventCount } = CudartSimulator.liveHandles();
     const timed = cuda.createEvent().value;
     expect(
       during({}, (stream) => [cuda.recordEvent(timed, stream), cuda.elapsedMs(timed, timed).error]),
@@ -200,6 +219,7 @@ describe("an event that is captured", () => {
     expect(
       during({}, (stream) => [cuda.recordEvent(timed, stream), cuda.destroyEvent(timed)]),
     ).toEqual([[0, 0], ...valid]);
+    expect(CudartSimulator.liveHandles().eventCount).toBe(eventCount);
   });
 
   test("has another stream join, whose work has to be joined again", () => {
@@ -230,12 +250,14 @@ describe("an event that is captured", () => {
 
   test("is the only kind that a captured stream may wait for, unless it says that it is outside", () => {
     const unrecorded = cuda.createEvent(2).value;
+    cuda.recordEvent(event, other);
     expect(during({}, (stream) => [cuda.waitEvent(stream, unrecorded)])).toEqual([[0], ...valid]);
     expect(during({}, (stream) => [cuda.waitEvent(stream, event)])).toEqual([
       [905],
       ...invalidated,
     ]);
     expect(during({}, (stream) => [cuda.waitEvent(stream, event, 1)])).toEqual([[0], ...valid]);
+    cuda.destroyEvent(unrecorded);
   });
 
   test("cannot merge two captures", () => {
