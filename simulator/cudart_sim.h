@@ -17,7 +17,15 @@
 //                       the arguments of a first cudartSimSetDelay, as decimal numbers such as
 //                       0.05. Where one is not set or empty, it is 0.
 //
-// If one of them is malformed, one line on stderr says why, and every call of both kinds returns
+//   CUDA_VISIBLE_DEVICES
+//                       is obeyed as CUDA does: a list of device numbers, or of UUIDs or their
+//                       beginnings, that gives the devices and their order, and that ends at what is
+//                       no device of the machine. Device n has the UUID
+//                       GPU-51000nnn-0000-4000-8000-000000000nnn, where nnn is n as a hexadecimal
+//                       number. A device that is named twice is cudaErrorInvalidDevice for every
+//                       call that needs one.
+//
+// If one of the first is malformed, one line on stderr says why, and every call of both kinds returns
 // cudaErrorInitializationError.
 //
 // Work is asynchronous as on a GPU. Each stream is a queue, and a thread of the simulator performs
@@ -52,6 +60,14 @@ extern "C" {
 #define CUDART_SIM_DELAY_NS_MAX 1000000000
 
 #pragma GCC visibility push(default)
+
+// Sets one of the variables above, as if it were in the environment with that value, for programs
+// whose environment is not what C's getenv() sees. Called before every other function.
+//
+// cudaErrorInvalidValue: there is no such variable, or a null pointer for its name.
+// cudaErrorSetOnActiveProcess: the variables have been read, and this one had another value.
+// cudaErrorMemoryAllocation: no memory to note it.
+int cudartSimSetVariable(const char *name, const char *value);
 
 // Makes the nth call of `function` from now, by whatever thread, return `error` and do nothing
 // else; nth is 1 for the next call. It happens once, but for a sticky error, which ends all work of

@@ -24,8 +24,11 @@
  * waited for, or a block that is used again too early, corrupts data in a test as it would on a
  * GPU. `simulator/cudart_sim.h` in this package says which calls return before their work is done.
  *
- * The simulator reads its variables with `getenv` at the first call, so they must be there when the
- * process starts: assigning to `process.env` is too late.
+ * - `CUDA_VISIBLE_DEVICES`: obeyed as CUDA does. Device 1, say, has the UUID
+ *   `GPU-51000001-0000-4000-8000-000000000001`.
+ *
+ * The simulator reads its variables at the first call, from Bun's `.env` files too. What
+ * `process.env` is assigned later is an error, where the package or this module notices it.
  *
  * @module
  */
@@ -66,11 +69,14 @@ export interface OperationFailure {
 }
 
 /**
- * The simulator of this process. There is one for all threads and Workers, and it is the one that
- * the package's memory managers use if they load {@link simulatorLibraryPath}.
+ * The simulator of this process. There is one for all threads and Workers: the one that the package's
+ * memory managers use, or will use because `BUN_CUDA_MEMORY_CUDART` names it; where they have none
+ * yet, that of {@link simulatorLibraryPath}.
  *
  * Each method loads the library if that has not happened yet, and throws an `Error` if it cannot be
- * loaded or if what the environment says of the simulator is malformed.
+ * loaded, if what the environment says of the simulator is malformed or was said too late, and if the
+ * process uses another CUDA runtime, on which the method would have no effect. Another copy of the
+ * simulator is none: then it is that copy which the methods control.
  *
  * @example
  * ```ts

@@ -81,9 +81,8 @@ static enum memory_status gone(enum pool_status status, const char *operation, d
 {
     return message_set(MEMORY_UNAVAILABLE, "failed to %s %.0f bytes: the memory %s", operation,
                        byte_size,
-                       status == POOL_CLOSED
-                           ? "went when its manager was reset"
-                           : "was freed, behind the back of its AllocatedMemory");
+                       status == POOL_CLOSED ? "went when its manager was reset"
+                                             : "was freed, behind the back of its AllocatedMemory");
 }
 
 // Copies between host memories at once; otherwise on the stream or, where that is null, to the end.

@@ -68,6 +68,21 @@ int cudartSimGetLiveHostMemory(uint64_t *block_count, uint64_t *byte_size)
     return cudaSuccess;
 }
 
+int cudartSimSetVariable(const char *name, const char *value)
+{
+    switch (config_set_variable(name, value)) {
+    case VARIABLE_UNKNOWN:
+        return cudaErrorInvalidValue;
+    case VARIABLE_TOO_LATE:
+        return cudaErrorSetOnActiveProcess;
+    case VARIABLE_NO_MEMORY:
+        return cudaErrorMemoryAllocation;
+    case VARIABLE_TAKEN:
+        break;
+    }
+    return cudaSuccess;
+}
+
 int cudartSimHasContext(int device, int *has_context)
 {
     if (config_get() == NULL) return cudaErrorInitializationError;

@@ -27,11 +27,12 @@ static cudaError_t check_safe(void)
     return error;
 }
 
-static cudaError_t begin_with_trait(enum function_trait trait, bool has_device)
+static cudaError_t begin_with_trait(enum function_trait trait, const struct config *config)
 {
     if (trait == ANYWHERE || trait == REPORTS_LAST_ERROR) return cudaSuccess;
     if (trait == NEEDS_INITIALIZATION && !is_initialized) return cudaErrorInitializationError;
-    if (!has_device) return cudaErrorNoDevice;
+    if (config->start_error != cudaSuccess) return config->start_error;
+    if (config->device_count == 0) return cudaErrorNoDevice;
     is_initialized = true;
     if (trait == NEEDS_DEVICE || trait == NEEDS_INITIALIZATION) return cudaSuccess;
     cudaError_t error = check_work();
@@ -49,7 +50,7 @@ cudaError_t entry_begin(struct function *function)
         sticky_error_note(error);
         return error_is_sticky(error) ? sticky_error() : error;
     }
-    return begin_with_trait(function->trait, config->device_count != 0);
+    return begin_with_trait(function->trait, config);
 }
 
 cudaError_t entry_end(const struct function *function, cudaError_t error)

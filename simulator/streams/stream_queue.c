@@ -34,8 +34,8 @@ cudaError_t stream_find_for_work(cudaStream_t handle, struct stream **stream)
 static bool assign_sequence(struct stream *stream, struct operation *operation)
 {
     assert(!stream->is_closed);
-    uint64_t device_mask = operation->kind == OPERATION_COPY ? operation->copy.device_mask : 0;
-    if (!stream_order(stream, device_mask, &operation->after)) return false;
+    const struct copy *copy = operation->kind == OPERATION_COPY ? &operation->copy : NULL;
+    if (!stream_order(stream, copy, &operation->after)) return false;
     operation->sequence = ++stream->queued_count;
     return true;
 }

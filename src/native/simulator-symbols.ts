@@ -5,6 +5,7 @@ import type { FFIFunction } from "bun:ffi";
  * `simulator/cudart_sim.h`.
  */
 export const simulatorSymbols = {
+  cudartSimSetVariable: { args: ["ptr", "ptr"], returns: "i32" },
   cudartSimFailCall: { args: ["ptr", "u64", "i32"], returns: "i32" },
   cudartSimFailOperation: { args: ["u64", "i32"], returns: "i32" },
   cudartSimClearFaults: { args: [], returns: "i32" },
