@@ -113,7 +113,8 @@ MEMORY_EXPORT const char *library_own_path(void);
 MEMORY_EXPORT const char *library_path(const char *soname);
 
 // The process has one CUDA runtime, chosen by the first thread that asks. Returns the path that
-// was claimed first, which is the argument's if nobody was before; "" stands for no runtime.
+// was claimed first, which is the argument's if nobody was before; "" stands for no runtime. A null
+// pointer claims nothing, and the result is null where nothing is claimed yet.
 MEMORY_EXPORT const char *cudart_claim(const char *path);
 
 // Hands over the address of a function of the claimed runtime. Functions that are not needed

@@ -17,7 +17,15 @@
 //                       the arguments of a first cudartSimSetDelay, as decimal numbers such as
 //                       0.05. Where one is not set or empty, it is 0.
 //
-// If one of them is malformed, one line on stderr says why, and every call of both kinds returns
+//   CUDA_VISIBLE_DEVICES
+//                       is obeyed as CUDA does: a list of device numbers, or of UUIDs or their
+//                       beginnings, that gives the devices and their order, and that ends at what is
+//                       no device of the machine. Device n has the UUID
+//                       GPU-51000nnn-0000-4000-8000-000000000nnn, where nnn is n as a hexadecimal
+//                       number. A device that is named twice is cudaErrorInvalidDevice for every
+//                       call that needs one.
+//
+// If one of the first is malformed, one line on stderr says why, and every call of both kinds returns
 // cudaErrorInitializationError.
 //
 // Work is asynchronous as on a GPU. Each stream is a queue, and a thread of the simulator performs
@@ -53,9 +61,17 @@ extern "C" {
 
 #pragma GCC visibility push(default)
 
+// Sets one of the variables above, as if it were in the environment with that value, for programs
+// whose environment is not what C's getenv() sees. Called before every other function.
+//
+// cudaErrorInvalidValue: there is no such variable, or a null pointer for its name.
+// cudaErrorSetOnActiveProcess: the variables have been read, and this one had another value.
+// cudaErrorMemoryAllocation: no memory to note it.
+int cudartSimSetVariable(const char *name, const char *value);
+
 // Makes the nth call of `function` from now, by whatever thread, return `error` and do nothing
-// else; nth is 1 for the next call. It happens once. A second fault for the same call replaces the
-// first.
+// else; nth is 1 for the next call. It happens once, but for a sticky error, which ends all work of
+// the process as below. A second fault for the same call replaces the first.
 //
 // cudaErrorInvalidValue: the function is unknown or does not return an error, nth is 0, or the
 // error is unknown or 0. cudaErrorMemoryAllocation: no memory to note the fault.
@@ -65,11 +81,15 @@ int cudartSimFailCall(const char *function, uint64_t nth, int error);
 // stream, by whatever thread; nth is 1 for the next. The operation takes as long as otherwise, and
 // moves no bytes. A copy or memset of no bytes does not count.
 //
-// The call that queued it has returned by then, unless the call waits for it. As CUDA documents, the
-// errors cudaErrorIllegalAddress, cudaErrorLaunchTimeout, cudaErrorAssert,
-// cudaErrorHardwareStackError, cudaErrorIllegalInstruction, cudaErrorMisalignedAddress and
-// cudaErrorLaunchFailure end all work on the stream's device: what is queued there has no effect
-// any more, and every later call that works on the device returns the error. Any other error is
+// The call that queued it has returned by then, unless the call waits for it. Some errors are
+// sticky: those of which CUDA documents that the process must be terminated and relaunched
+// (cudaErrorContained, cudaErrorIllegalAddress, cudaErrorLaunchTimeout, cudaErrorAssert,
+// cudaErrorHardwareStackError, cudaErrorIllegalInstruction, cudaErrorMisalignedAddress,
+// cudaErrorInvalidAddressSpace, cudaErrorInvalidPc, cudaErrorLaunchFailure, cudaErrorTensorMemoryLeak,
+// cudaErrorMpsClientTerminated, cudaErrorExternalDevice), and cudaErrorECCUncorrectable. They end all
+// work of the process, on every device: what is queued has no effect any more, and every later call
+// returns the error, but for those that need no context: versions, the number of devices, their
+// attributes and peers, the current device, what a pointer is, the last error. Any other error is
 // returned once, by the next call that finds the operation done: one that waits for, or asks about,
 // its stream or an event recorded on the stream after it, or that waits for the device. Everything
 // else goes on.
@@ -79,8 +99,9 @@ int cudartSimFailCall(const char *function, uint64_t nth, int error);
 int cudartSimFailOperation(uint64_t nth, int error);
 
 // Forgets all faults that have not happened yet, those of the environment included, and all errors
-// of operations that no call has returned yet. Devices on which an error has ended all work are
-// whole again.
+// of operations that no call has returned yet. Where a sticky error has ended all work of the
+// process, which nothing heals with CUDA, work goes on as if it had not: what was allocated and
+// created is still there, and what was queued meanwhile is done without having had an effect.
 int cudartSimClearFaults(void);
 
 // Gives the number of calls of `function` since the process started, failed ones included.
@@ -96,6 +117,14 @@ int cudartSimGetLiveDeviceMemory(int device, uint64_t *block_count, uint64_t *by
 
 // Gives the same for pinned host memory. cudaErrorInvalidValue: a null pointer.
 int cudartSimGetLiveHostMemory(uint64_t *block_count, uint64_t *byte_size);
+
+// Tells whether a device has a context: *has_context is 1 or 0. A device has none until something
+// needs it: cudaSetDevice, and every function but those for versions, devices' attributes, errors,
+// cudaEventQuery and cudaPointerGetAttributes, on the thread's current device;
+// cudaDeviceEnablePeerAccess on both devices; and cuDevicePrimaryCtxRetain, until it is released.
+//
+// cudaErrorInvalidDevice: there is no such device. cudaErrorInvalidValue: a null pointer.
+int cudartSimHasContext(int device, int *has_context);
 
 // Gives the number of streams and of events that were created and not destroyed.
 //

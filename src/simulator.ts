@@ -24,8 +24,11 @@
  * waited for, or a block that is used again too early, corrupts data in a test as it would on a
  * GPU. `simulator/cudart_sim.h` in this package says which calls return before their work is done.
  *
- * The simulator reads its variables with `getenv` at the first call, so they must be there when the
- * process starts: assigning to `process.env` is too late.
+ * - `CUDA_VISIBLE_DEVICES`: obeyed as CUDA does. Device 1, say, has the UUID
+ *   `GPU-51000001-0000-4000-8000-000000000001`.
+ *
+ * The simulator reads its variables at the first call, from Bun's `.env` files too. What
+ * `process.env` is assigned later is an error, where the package or this module notices it.
  *
  * @module
  */
@@ -66,11 +69,14 @@ export interface OperationFailure {
 }
 
 /**
- * The simulator of this process. There is one for all threads and Workers, and it is the one that
- * the package's memory managers use if they load {@link simulatorLibraryPath}.
+ * The simulator of this process. There is one for all threads and Workers: the one that the package's
+ * memory managers use, or will use because `BUN_CUDA_MEMORY_CUDART` names it; where they have none
+ * yet, that of {@link simulatorLibraryPath}.
  *
  * Each method loads the library if that has not happened yet, and throws an `Error` if it cannot be
- * loaded or if what the environment says of the simulator is malformed.
+ * loaded, if what the environment says of the simulator is malformed or was said too late, and if the
+ * process uses another CUDA runtime, on which the method would have no effect. Another copy of the
+ * simulator is none: then it is that copy which the methods control.
  *
  * @example
  * ```ts
@@ -82,7 +88,9 @@ export interface OperationFailure {
 export const CudartSimulator = {
   /**
    * Makes one call fail. It has no effect but its error, which also becomes the last error of the
-   * thread that makes it. A second failure of the same call replaces the first.
+   * thread that makes it; and an error after which CUDA asks for a new process, such as 700, ends
+   * all work of the process, as in {@link CudartSimulator.failOperation}. A second failure of the
+   * same call replaces the first.
    *
    * @example
    * ```ts
@@ -106,9 +114,9 @@ export const CudartSimulator = {
    * Makes one asynchronous copy or memset fail late: when it runs, after the call that queued it
    * has returned. It moves no bytes.
    *
-   * An error that leaves CUDA in an inconsistent state, such as `cudaErrorIllegalAddress` or
-   * `cudaErrorLaunchFailure`, ends all work on the stream's device: every later call that works on
-   * the device returns it. Any other is returned once, by the next call that finds the operation
+   * An error after which CUDA asks for a new process, such as `cudaErrorIllegalAddress` or
+   * `cudaErrorLaunchFailure`, ends all work of the process, on every device: every later call that
+   * needs a context returns it. Any other is returned once, by the next call that finds the operation
    * done: one that waits for its stream, its device or an event recorded after it, or that asks
    * whether they are done.
    *
@@ -131,8 +139,11 @@ export const CudartSimulator = {
 
   /**
    * Forgets all failures that have not happened yet, those of the environment included, and all
-   * errors of operations that no call has returned yet. A device on which such an error has ended
-   * all work is whole again.
+   * errors of operations that no call has returned yet.
+   *
+   * With CUDA nothing heals a process whose work a sticky error has ended. Here this does, so that
+   * tests can share a process: what was allocated and created is still there, and what was queued
+   * meanwhile has had no effect. What the package itself has learned of the error it keeps.
    */
   clearFaults(): void {
     library.clearFaults();
@@ -167,6 +178,25 @@ export const CudartSimulator = {
   /** What is allocated and not freed of pinned host memory. */
   liveHostMemory(): library.LiveMemory {
     return library.liveHostMemory();
+  },
+
+  /**
+   * Whether a device has a CUDA context. It has none until something needs it, such as memory, a
+   * stream or `cudaSetDevice`; on a real GPU a context takes hundreds of MiB.
+   *
+   * @example
+   * ```ts
+   * CudaMemoryManager.create({ memoryPoolByteSize: { 1: 2 ** 20 } });
+   * console.log(CudartSimulator.hasContext(0), CudartSimulator.hasContext(1)); // false true
+   * ```
+   * @throws {TypeError} The device is not a number.
+   * @throws {RangeError} There is no such device.
+   */
+  hasContext(deviceId: number): boolean {
+    requireInteger("deviceId", deviceId, 0, int32Max);
+    const has = library.hasContext(deviceId);
+    if (has === undefined) throw new RangeError(`the simulator has no device ${deviceId}`);
+    return has;
   },
 
   /** How many streams and events were created and not destroyed. */

@@ -31,12 +31,13 @@ const char *cudart_claim(const char *path)
     static char claimed_path[PATH_BYTE_SIZE_MAX];
     static bool is_claimed;
     pthread_mutex_lock(&binding_lock);
-    if (!is_claimed) {
+    if (!is_claimed && path != NULL) {
         snprintf(claimed_path, sizeof claimed_path, "%s", path);
         is_claimed = true;
     }
+    bool has_claim = is_claimed;
     pthread_mutex_unlock(&binding_lock);
-    return claimed_path; // never changes again
+    return has_claim ? claimed_path : NULL; // never changes again
 }
 
 void cudart_bind(const char *name, void *address)

@@ -7,6 +7,7 @@
 #include "memory/device_memory.h"
 #include "memory/host_memory.h"
 #include "process/config.h"
+#include "process/context.h"
 #include "process/delay.h"
 #include "streams/async_error.h"
 #include "streams/event.h"
@@ -64,6 +65,30 @@ int cudartSimGetLiveHostMemory(uint64_t *block_count, uint64_t *byte_size)
     if (config_get() == NULL) return cudaErrorInitializationError;
     if (block_count == NULL || byte_size == NULL) return cudaErrorInvalidValue;
     host_memory_usage(block_count, byte_size);
+    return cudaSuccess;
+}
+
+int cudartSimSetVariable(const char *name, const char *value)
+{
+    switch (config_set_variable(name, value)) {
+    case VARIABLE_UNKNOWN:
+        return cudaErrorInvalidValue;
+    case VARIABLE_TOO_LATE:
+        return cudaErrorSetOnActiveProcess;
+    case VARIABLE_NO_MEMORY:
+        return cudaErrorMemoryAllocation;
+    case VARIABLE_TAKEN:
+        break;
+    }
+    return cudaSuccess;
+}
+
+int cudartSimHasContext(int device, int *has_context)
+{
+    if (config_get() == NULL) return cudaErrorInitializationError;
+    if (!config_has_device(device)) return cudaErrorInvalidDevice;
+    if (has_context == NULL) return cudaErrorInvalidValue;
+    *has_context = context_is_active(device);
     return cudaSuccess;
 }
 

@@ -4,8 +4,10 @@
 
 #include "api/entry_point.h"
 #include "process/config.h"
+#include "process/context.h"
 #include "process/thread_state.h"
 #include "streams/async_error.h"
+#include "streams/capture.h"
 #include "streams/synchronize.h"
 
 #define SIMULATED_CUDA_VERSION 13000
@@ -68,7 +70,10 @@ ENTRY_POINT(cudaGetDevice, NEEDS_DEVICE, (int *device), (device))
 ENTRY_POINT(cudaSetDevice, NEEDS_DEVICE, (int device), (device))
 {
     if (!config_has_device(device)) return cudaErrorInvalidDevice;
-    thread_state.current_device = device;
+    cudaError_t error = sticky_error();
+    // A context that is there can be made current still.
+    if (error != cudaSuccess && !context_is_active(device)) return error;
+    context_set_device(device);
     return cudaSuccess;
 }
 
@@ -76,7 +81,8 @@ ENTRY_POINT(cudaDeviceSynchronize, WORKS_ON_DEVICE, (void), ())
 {
     int device = thread_state.current_device;
     streams_lock();
-    cudaError_t error = device_wait_idle(device);
+    cudaError_t error = capture_check_device(device);
+    if (error == cudaSuccess) error = device_wait_idle(device);
     if (error == cudaSuccess) error = async_error_report_all(device);
     streams_unlock();
     return error;
@@ -98,6 +104,7 @@ ENTRY_POINT(cudaDeviceEnablePeerAccess, WORKS_ON_DEVICE, (int peer, unsigned int
     if (!config_has_device(peer)) return cudaErrorInvalidDevice;
     if (flags != 0) return cudaErrorInvalidValue;
     if (peer == device) return cudaErrorPeerAccessUnsupported;
+    context_ensure(peer);
     bool was_enabled = atomic_exchange(&peer_access[device][peer], true);
     return was_enabled ? cudaErrorPeerAccessAlreadyEnabled : cudaSuccess;
 }

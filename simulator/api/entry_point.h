@@ -5,6 +5,7 @@
 #ifndef ENTRY_POINT_H
 #define ENTRY_POINT_H
 
+#include "cuda_abi.h"
 #include "cudart_abi.h"
 #include "faults/functions.h"
 
@@ -25,16 +26,19 @@ cudaError_t entry_begin(struct function *function);
 // Makes an error the thread's last error, and gives it back.
 cudaError_t entry_end(const struct function *function, cudaError_t error);
 
+#define REGISTER_FUNCTION(name, trait)                                                             \
+    static struct function name##_function = {#name, trait, {0}, NULL};                            \
+    __attribute__((constructor)) static void name##_register(void)                                 \
+    {                                                                                              \
+        function_register(&name##_function);                                                       \
+    }
+
 // Defines a function of the API; its body follows. `trait` is an enum function_trait. The body runs
 // only if entry_begin let the call through, so config_get() is not NULL in it, and there is a
 // device if the function needs one.
 #define ENTRY_POINT(name, trait, parameters, arguments)                                            \
     API_PROTOTYPE(cudaError_t, name, parameters)                                                   \
-    static struct function name##_function = {#name, trait, {0}, NULL};                            \
-    __attribute__((constructor)) static void name##_register(void)                                 \
-    {                                                                                              \
-        function_register(&name##_function);                                                       \
-    }                                                                                              \
+    REGISTER_FUNCTION(name, trait)                                                                 \
     static cudaError_t name##_body parameters;                                                     \
     cudaError_t name parameters                                                                    \
     {                                                                                              \
@@ -43,5 +47,17 @@ cudaError_t entry_end(const struct function *function, cudaError_t error);
         return entry_end(&name##_function, error);                                                 \
     }                                                                                              \
     static cudaError_t name##_body parameters
+
+// The same for a function of the driver, whose errors do not become the thread's last error.
+#define DRIVER_ENTRY_POINT(name, trait, parameters, arguments)                                     \
+    API_PROTOTYPE(CUresult, name, parameters)                                                      \
+    REGISTER_FUNCTION(name, trait)                                                                 \
+    static CUresult name##_body parameters;                                                        \
+    CUresult name parameters                                                                       \
+    {                                                                                              \
+        CUresult error = (CUresult)entry_begin(&name##_function);                                  \
+        return error == CUDA_SUCCESS ? name##_body arguments : error;                              \
+    }                                                                                              \
+    static CUresult name##_body parameters
 
 #endif

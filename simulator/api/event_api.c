@@ -49,7 +49,7 @@ ENTRY_POINT(cudaEventRecord, WORKS_ON_DEVICE, (cudaEvent_t event, cudaStream_t s
     return error;
 }
 
-ENTRY_POINT(cudaEventQuery, WORKS_ON_DEVICE, (cudaEvent_t event), (event))
+ENTRY_POINT(cudaEventQuery, NEEDS_WORKING_DEVICE, (cudaEvent_t event), (event))
 {
     streams_lock();
     cudaError_t error = event_query(event);

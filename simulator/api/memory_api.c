@@ -7,7 +7,7 @@
 #include "streams/stream.h"
 #include "streams/synchronize.h"
 
-ENTRY_POINT(cudaMalloc, WORKS_ON_DEVICE, (void **device_pointer, size_t byte_size),
+ENTRY_POINT(cudaMalloc, UNSAFE_IN_CAPTURE, (void **device_pointer, size_t byte_size),
             (device_pointer, byte_size))
 {
     if (device_pointer == NULL) return cudaErrorInvalidValue;
@@ -15,7 +15,7 @@ ENTRY_POINT(cudaMalloc, WORKS_ON_DEVICE, (void **device_pointer, size_t byte_siz
 }
 
 // Waits until the devices are idle that reach memory which is to be freed, those from `first` to
-// before `end`. Of asynchronous errors, this reports only those that have ended all work on a device.
+// before `end`. Of asynchronous errors, this reports only those that have ended all work.
 static cudaError_t wait_for_devices(int first, int end)
 {
     cudaError_t error = cudaSuccess;
@@ -27,7 +27,7 @@ static cudaError_t wait_for_devices(int first, int end)
     return error;
 }
 
-ENTRY_POINT(cudaFree, WORKS_ON_DEVICE, (void *device_pointer), (device_pointer))
+ENTRY_POINT(cudaFree, UNSAFE_IN_CAPTURE, (void *device_pointer), (device_pointer))
 {
     int device;
     cudaError_t error = cudaSuccess;
@@ -48,7 +48,7 @@ ENTRY_POINT(cudaMemGetInfo, WORKS_ON_DEVICE, (size_t *free_byte_size, size_t *to
     return cudaSuccess;
 }
 
-ENTRY_POINT(cudaHostAlloc, WORKS_ON_DEVICE,
+ENTRY_POINT(cudaHostAlloc, UNSAFE_IN_CAPTURE,
             (void **host_pointer, size_t byte_size, unsigned int flags),
             (host_pointer, byte_size, flags))
 {
@@ -60,7 +60,7 @@ ENTRY_POINT(cudaHostAlloc, WORKS_ON_DEVICE,
     return host_memory_allocate(thread_state.current_device, byte_size, host_pointer);
 }
 
-ENTRY_POINT(cudaFreeHost, WORKS_ON_DEVICE, (void *host_pointer), (host_pointer))
+ENTRY_POINT(cudaFreeHost, UNSAFE_IN_CAPTURE, (void *host_pointer), (host_pointer))
 {
     // Every device reaches pinned memory.
     int device;

@@ -54,11 +54,10 @@ ENTRY_POINT(cudaStreamSynchronize, WORKS_ON_DEVICE, (cudaStream_t stream), (stre
 ENTRY_POINT(cudaStreamWaitEvent, WORKS_ON_DEVICE,
             (cudaStream_t stream, cudaEvent_t event, unsigned int flags), (stream, event, flags))
 {
-    // External waits are for a stream that is being captured into a graph, and there are no graphs.
-    if (flags == cudaEventWaitExternal) return cudaErrorIllegalState;
-    if (flags != cudaEventWaitDefault) return cudaErrorInvalidValue;
+    if (flags != cudaEventWaitDefault && flags != cudaEventWaitExternal)
+        return cudaErrorInvalidValue;
     streams_lock();
-    cudaError_t error = event_make_stream_wait(stream, event);
+    cudaError_t error = event_make_stream_wait(stream, event, flags == cudaEventWaitExternal);
     streams_unlock();
     return error;
 }

@@ -28,7 +28,8 @@ static cudaError_t submit(cudaStream_t handle, struct operation *operation, enum
     if (error != cudaSuccess) {
         operation_clear(operation);
     } else {
-        if (form == ASYNCHRONOUS) operation->fault = fault_site_hit(&async_transfers);
+        bool is_queued = form == ASYNCHRONOUS && stream->capture == NULL;
+        if (is_queued) operation->fault = fault_site_hit(&async_transfers);
         error = is_awaited ? stream_perform(stream, operation) : stream_enqueue(stream, operation);
     }
     streams_unlock();
@@ -42,7 +43,7 @@ static bool copy_is_awaited(const struct copy *copy, enum function_form form, cu
     case COPY_DEVICE_TO_DEVICE:
         // No later work of either device may begin before a copy on a legacy stream is done, and
         // waiting for the copy sees to that.
-        return is_between_devices(copy->device_mask) && stream_is_legacy(stream);
+        return is_between_devices(copy) && stream_is_legacy(stream);
     case COPY_DEVICE_AND_PINNED:
         return form == SYNCHRONOUS;
     case COPY_PAGEABLE_TO_DEVICE:

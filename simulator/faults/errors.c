@@ -35,13 +35,20 @@ bool error_is_known(int number)
 bool error_is_sticky(cudaError_t error)
 {
     switch ((int)error) {
+    case cudaErrorECCUncorrectable: // not documented as the others, and as final
+    case cudaErrorContained:
     case cudaErrorIllegalAddress:
     case cudaErrorLaunchTimeout:
     case cudaErrorAssert:
     case cudaErrorHardwareStackError:
     case cudaErrorIllegalInstruction:
     case cudaErrorMisalignedAddress:
+    case cudaErrorInvalidAddressSpace:
+    case cudaErrorInvalidPc:
     case cudaErrorLaunchFailure:
+    case cudaErrorTensorMemoryLeak:
+    case cudaErrorMpsClientTerminated:
+    case cudaErrorExternalDevice:
         return true;
     default:
         return false;

@@ -12,8 +12,8 @@ bool error_is_known(int number);
 const char *error_name(cudaError_t error);
 const char *error_text(cudaError_t error);
 
-// Whether the error is sticky, as CUDA's users call it: CUDA documents that it leaves the process in
-// an inconsistent state, so that all later work on the device fails with it.
+// Whether the error is sticky, as CUDA's users call it: CUDA documents that the process must be
+// terminated and relaunched, because all its further CUDA work fails with that error.
 bool error_is_sticky(cudaError_t error);
 
 // False when no error has that name, or the name is null.

@@ -10,9 +10,16 @@ enum function_trait {
     ANYWHERE,
     // Returns cudaErrorNoDevice on a machine without devices.
     NEEDS_DEVICE,
-    // Needs a device, and works on the thread's current one: it returns the error that has ended all
-    // work on that device, if there is one, and cudaErrorNotPermitted when a host function calls it.
+    // Of the driver: returns CUDA_ERROR_NOT_INITIALIZED until cuInit, or a function of the runtime that
+    // needs a device, was called.
+    NEEDS_INITIALIZATION,
+    // Needs a device that works, and no context: it returns the sticky error that has ended all work of
+    // the process, if there is one, and cudaErrorNotPermitted when a host function calls it.
+    NEEDS_WORKING_DEVICE,
+    // The same, and works on the thread's current device, whose context is made where there is none.
     WORKS_ON_DEVICE,
+    // The same, and is potentially unsafe while a stream is being captured: see streams/capture.h.
+    UNSAFE_IN_CAPTURE,
     // Returns the thread's last error as its result, which is therefore not a new last error.
     REPORTS_LAST_ERROR,
 };

@@ -4,9 +4,6 @@
 
 #include "memory/device_memory.h"
 #include "memory/host_memory.h"
-#include "process/config.h"
-
-_Static_assert(DEVICE_COUNT_MAX <= 64, "copy.device_mask has a bit for each device");
 
 // The memory on one side of a copy.
 struct endpoint {
@@ -66,9 +63,9 @@ static enum copy_path path_between(const struct endpoint *destination,
     return COPY_HOST_TO_HOST;
 }
 
-static uint64_t device_bit(const struct endpoint *endpoint)
+static int device_of(const struct endpoint *endpoint)
 {
-    return endpoint->is_on_device ? UINT64_C(1) << endpoint->device : 0;
+    return endpoint->is_on_device ? endpoint->device : NO_DEVICE;
 }
 
 cudaError_t copy_prepare(void *destination, const void *source, size_t byte_size,
@@ -85,7 +82,8 @@ cudaError_t copy_prepare(void *destination, const void *source, size_t byte_size
     copy->destination = to.bytes;
     copy->source = from.bytes;
     copy->path = path_between(&to, &from);
-    copy->device_mask = device_bit(&to) | device_bit(&from);
+    copy->destination_device = device_of(&to);
+    copy->source_device = device_of(&from);
     return cudaSuccess;
 }
 

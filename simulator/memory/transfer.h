@@ -5,7 +5,6 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <stdint.h>
 
 #include "cudart_abi.h"
 
@@ -18,14 +17,17 @@ enum copy_path {
     COPY_HOST_TO_HOST,
 };
 
+enum { NO_DEVICE = -1 };
+
 // Both pointers can be dereferenced by the host.
 struct copy {
     char *destination;
     const char *source;
     size_t byte_size;
     enum copy_path path;
-    // Has a device's bit when the device's memory is read or written.
-    uint64_t device_mask;
+    // The devices whose memory is written and read, or NO_DEVICE for the host's.
+    int destination_device;
+    int source_device;
     // A copy of the source's bytes, which is read in its place; see staging.h. NULL when there is
     // none.
     void *staged;
@@ -35,10 +37,11 @@ cudaError_t copy_prepare(void *destination, const void *source, size_t byte_size
                          enum cudaMemcpyKind kind, struct copy *copy);
 void copy_run(const struct copy *copy);
 
-// Whether a copy with these devices reads the memory of one and writes that of another.
-static inline bool is_between_devices(uint64_t device_mask)
+// Whether the copy reads the memory of one device and writes that of another.
+static inline bool is_between_devices(const struct copy *copy)
 {
-    return (device_mask & (device_mask - 1)) != 0;
+    return copy->destination_device != NO_DEVICE && copy->source_device != NO_DEVICE &&
+           copy->destination_device != copy->source_device;
 }
 
 struct fill {

@@ -11,6 +11,7 @@
 #include "faults/functions.h"
 #include "process/delay.h"
 #include "process/scan.h"
+#include "process/visible_devices.h"
 
 #define DEFAULT_DEVICES "9.0:17179869184"
 
@@ -103,10 +104,64 @@ static bool parse_operation_ns(const char *text)
            delay_set(delay);
 }
 
+static const char *const variable_names[VARIABLE_COUNT] = {
+    "CUDART_SIM_DEVICES", "CUDART_SIM_FAULTS", "CUDART_SIM_NS_PER_BYTE", "CUDART_SIM_OPERATION_NS"};
+
+// Guards what is below, and makes setting a variable and reading all of them one step each.
+static pthread_mutex_t variables_lock = PTHREAD_MUTEX_INITIALIZER;
+// The values that were set, or NULL; once the variables were read, those that they had.
+static char *variable_values[VARIABLE_COUNT];
+static bool are_variables_read;
+
+// The variable's number, or -1. A name that is NULL has none.
+static int find_variable(const char *name)
+{
+    for (int i = 0; name != NULL && i < VARIABLE_COUNT; i++) {
+        if (strcmp(variable_names[i], name) == 0) return i;
+    }
+    return -1;
+}
+
+// The caller holds the lock.
+static enum variable_result set_variable(int variable, const char *value)
+{
+    char **place = &variable_values[variable];
+    if (are_variables_read) {
+        const char *known = *place == NULL ? "" : *place;
+        return strcmp(known, value) == 0 ? VARIABLE_TAKEN : VARIABLE_TOO_LATE;
+    }
+    char *copy = strdup(value);
+    if (copy == NULL) return VARIABLE_NO_MEMORY;
+    free(*place);
+    *place = copy;
+    return VARIABLE_TAKEN;
+}
+
+enum variable_result config_set_variable(const char *name, const char *value)
+{
+    int variable = find_variable(name);
+    if (variable < 0) return VARIABLE_UNKNOWN;
+    pthread_mutex_lock(&variables_lock);
+    enum variable_result result = set_variable(variable, value == NULL ? "" : value);
+    pthread_mutex_unlock(&variables_lock);
+    return result;
+}
+
+// Takes the environment's values of what was not set. The caller holds the lock.
+static void keep_environment(void)
+{
+    for (int i = 0; i < VARIABLE_COUNT; i++) {
+        const char *text = getenv(variable_names[i]);
+        // Without memory for the copy, the value is the fallback.
+        if (variable_values[i] == NULL && text != NULL) variable_values[i] = strdup(text);
+    }
+    are_variables_read = true;
+}
+
 static bool read_variable(const char *name, const char *fallback, bool (*parse)(const char *),
                           const char *expected)
 {
-    const char *text = getenv(name);
+    const char *text = variable_values[find_variable(name)];
     if (text == NULL || *text == '\0') text = fallback;
     if (parse(text)) return true;
     fprintf(stderr, "cudart_sim: %s=\"%s\" is malformed: expected %s\n", name, text, expected);
@@ -127,13 +182,32 @@ static bool read_variable(const char *name, const char *fallback, bool (*parse)(
 #define EXPECTED_DELAY                                                                             \
     "a decimal number of nanoseconds up to " TEXT_OF(CUDART_SIM_DELAY_NS_MAX) ", such as \"0.05\""
 
+// Leaves the devices that CUDA_VISIBLE_DEVICES lets the process see.
+static void hide_devices(void)
+{
+    static struct device_config all[DEVICE_COUNT_MAX];
+    static int visible[DEVICE_COUNT_MAX];
+    memcpy(all, config.devices, sizeof all);
+    if (!visible_devices(getenv("CUDA_VISIBLE_DEVICES"), config.device_count, visible,
+                         &config.device_count)) {
+        config.start_error = cudaErrorInvalidDevice;
+    }
+    for (int device = 0; device < config.device_count; device++) {
+        config.devices[device] = all[visible[device]];
+    }
+}
+
 static void read_environment(void)
 {
+    pthread_mutex_lock(&variables_lock);
+    keep_environment();
+    pthread_mutex_unlock(&variables_lock);
     is_well_formed =
         read_variable("CUDART_SIM_DEVICES", DEFAULT_DEVICES, parse_devices, EXPECTED_DEVICES) &&
         read_variable("CUDART_SIM_FAULTS", "", parse_faults, EXPECTED_FAULTS) &&
         read_variable("CUDART_SIM_NS_PER_BYTE", "0", parse_ns_per_byte, EXPECTED_DELAY) &&
         read_variable("CUDART_SIM_OPERATION_NS", "0", parse_operation_ns, EXPECTED_DELAY);
+    if (is_well_formed) hide_devices();
 }
 
 const struct config *config_get(void)

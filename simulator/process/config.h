@@ -5,7 +5,9 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define DEVICE_COUNT_MAX 64
+#include "cudart_abi.h"
+
+#define DEVICE_COUNT_MAX 512
 
 struct device_config {
     int compute_capability_major;
@@ -14,9 +16,26 @@ struct device_config {
 };
 
 struct config {
+    // The devices that the process sees.
     int device_count;
     struct device_config devices[DEVICE_COUNT_MAX];
+    // Why CUDA does not start, or cudaSuccess.
+    cudaError_t start_error;
 };
+
+// The environment variables, in the order of their names in config.c.
+enum { VARIABLE_COUNT = 4 };
+
+enum variable_result {
+    VARIABLE_TAKEN,
+    VARIABLE_UNKNOWN,
+    // The environment was read before, and had another value.
+    VARIABLE_TOO_LATE,
+    VARIABLE_NO_MEMORY,
+};
+
+// Sets a variable before the environment's. NULL stands for "".
+enum variable_result config_set_variable(const char *name, const char *value);
 
 // Reads the environment at the first call, and sets the faults and the delay that it asks for. NULL
 // when a variable is malformed, which the first call says on stderr.

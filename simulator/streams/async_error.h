@@ -1,8 +1,8 @@
 // Asynchronous errors: those of operations that fail when they run, after the call that queued them
 // has returned.
 //
-// As CUDA documents, some errors are sticky: they end all work on a device. Every later call that
-// works on the device returns the error, and what is queued there has no effect. Any other
+// As CUDA documents, some errors are sticky: they end all work of the process, on every device. Every
+// later call that needs a device returns the error, and what is queued has no effect. Any other
 // asynchronous error is reported once, by the next call that waits for, or asks about, the operation
 // that failed or a later one of its stream.
 //
@@ -20,8 +20,12 @@
 // reported, the first is kept.
 void async_error_note(struct stream *stream, uint64_t sequence, cudaError_t error);
 
-// The error that has ended all work on the device, or cudaSuccess. Also called without the lock.
-cudaError_t device_sticky_error(int device);
+// Ends all work of the process if the error is sticky; the first such error is kept. Also called
+// without the lock.
+void sticky_error_note(cudaError_t error);
+
+// The error that has ended all work of the process, or cudaSuccess. Also called without the lock.
+cudaError_t sticky_error(void);
 
 // The result for a call that finds the stream's operations done up to the one with that sequence. An
 // error that is not sticky is forgotten: the call reports it.
@@ -30,7 +34,7 @@ cudaError_t async_error_report(struct stream *stream, uint64_t sequence);
 // The same for a call that finds all streams of the device done, those that are gone included.
 cudaError_t async_error_report_all(int device);
 
-// Forgets all asynchronous errors. A device on which work had ended works again.
+// Forgets all asynchronous errors. A process whose work had ended works again.
 void async_errors_clear(void);
 
 #endif

@@ -4,6 +4,7 @@
 
 #include "process/config.h"
 #include "process/library_pin.h"
+#include "streams/capture.h"
 
 static struct stream *legacy_streams[DEVICE_COUNT_MAX];
 
@@ -33,7 +34,10 @@ static void close_thread_streams(void *value)
     struct thread_streams *own = value;
     streams_lock();
     for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
-        if (own->streams[device] != NULL) stream_close(own->streams[device]);
+        struct stream *stream = own->streams[device];
+        if (stream == NULL) continue;
+        capture_abandon(stream);
+        stream_close(stream);
     }
     streams_unlock();
     free(own);

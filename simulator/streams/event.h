@@ -22,8 +22,9 @@ cudaError_t event_query(cudaEvent_t handle);
 // Waits until what the event captured is done.
 cudaError_t event_synchronize(cudaEvent_t handle);
 
-// Makes what is queued on the stream later wait for what the event has captured now.
-cudaError_t event_make_stream_wait(cudaStream_t stream, cudaEvent_t handle);
+// Makes what is queued on the stream later wait for what the event has captured now. An external wait
+// is one of a stream that is being captured, for an event of outside.
+cudaError_t event_make_stream_wait(cudaStream_t stream, cudaEvent_t handle, bool is_external);
 
 cudaError_t event_elapsed_ms(cudaEvent_t start, cudaEvent_t end, float *ms);
 

@@ -2,6 +2,8 @@
 
 #include <stdlib.h>
 
+#include "streams/capture.h"
+
 struct event_record *event_record_new(void)
 {
     struct event_record *record = calloc(1, sizeof *record);
@@ -18,6 +20,10 @@ void event_record_release(struct event_record *record)
 {
     if (--record->reference_count != 0) return;
     if (record->point.stream != NULL) sync_point_release(&record->point);
+    if (record->capture != NULL) {
+        capture_release(record->capture);
+        stream_release(record->captured_on);
+    }
     free(record);
 }
 

@@ -14,6 +14,11 @@ struct event_record {
     // The point behind the operation that performs the record. It has no stream until that operation
     // is queued.
     struct sync_point point;
+    // Where the stream is being captured, the operation is not queued: the capture and the stream,
+    // which the record refers to, and how many operations the stream had captured.
+    struct capture *capture;
+    struct stream *captured_on;
+    uint64_t captured_count;
     // When the operation was performed.
     struct timespec time;
 };

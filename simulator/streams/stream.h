@@ -13,6 +13,7 @@
 
 #include "cudart_abi.h"
 
+struct capture;
 struct operation;
 struct waiter;
 
@@ -48,6 +49,12 @@ struct stream {
     // see async_error.h.
     cudaError_t async_error;
     uint64_t async_error_sequence;
+
+    // The capture that takes what is queued, or NULL: see capture.h. So many operations were captured,
+    // and another stream of the capture waits for the first so many of them.
+    struct capture *capture;
+    uint64_t captured_count;
+    uint64_t joined_count;
 
     // Signalled for the worker, when it has something to do.
     pthread_cond_t changed;

@@ -1,6 +1,7 @@
 #include "streams/stream_handle.h"
 
 #include "process/thread_state.h"
+#include "streams/capture.h"
 #include "streams/default_stream.h"
 #include "streams/handle_table.h"
 
@@ -23,6 +24,7 @@ cudaError_t stream_destroy(cudaStream_t handle)
 {
     struct stream *stream = handle_table_remove(&handles, handle);
     if (stream == NULL) return cudaErrorInvalidResourceHandle;
+    capture_abandon(stream);
     stream_close(stream);
     return cudaSuccess;
 }

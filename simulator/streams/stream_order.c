@@ -1,8 +1,5 @@
 #include "streams/stream_order.h"
 
-#include "memory/transfer.h"
-#include "process/config.h"
-
 bool stream_is_ordered(const struct stream *stream)
 {
     return stream->kind != STREAM_NON_BLOCKING;
@@ -34,24 +31,20 @@ bool stream_order_collect(int device, stream_filter *filter, struct sync_point_l
     return true;
 }
 
-// Adds what a copy has to wait for on the devices of its mask other than `device`, its stream's.
-static bool collect_of_other_devices(int device, uint64_t device_mask,
-                                     struct sync_point_list *after)
+// Adds what the operation has to wait for on a device that is not its stream's.
+static bool collect_of_other(const struct stream *legacy, int device, struct sync_point_list *after)
 {
-    for (int other = 0; other < DEVICE_COUNT_MAX; other++) {
-        bool is_involved = other != device && (device_mask >> other & 1) != 0;
-        if (is_involved && !stream_order_collect(other, stream_is_ordered, after)) return false;
-    }
-    return true;
+    return device == legacy->device || stream_order_collect(device, stream_is_ordered, after);
 }
 
-static bool order_legacy(const struct stream *legacy, uint64_t device_mask,
+static bool order_legacy(const struct stream *legacy, const struct copy *copy,
                          struct sync_point_list *after)
 {
     // A copy within one device's memory waits only for streams of the legacy stream's own device, even
     // where the memory is another device's.
-    if ((is_between_devices(device_mask) &&
-         !collect_of_other_devices(legacy->device, device_mask, after)) ||
+    if ((copy != NULL && is_between_devices(copy) &&
+         (!collect_of_other(legacy, copy->destination_device, after) ||
+          !collect_of_other(legacy, copy->source_device, after))) ||
         !stream_order_collect(legacy->device, is_not_awaited, after)) {
         return false;
     }
@@ -60,11 +53,11 @@ static bool order_legacy(const struct stream *legacy, uint64_t device_mask,
     return true;
 }
 
-bool stream_order(struct stream *stream, uint64_t device_mask, struct sync_point_list *after)
+bool stream_order(struct stream *stream, const struct copy *copy, struct sync_point_list *after)
 {
     switch (stream->kind) {
     case STREAM_LEGACY:
-        return order_legacy(stream, device_mask, after);
+        return order_legacy(stream, copy, after);
     case STREAM_BLOCKING:
         return stream_order_collect(stream->device, is_legacy, after);
     case STREAM_NON_BLOCKING:

@@ -11,12 +11,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "memory/transfer.h"
 #include "streams/stream.h"
 #include "streams/sync_point.h"
 
-// Adds what an operation has to wait for that is about to be queued on the stream. The mask is that
-// of struct copy, or 0. False when there is no memory.
-bool stream_order(struct stream *stream, uint64_t device_mask, struct sync_point_list *after);
+// Adds what an operation has to wait for that is about to be queued on the stream. `copy` is
+// NULL where it is none. False when there is no memory.
+bool stream_order(struct stream *stream, const struct copy *copy, struct sync_point_list *after);
 
 // Whether the stream takes part in the order.
 bool stream_is_ordered(const struct stream *stream);

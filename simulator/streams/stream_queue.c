@@ -7,6 +7,7 @@
 
 #include "process/library_pin.h"
 #include "streams/async_error.h"
+#include "streams/capture.h"
 #include "streams/stream_handle.h"
 #include "streams/stream_order.h"
 
@@ -19,7 +20,8 @@ cudaError_t stream_find_for_work(cudaStream_t handle, struct stream **stream)
         cudaError_t error = stream_find(handle, stream);
         if (error != cudaSuccess) return error;
         if ((*stream)->queued_count - (*stream)->done_count < PENDING_COUNT_MAX) {
-            return device_sticky_error((*stream)->device);
+            error = sticky_error();
+            return error == cudaSuccess ? capture_check_legacy(*stream, true) : error;
         }
         stream_keep(*stream);
         struct sync_point next = {*stream, (*stream)->done_count + 1};
@@ -32,20 +34,20 @@ cudaError_t stream_find_for_work(cudaStream_t handle, struct stream **stream)
 static bool assign_sequence(struct stream *stream, struct operation *operation)
 {
     assert(!stream->is_closed);
-    uint64_t device_mask = operation->kind == OPERATION_COPY ? operation->copy.device_mask : 0;
-    if (!stream_order(stream, device_mask, &operation->after)) return false;
+    const struct copy *copy = operation->kind == OPERATION_COPY ? &operation->copy : NULL;
+    if (!stream_order(stream, copy, &operation->after)) return false;
     operation->sequence = ++stream->queued_count;
     return true;
 }
 
 // Waits until it is the operation's turn, and performs it, with no effect if a sticky error has ended
-// all work on the device.
+// all work of the process.
 static void run_in_turn(struct stream *stream, struct operation *operation)
 {
     sync_point_list_wait(&operation->after);
     sync_point_wait(&(struct sync_point){stream, operation->sequence - 1});
     assert(operation->sequence == stream->done_count + 1);
-    bool has_effect = device_sticky_error(stream->device) == cudaSuccess;
+    bool has_effect = sticky_error() == cudaSuccess;
     streams_unlock();
     cudaError_t error = has_effect ? operation_run(operation) : cudaSuccess;
     streams_lock();
@@ -130,8 +132,16 @@ static cudaError_t try_to_enqueue(struct stream *stream, struct operation *opera
     return cudaSuccess;
 }
 
+// What is queued on a stream that is being captured is not performed.
+static cudaError_t capture_instead(struct stream *stream, struct operation *operation)
+{
+    operation_clear(operation);
+    return capture_add(stream);
+}
+
 cudaError_t stream_enqueue(struct stream *stream, struct operation *operation)
 {
+    if (stream->capture != NULL) return capture_instead(stream, operation);
     cudaError_t error = try_to_enqueue(stream, operation);
     if (error != cudaSuccess) operation_clear(operation);
     return error;
@@ -139,6 +149,7 @@ cudaError_t stream_enqueue(struct stream *stream, struct operation *operation)
 
 cudaError_t stream_perform(struct stream *stream, struct operation *operation)
 {
+    if (stream->capture != NULL) return capture_instead(stream, operation);
     cudaError_t error = cudaErrorMemoryAllocation;
     if (assign_sequence(stream, operation)) {
         stream_keep(stream);

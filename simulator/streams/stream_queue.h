@@ -10,10 +10,11 @@
 #include "streams/stream.h"
 
 // Finds the stream that is to perform an operation, and waits until there is room in its queue. An
-// error when there is no such stream, or when a sticky error has ended all work on its device.
+// error when there is no such stream, when a sticky error has ended all work, or
+// when the stream is a legacy default stream that would wait for a stream that is being captured.
 cudaError_t stream_find_for_work(cudaStream_t handle, struct stream **stream);
 
-// Leaves the operation to the stream's worker. Takes over what the operation holds, whatever the
+// Leaves the operation to the stream's worker, or to the stream's capture. Takes over what the operation holds, whatever the
 // result.
 cudaError_t stream_enqueue(struct stream *stream, struct operation *operation);
 

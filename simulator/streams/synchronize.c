@@ -1,6 +1,7 @@
 #include "streams/synchronize.h"
 
 #include "streams/async_error.h"
+#include "streams/capture.h"
 #include "streams/stream_handle.h"
 #include "streams/stream_order.h"
 
@@ -25,6 +26,7 @@ cudaError_t stream_synchronize(cudaStream_t handle)
 {
     struct stream *stream;
     cudaError_t error = stream_find(handle, &stream);
+    if (error == cudaSuccess) error = capture_check_waiting(stream);
     if (error != cudaSuccess) return error;
     stream_keep(stream);
     uint64_t sequence = stream->queued_count;
@@ -54,8 +56,10 @@ cudaError_t stream_query(cudaStream_t handle)
     struct stream *stream;
     cudaError_t error = stream_find(handle, &stream);
     if (error != cudaSuccess) return error;
-    error = device_sticky_error(stream->device);
-    if (error == cudaSuccess && has_work(stream)) return cudaErrorNotReady;
+    error = sticky_error();
+    if (error == cudaSuccess) error = capture_check_waiting(stream);
+    if (error != cudaSuccess) return error;
+    if (has_work(stream)) return cudaErrorNotReady;
     return async_error_report(stream, stream->queued_count);
 }
 
@@ -68,5 +72,5 @@ static bool is_any(const struct stream *stream)
 cudaError_t device_wait_idle(int device)
 {
     cudaError_t error = wait_for_streams(device, is_any);
-    return error == cudaSuccess ? device_sticky_error(device) : error;
+    return error == cudaSuccess ? sticky_error() : error;
 }

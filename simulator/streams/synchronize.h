@@ -13,7 +13,7 @@ cudaError_t stream_synchronize(cudaStream_t handle);
 cudaError_t stream_query(cudaStream_t handle);
 
 // Waits until all streams of the device are idle. The result is an error only when there is no
-// memory, or when a sticky error has ended all work on the device: no other asynchronous error is
+// memory, or when a sticky error has ended all work: no other asynchronous error is
 // reported.
 cudaError_t device_wait_idle(int device);
 

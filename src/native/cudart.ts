@@ -15,6 +15,7 @@ import {
 import { cudartCandidates, type SearchOrigin } from "./cudart-search.ts";
 import { homeFolder, ownVariable, processVariable } from "./environment.ts";
 import { memoryLibrary } from "./memory-library.ts";
+import { handOverVariables } from "./simulator-environment.ts";
 
 export type { Cudart } from "./cudart-open.ts";
 
@@ -54,6 +55,8 @@ function open(): OpenedRuntime | NoRuntime {
     log.info(`there are no GPUs: ${runtime.reason}`);
     return runtime;
   }
+  const late = handOverVariables(runtime.path);
+  if (late !== null) log.error(late);
   bind(runtime.cudart);
   log.info(`CUDA runtime: ${runtime.path}`);
   return runtime;

@@ -1,6 +1,12 @@
 import { dlopen } from "bun:ffi";
+import { resolve } from "node:path";
+import { excerpt } from "../describe.ts";
 import { cString } from "./c-string.ts";
+import { overrideVariable } from "./cudart-open.ts";
+import { processVariable } from "./environment.ts";
 import { findLibrary } from "./library-search.ts";
+import { memoryLibrary } from "./memory-library.ts";
+import { handOverVariables } from "./simulator-environment.ts";
 import { simulatorSymbols } from "./simulator-symbols.ts";
 
 /** The package's own files, by literal URLs, which tools that trace a program's files follow. */
@@ -48,21 +54,53 @@ export const simulatorLibraryPath: string = findLibrary({
 
 type SimulatorFunctions = ReturnType<typeof dlopen<typeof simulatorSymbols>>["symbols"];
 
-let functions: SimulatorFunctions | undefined;
+/** The simulator that this thread has opened, and its path. */
+let opened: { readonly path: string; readonly functions: SimulatorFunctions } | undefined;
 
 /**
- * Loads the library at the first call. It is never unloaded, because its state is the process's.
+ * The functions of the simulator that this process uses. It is loaded at the first call, and never
+ * unloaded, because its state is the process's.
+ *
+ * @throws {Error} Where the process uses another CUDA runtime, or the simulator cannot be loaded.
  */
 function simulatorFunctions(): SimulatorFunctions {
-  if (functions === undefined) {
-    try {
-      functions = dlopen(simulatorLibraryPath, simulatorSymbols).symbols;
-    } catch (cause) {
-      throw new Error(`cannot load the CUDA runtime simulator from ${simulatorLibraryPath}`, {
-        cause,
-      });
-    }
+  const path = runtimePath();
+  if (opened?.path !== path) opened = { path, functions: openSimulator(path) };
+  return opened.functions;
+}
+
+/** The path of the CUDA runtime of this process; where it has none yet, of the one that it will have. */
+function runtimePath(): string {
+  const claimed = memoryLibrary.cudart_claim(null);
+  if (claimed === null) {
+    const named = processVariable(overrideVariable);
+    return named ? resolve(named) : simulatorLibraryPath;
   }
+  if (String(claimed) === "") {
+    throw new Error(
+      "CudartSimulator would have no effect: this process has no CUDA runtime. " + advice,
+    );
+  }
+  return String(claimed);
+}
+
+const advice = `Set ${overrideVariable} to ${simulatorLibraryPath} where the process is started`;
+
+function openSimulator(path: string): SimulatorFunctions {
+  let functions: SimulatorFunctions;
+  try {
+    functions = dlopen(path, simulatorSymbols).symbols;
+  } catch (cause) {
+    throw new Error(
+      path === simulatorLibraryPath
+        ? `cannot load the CUDA runtime simulator from ${path}`
+        : "CudartSimulator would have no effect: the CUDA runtime of this process, " +
+            `${excerpt(path, 1000)}, is not the simulator of this version. ${advice}`,
+      { cause },
+    );
+  }
+  const late = handOverVariables(path);
+  if (late !== null) throw new Error(late);
   return functions;
 }
 
@@ -134,6 +172,14 @@ export function liveHostMemory(): LiveMemory {
   const byteSize = new BigUint64Array(new ArrayBuffer(8));
   accepted(simulatorFunctions().cudartSimGetLiveHostMemory(blockCount, byteSize));
   return { blockCount: Number(blockCount[0]), byteSize: Number(byteSize[0]) };
+}
+
+/** Whether a device has a context; `undefined` where there is no such device. */
+export function hasContext(deviceId: number): boolean | undefined {
+  const has = new Int32Array(new ArrayBuffer(4));
+  return accepted(simulatorFunctions().cudartSimHasContext(deviceId, has))
+    ? has[0] === 1
+    : undefined;
 }
 
 /** How many objects exist that CUDA has handles for. */

@@ -5,12 +5,14 @@ import type { FFIFunction } from "bun:ffi";
  * `simulator/cudart_sim.h`.
  */
 export const simulatorSymbols = {
+  cudartSimSetVariable: { args: ["ptr", "ptr"], returns: "i32" },
   cudartSimFailCall: { args: ["ptr", "u64", "i32"], returns: "i32" },
   cudartSimFailOperation: { args: ["u64", "i32"], returns: "i32" },
   cudartSimClearFaults: { args: [], returns: "i32" },
   cudartSimGetCallCount: { args: ["ptr", "ptr"], returns: "i32" },
   cudartSimGetLiveDeviceMemory: { args: ["i32", "ptr", "ptr"], returns: "i32" },
   cudartSimGetLiveHostMemory: { args: ["ptr", "ptr"], returns: "i32" },
+  cudartSimHasContext: { args: ["i32", "ptr"], returns: "i32" },
   cudartSimGetLiveHandles: { args: ["ptr", "ptr"], returns: "i32" },
   cudartSimSetDelay: { args: ["f64", "f64"], returns: "i32" },
   cudartSimGetDelay: { args: ["ptr", "ptr"], returns: "i32" },

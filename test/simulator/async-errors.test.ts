@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { CudartSimulator } from "../../src/simulator.ts";
+import { cuda as ownCuda } from "./cudart.ts";
 import { runOn, twoDevices } from "./process.ts";
 
 describe("an operation that fails when it runs", () => {
@@ -90,10 +91,11 @@ describe("an operation that fails when it runs", () => {
     expect(result).toEqual({ ofDevice: [999, 0], ofEvent: [999, 0] });
   });
 
-  test("ends all work on its device with an error that CUDA calls fatal, until it is cleared", () => {
+  test("ends all work of the process with a sticky error, until it is cleared", () => {
     const result = runOn(
       { devices: twoDevices, faults: "operation:2:cudaErrorIllegalAddress" },
       ({ cuda, CudartSimulator: simulator }) => {
+        for (const id of [1, 0]) cuda.setDevice(id); // which then have contexts
         const stream = cuda.createStream().value;
         const other = cuda.createStream(1).value;
         const event = cuda.createEvent().value;
@@ -123,6 +125,17 @@ describe("an operation that fails when it runs", () => {
           cuda.malloc(16).error,
           cuda.synchronizeDevice(),
           cuda.queryStream(other),
+          cuda.free(null),
+          cuda.freeHost(pinned),
+          cuda.createEvent().error,
+        ];
+        const needNoContext = [
+          cuda.deviceCount().error,
+          cuda.attribute(75, 1).error,
+          cuda.canAccessPeer(0, 1).error,
+          cuda.pointerAttributes(pinned).error,
+          cuda.runtimeVersion().error,
+          cuda.driverVersion().error,
         ];
         cuda.setDevice(0);
         simulator.clearFaults();
@@ -132,6 +145,7 @@ describe("an operation that fails when it runs", () => {
           broken,
           whole,
           otherDevice,
+          needNoContext,
           cleared,
           bytes: cuda.bytesOf(device, 4),
           called: cuda.dereference(pinned),
@@ -142,11 +156,52 @@ describe("an operation that fails when it runs", () => {
       waited: [700, 700],
       broken: Array(8).fill(700),
       whole: [0, 0, 0],
-      otherDevice: [0, 0, 700],
+      otherDevice: Array(6).fill(700),
+      needNoContext: Array(6).fill(0),
       cleared: [0, 0, 0],
       bytes: [2, 1, 1, 1],
       called: 0,
     });
+  });
+
+  test.each([214, 226, 700, 702, 710, 714, 715, 716, 717, 718, 719, 721, 810, 911])(
+    "ends all work with error %d, which a call returned",
+    (error) => {
+      for (const device of [1, 0]) ownCuda.setDevice(device); // which then have contexts
+      CudartSimulator.failCall({ function: "cudaMemset", error });
+      const failed = ownCuda.memset(null, 0, 1);
+      const later = [
+        ownCuda.malloc(16).error,
+        ownCuda.setDevice(1),
+        ownCuda.free(null),
+        ownCuda.freeHost(null),
+        ownCuda.setDevice(0),
+      ];
+      CudartSimulator.clearFaults();
+      expect({ failed, later, cleared: ownCuda.free(null) }).toEqual({
+        failed: error,
+        later: [error, 0, error, error, 0],
+        cleared: 0,
+      });
+      ownCuda.lastError();
+    },
+  );
+
+  test.each([2, 35, 46, 101, 711, 720, 801, 901, 999])("ends nothing with error %d", (error) => {
+    CudartSimulator.failCall({ function: "cudaMalloc", error });
+    const block = [ownCuda.malloc(16), ownCuda.malloc(16)] as const;
+    expect(block.map((outcome) => outcome.error)).toEqual([error, 0]);
+    ownCuda.free(block[1].value);
+    ownCuda.lastError();
+  });
+
+  test("keeps the first of several sticky errors", () => {
+    CudartSimulator.failCall({ function: "cudaMalloc", error: 719 });
+    CudartSimulator.failCall({ function: "cudaMalloc", nth: 2, error: 700 });
+    const errors = [0, 0, 0].map(() => ownCuda.malloc(16).error);
+    CudartSimulator.clearFaults();
+    ownCuda.lastError();
+    expect(errors).toEqual([719, 719, 719]);
   });
 
   test("counts neither synchronous work nor work of nothing", () => {

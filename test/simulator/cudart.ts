@@ -26,6 +26,18 @@ function addressOutcome(call: (out: BigInt64Array) => number): Outcome {
   return { error, value: Number(out[0]) };
 }
 
+/** The driver's functions that the simulator has. */
+const driver = dlopen(simulatorLibraryPath, {
+  cuInit: { args: ["u32"], returns: "i32" },
+  cuDeviceGet: { args: ["ptr", "i32"], returns: "i32" },
+  cuDevicePrimaryCtxRetain: { args: ["ptr", "i32"], returns: "i32" },
+  cuDevicePrimaryCtxRelease_v2: { args: ["i32"], returns: "i32" },
+  cuDevicePrimaryCtxGetState: { args: ["i32", "ptr", "ptr"], returns: "i32" },
+  cuCtxPushCurrent_v2: { args: ["ptr"], returns: "i32" },
+  cuCtxPopCurrent_v2: { args: ["ptr"], returns: "i32" },
+  cuCtxGetCurrent: { args: ["ptr"], returns: "i32" },
+}).symbols;
+
 type Memory = number | Uint8Array | null;
 const memory = (place: Memory): Pointer | Uint8Array | null => place as Pointer | Uint8Array | null;
 
@@ -68,6 +80,18 @@ export const cuda = {
   launchHostFunction: (stream: Handle, address: Pointer | null, argument: Memory) =>
     symbols.cudaLaunchHostFunc(handle(stream), address, memory(argument)),
 
+  beginCapture: (stream: Handle, mode = 0) => symbols.cudaStreamBeginCapture(handle(stream), mode),
+  endCapture: (stream: Handle) =>
+    addressOutcome((out) => symbols.cudaStreamEndCapture(handle(stream), out)),
+  captureStatus: (stream: Handle) =>
+    i32Outcome((out) => symbols.cudaStreamIsCapturing(handle(stream), out)),
+  exchangeCaptureMode: (mode: number) =>
+    i32Outcome((out) => {
+      out[0] = mode;
+      return symbols.cudaThreadExchangeStreamCaptureMode(out);
+    }),
+  destroyGraph: (graph: Handle) => symbols.cudaGraphDestroy(handle(graph)),
+
   createEvent: (flags = 0) => addressOutcome((out) => symbols.cudaEventCreateWithFlags(out, flags)),
   createPlainEvent: () => addressOutcome(symbols.cudaEventCreate),
   destroyEvent: (event: Handle) => symbols.cudaEventDestroy(handle(event)),
@@ -92,6 +116,17 @@ export const cuda = {
     const error = symbols.cudaMemGetInfo(free, total);
     return { error, free: Number(free[0]), total: Number(total[0]) };
   },
+
+  initDriver: (flags = 0) => driver.cuInit(flags),
+  driverDevice: (ordinal: number) => i32Outcome((out) => driver.cuDeviceGet(out, ordinal)),
+  retainContext: (device: number) =>
+    addressOutcome((out) => driver.cuDevicePrimaryCtxRetain(out, device)),
+  releaseContext: (device: number) => driver.cuDevicePrimaryCtxRelease_v2(device),
+  contextState: (device: number) =>
+    i32Outcome((out) => driver.cuDevicePrimaryCtxGetState(device, new Uint32Array(1), out)),
+  pushContext: (context: Handle) => driver.cuCtxPushCurrent_v2(handle(context)),
+  popContext: () => addressOutcome(driver.cuCtxPopCurrent_v2),
+  currentContext: () => addressOutcome(driver.cuCtxGetCurrent),
 
   memcpy: (to: Memory, from: Memory, size: number | bigint, kind: number) =>
     symbols.cudaMemcpy(memory(to), memory(from), size, kind),
@@ -179,6 +214,8 @@ export const cuda = {
 
   /** A Worker's module: what a new thread sees of its state. */
   otherThreadPath: join(import.meta.dir, "other-thread.ts"),
+  /** One that meets a capture of another thread. */
+  captureThreadPath: join(import.meta.dir, "capture-thread.ts"),
   /** One that has work in flight on its own default stream. */
   ownStreamPath: join(import.meta.dir, "own-stream.ts"),
 };

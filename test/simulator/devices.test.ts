@@ -48,13 +48,52 @@ describe("devices", () => {
     });
   });
 
-  test("may be 64", () => {
-    const devices = Array.from({ length: 64 }, () => "8.0:1073741824").join(",");
-    const result = runOn({ devices }, ({ cuda }) => {
-      cuda.setDevice(63);
-      return { count: cuda.deviceCount().value, last: cuda.malloc(1024).error };
+  test("may be 512, which copies reach all", () => {
+    const devices = Array.from({ length: 512 }, () => "8.0:1048576").join(",");
+    const result = runOn({ devices }, ({ cuda, CudartSimulator: simulator }) => {
+      const [first, last] = [0, 511].map((device) => {
+        cuda.setDevice(device);
+        const block = cuda.malloc(16).value;
+        cuda.memset(block, device === 0 ? 3 : 4, 16);
+        return block;
+      });
+      const peer = [cuda.canAccessPeer(511, 200).value, cuda.enablePeerAccess(0)];
+      const copied = cuda.memcpy(last!, first!, 16, 4);
+      return {
+        count: cuda.deviceCount().value,
+        peer,
+        copied,
+        bytes: cuda.bytesOf(last!, 1),
+        device: cuda.pointerAttributes(last!).device,
+        live: simulator.liveDeviceMemory(511),
+      };
     });
-    expect(result).toEqual({ count: 64, last: 0 });
+    expect(result).toEqual({
+      count: 512,
+      peer: [1, 0],
+      copied: 0,
+      bytes: [3],
+      device: 511,
+      live: { blockCount: 1, byteSize: 16 },
+    });
+  });
+
+  test("have their copies between them ordered, also above the 64th", () => {
+    const devices = Array.from({ length: 80 }, () => "8.0:1048576").join(",");
+    const result = runOn({ devices }, ({ cuda, CudartSimulator: simulator }) => {
+      cuda.setDevice(79);
+      const source = cuda.malloc(16).value;
+      const stream = cuda.createPlainStream().value;
+      cuda.setDevice(70);
+      const target = cuda.malloc(16).value;
+      simulator.setDelay({ operationNs: 50e6 });
+      cuda.setDevice(79);
+      cuda.memsetAsync(source, 7, 16, stream);
+      cuda.setDevice(70);
+      simulator.setDelay({});
+      return [cuda.memcpy(target, source, 16, 4), ...cuda.bytesOf(target, 1)];
+    });
+    expect(result).toEqual([0, 7]);
   });
 
   test("have the attributes of a GPU with its own memory", () => {
@@ -123,7 +162,7 @@ describe("devices", () => {
     "9.0:99999999999999999999",
     "none,9.0:1024",
     "None",
-    Array.from({ length: 65 }, () => "8.0:1024").join(","),
+    Array.from({ length: 513 }, () => "8.0:1024").join(","),
   ])("of a malformed environment: %p", (devices) => {
     const { stdout, stderr } = spawnOn({ devices }, ({ cuda }) => ({
       count: cuda.deviceCount(),

@@ -41,10 +41,10 @@ describe("injected faults", () => {
     const result = runOn({}, ({ cuda, CudartSimulator: simulator }) =>
       cuda.countedFunctions.map((name) => {
         cuda.lastError();
-        simulator.failCall({ function: name, error: 719 });
+        simulator.failCall({ function: name, error: 720 });
         const failed = cuda.callWithZeros(name);
         const lastError = cuda.peekError();
-        return [name, failed, lastError, cuda.callWithZeros(name) !== 719];
+        return [name, failed, lastError, cuda.callWithZeros(name) !== 720];
       }),
     );
     const reportLastError = ["cudaGetLastError", "cudaPeekAtLastError"];
@@ -52,8 +52,8 @@ describe("injected faults", () => {
     expect(result).toEqual(
       ownCuda.countedFunctions.map((name) => [
         name,
-        719,
-        reportLastError.includes(name) ? 0 : 719,
+        720,
+        reportLastError.includes(name) ? 0 : 720,
         true,
       ]),
     );
@@ -65,7 +65,7 @@ describe("injected faults", () => {
       const malloc = cuda.malloc(256);
       const { value } = cuda.malloc(256);
       simulator.failCall({ function: "cudaFree", error: 4 });
-      simulator.failCall({ function: "cudaMemset", error: 700 });
+      simulator.failCall({ function: "cudaMemset", error: 46 });
       cuda.memset(value, 1, 256);
       const filledAgain = cuda.memset(value, 0x55, 128);
       return {
