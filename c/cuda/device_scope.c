@@ -11,6 +11,7 @@ typedef struct driver_context driver_context;
 
 // The driver's functions about contexts. They return a CUresult, whose values are those of cudaError_t.
 static struct {
+    int (*init)(unsigned int flags);
     int (*retain)(driver_context **context, int device);
     int (*get_state)(int device, unsigned int *flags, int *is_active);
     int (*push)(driver_context *context);
@@ -25,12 +26,15 @@ static driver_context *_Atomic contexts[DEVICE_COUNT_MAX];
 static bool load_from(void *library)
 {
     if (library == NULL) return false;
+    *(void **)&driver.init = dlsym(library, "cuInit");
     *(void **)&driver.retain = dlsym(library, "cuDevicePrimaryCtxRetain");
     *(void **)&driver.get_state = dlsym(library, "cuDevicePrimaryCtxGetState");
     *(void **)&driver.pop = dlsym(library, "cuCtxPopCurrent_v2");
     *(void **)&driver.push = dlsym(library, "cuCtxPushCurrent_v2");
-    return driver.retain != NULL && driver.get_state != NULL && driver.pop != NULL &&
-           driver.push != NULL;
+    bool has_all = driver.init != NULL && driver.retain != NULL && driver.get_state != NULL &&
+                   driver.pop != NULL && driver.push != NULL;
+    // Nobody may have asked the runtime for anything yet, which would have done it.
+    return has_all && driver.init(0) == 0;
 }
 
 // The runtime's own library has them where it stands for the driver too; otherwise the runtime has
