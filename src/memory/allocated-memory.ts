@@ -282,7 +282,8 @@ export class AllocatedMemory implements Disposable {
    * call returns.
    *
    * @throws {MemoryError} `INVALID_ARG` where they do not fit, before a byte moves; `UNAVAILABLE`
-   * where the memory's manager was reset; `INTERNAL` where CUDA fails.
+   * where the memory was freed, detached or never got, or went when its manager was reset;
+   * `INTERNAL` where CUDA fails, and `DEVICE_LOST` where it has failed for good.
    */
   write(source: ArrayBufferLike | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("write", "source", source);
@@ -296,7 +297,7 @@ export class AllocatedMemory implements Disposable {
    * Fills the target with the bytes of memory of any type, from `byteOffset` on.
    *
    * @throws {MemoryError} `INVALID_ARG` where the memory has not that many, before a byte moves;
-   * `UNAVAILABLE` where the memory's manager was reset; `INTERNAL` where CUDA fails.
+   * otherwise as {@link write} does.
    */
   read(target: ArrayBufferLike | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("read", "target", target);
@@ -364,8 +365,7 @@ export class AllocatedMemory implements Disposable {
    * Sets every byte of memory of any type, before the call returns. After Triton's `SetMemory`.
    *
    * @param byte From 0 to 255.
-   * @throws {MemoryError} `INVALID_ARG` for what is no byte; `UNAVAILABLE` where the memory's
-   * manager was reset; `INTERNAL` where CUDA fails.
+   * @throws {MemoryError} `INVALID_ARG` for what is no byte; otherwise as {@link write} does.
    *
    * @example
    * ```ts
@@ -430,8 +430,13 @@ export class AllocatedMemory implements Disposable {
    *
    * @example
    * ```ts
-   * using tensor = new AllocatedMemory(1 << 20, "CPU_PINNED");
-   * const digest = tensor.holdUntil(addon.hashOnAnotherThread(tensor.bytes));
+   * const addon = require("./hash.node"); // which works in a thread of its own
+   *
+   * function hash(chunk: Uint8Array): Promise<string> {
+   *   using memory = new AllocatedMemory(chunk.byteLength, "CPU_PINNED");
+   *   memory.bytes.set(chunk);
+   *   return memory.holdUntil(addon.hash(memory.bytes)); // freed here, and gone when that is done
+   * }
    * ```
    */
   async holdUntil<Result>(promise: PromiseLike<Result>): Promise<Awaited<Result>> {
@@ -463,11 +468,8 @@ export class AllocatedMemory implements Disposable {
    *
    * @example
    * ```ts
+   * const worker = new Worker("./worker.ts");
    * worker.postMessage(tensor.detach());
-   * // in the Worker
-   * onmessage = ({ data }) => {
-   *   using tensor = AllocatedMemory.attach(data);
-   * };
    * ```
    */
   detach(): MemoryHandle {
@@ -492,6 +494,15 @@ export class AllocatedMemory implements Disposable {
    *
    * @throws {MemoryError} `INVALID_ARG` for what is no handle; `UNAVAILABLE` where its memory was
    * attached already, went when its manager was reset, or is another process's.
+   *
+   * @example
+   * ```ts
+   * // in the Worker
+   * addEventListener("message", ({ data }: MessageEvent<MemoryHandle>) => {
+   *   using memory = AllocatedMemory.attach(data);
+   *   memory.fill(0);
+   * });
+   * ```
    */
   static attach(handle: MemoryHandle): AllocatedMemory {
     checkHandle("AllocatedMemory.attach", handle);
