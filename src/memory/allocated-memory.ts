@@ -36,7 +36,6 @@ const {
   allocated_memory_alloc_on_stream,
   allocated_memory_fill,
   allocated_memory_free,
-  allocated_memory_free_watched,
   allocated_memory_write,
   allocated_memory_read,
   memory_attach,
@@ -561,18 +560,18 @@ export class AllocatedMemory implements Disposable {
     const streamState = stream === undefined ? null : streamStateOf("free", stream);
     if (this.#address === 0) return;
     if (streamState !== null || this.#uses !== null) return this.#freeInOrder(streamState);
+    if (this.#lifeline !== null) return this.#freeInOrder(null);
+    const status = allocated_memory_free(
+      this.#address,
+      this.#memoryType,
+      this.#memoryTypeId,
+      this.#origin,
+    );
     // The memory is forgotten once it is freed, so that nothing is lost where a call fails.
-    const status =
-      this.#lifeline === null
-        ? allocated_memory_free(this.#address, this.#memoryType, this.#memoryTypeId, this.#origin)
-        : allocated_memory_free_watched(
-            this.#address,
-            this.#memoryType,
-            this.#memoryTypeId,
-            this.#origin,
-            this.#watch,
-          );
-    this.#forget(absence.freed);
+    this.#address = 0;
+    this.#byteSize = 0;
+    this.#origin = absence.freed;
+    leakGuard.release(this, this.#watch);
     if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
   }
 
