@@ -24,7 +24,8 @@ export class Notes {
     this.#lines = [];
   }
 
-  #add(label: string, message: string): void {
+  #add(label: string, whole: string): void {
+    const message = whole.replace(/^bun-cuda-memory: /, "");
     const line = `  ${fallback(message) ?? `${label}: ${message}`}`;
     this.#lines.push(line.length > lineWidth ? `${line.slice(0, lineWidth - 1)}…` : line);
   }

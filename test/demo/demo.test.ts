@@ -73,6 +73,7 @@ describe("the demo", () => {
     expect(exitCode).toBe(0);
     expect(stdout).toMatch(/CUDA runtime: .*, supported GPUs: 0/);
     expect(stdout).toMatch(/\btensors: GPU [1-9].*, CPU_PINNED \d.*, CPU [1-9]/);
+    expect(stdout).toMatch(/^ {2}fallback: \d+ bytes of .* -> pinned system memory$/m);
     expect(stdout).toContain(" same ");
     expect(stdout).not.toContain("DIFFERENT");
     expect(stdout).toContain("all deleted: 0 bytes in use in every pool");
