@@ -38,6 +38,8 @@ static bool has_had_streams[DEVICE_COUNT_MAX];
 static uint64_t last_id;
 static struct known_stream *buckets[BUCKET_COUNT]; // by id
 static struct known_stream *released_streams;
+static void
+    *join_events[DEVICE_COUNT_MAX]; // put streams of ended threads in order; made when needed
 
 void *stream_handle(const struct cuda_stream *stream)
 {
@@ -295,10 +297,32 @@ void cuda_stream_release(const struct cuda_stream *stream)
     pthread_mutex_unlock(&lock);
 }
 
+// What CUDA refuses to take back stays for the next reset to try again. The caller holds the lock.
+static enum memory_status destroy_join_event(int device)
+{
+    if (join_events[device] == NULL) return MEMORY_OK;
+    enum memory_status status = MEMORY_OK;
+    struct device_scope scope;
+    if (!cuda_is_lost()) status = device_scope_enter(&scope, device);
+    if (!cuda_is_lost() && status == MEMORY_OK) {
+        status = cudart_check(CUDART(cudaEventDestroy(join_events[device])), "cudaEventDestroy",
+                              "destroy an event of GPU %d", device);
+        if (status == MEMORY_OK) join_events[device] = NULL;
+        status = device_scope_leave(&scope, status);
+    }
+    if (!cuda_is_lost()) return status;
+    join_events[device] = NULL;
+    return MEMORY_OK;
+}
+
 enum memory_status stream_destroy_released(void)
 {
     enum memory_status status = MEMORY_OK;
     pthread_mutex_lock(&lock);
+    for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
+        enum memory_status destroyed = destroy_join_event(device);
+        if (destroyed != MEMORY_OK) status = destroyed;
+    }
     for (struct known_stream **link = &released_streams; *link != NULL;) {
         struct known_stream *known = *link;
         bool is_destroyed;
@@ -326,14 +350,18 @@ static bool is_owned(const struct known_stream *known, uint32_t owner)
 // Makes what the first stream is given from now on come after what the second was given.
 static bool is_joined(const struct cuda_stream *first, const struct cuda_stream *second)
 {
+    int device = (int)second->device_id;
     struct device_scope scope;
-    if (device_scope_enter(&scope, (int)second->device_id) != MEMORY_OK) return false;
-    void *event;
-    int error = CUDART(cudaEventCreateWithFlags(&event, CUDA_EVENT_DISABLE_TIMING));
+    if (device_scope_enter(&scope, device) != MEMORY_OK) return false;
+    void *event = join_events[device];
+    int error = 0;
+    if (event == NULL) {
+        error = CUDART(cudaEventCreateWithFlags(&event, CUDA_EVENT_DISABLE_TIMING));
+    }
     if (error == 0) {
+        join_events[device] = event;
         error = CUDART(cudaEventRecord(event, stream_handle(second)));
         if (error == 0) error = CUDART(cudaStreamWaitEvent(stream_handle(first), event, 0));
-        (void)CUDART(cudaEventDestroy(event));
     }
     if (error != 0) cudart_note_error(error, "cudaStreamWaitEvent");
     return device_scope_leave(&scope, MEMORY_OK) == MEMORY_OK && error == 0;

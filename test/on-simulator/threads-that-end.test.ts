@@ -86,6 +86,22 @@ describe.skipIf(!isSimulated)("a thread that ends (on the simulator only)", () =
     });
   });
 
+  test("leaves no event where CUDA refuses to destroy one meanwhile", async () => {
+    createMemoryManagers({
+      cudaMemoryPoolByteSize: { 0: 64 * mebibyte },
+      pinnedMemoryPoolByteSize: 64 * mebibyte,
+    });
+    CudartSimulator.setDelay({ operationNs: 50_000_000 });
+    CudartSimulator.failCall({ function: "cudaEventDestroy", error: "cudaErrorUnknown" });
+    await runToItsEnd("exit");
+    const end = performance.now() + 3000;
+    while (figures().streamCount > 0 && performance.now() < end) await Bun.sleep(5);
+    CudartSimulator.clearFaults();
+    CudaMemoryManager.reset();
+    PinnedMemoryManager.reset();
+    expect(CudartSimulator.liveHandles()).toEqual({ streamCount: 0, eventCount: 0 });
+  });
+
   test("leaves what it handed over to whoever attaches it", async () => {
     createMemoryManagers({
       cudaMemoryPoolByteSize: { 0: 64 * mebibyte, 1: 0 },
