@@ -66,14 +66,16 @@ struct memory_failure {
     double largest_free_byte_size;
 };
 
-// Memory that was allocated. The generation tells this life of its manager from every other, so
-// that what outlives a reset is never mistaken for memory of a later pool.
+// Memory that was allocated. The origin is of which life of its manager the memory is, so that what
+// outlives a reset is never mistaken for memory of a later pool, and which owner it was allocated for:
+// 65536 * generation + owner.
 struct memory_allocation {
     double address;   // 0 where there is none
     double byte_size; // as it was asked for
     double memory_type;
     double device_id; // 0 for host memory
-    double generation;
+    double origin;
+    double owner; // set before a request: whom it is for, from 0 to 65535
 };
 
 // A queue of work for a GPU. The id tells it from every other stream, also where CUDA gives a
@@ -156,7 +158,7 @@ MEMORY_EXPORT enum memory_status pinned_memory_alloc(struct memory_allocation *a
 // Pinned memory that can be had at once, for callers that have another way. Otherwise
 // MEMORY_UNAVAILABLE, without a message, and no statistics count it.
 MEMORY_EXPORT enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation,
-                                                         double byte_size, int32_t owner);
+                                                         double byte_size);
 MEMORY_EXPORT enum memory_status pinned_memory_free(double address);
 MEMORY_EXPORT enum memory_status pinned_memory_stats(struct memory_pool_stats *stats);
 // The number of live allocations that fell back to the system heap. No pool's statistics have it.
@@ -165,32 +167,32 @@ MEMORY_EXPORT enum memory_status pinned_memory_reset(void);
 
 // ---- Allocated memory: CUDA memory, then pinned, then non-pinned system memory
 
-// Memory belongs to the owner that it was allocated for, from 0 to 65535, and a call that names
-// another does not find it. MEMORY_ANY_OWNER stands for all of them.
-#define MEMORY_ANY_OWNER 65536
+// Memory belongs to the owner that it was allocated for, and a call that names another does not find it.
 
-// Allocates memory for an owner. MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc();
+// Allocates memory for the owner that the allocation names. MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc();
 // MEMORY_COLLECT_FIRST where there is non-pinned memory only, and the owner's garbage collector may
 // find better.
 MEMORY_EXPORT enum memory_status allocated_memory_alloc(struct memory_allocation *allocation,
                                                         double byte_size, double memory_type,
-                                                        double device_id, int32_t owner);
+                                                        double device_id);
 // The same for use on a stream: CUDA memory may be what the stream's earlier work still uses, or what
 // the stream is made to wait for. Host memory never is.
 MEMORY_EXPORT enum memory_status
 allocated_memory_alloc_on_stream(struct memory_allocation *allocation, double byte_size,
                                  double memory_type, double device_id,
-                                 const struct cuda_stream *stream, int32_t owner);
-// Frees memory of an owner. Memory whose manager was reset is gone already, and freeing it does
-// nothing. What the collector knows the memory by, or 0, goes with it.
+                                 const struct cuda_stream *stream);
+// Frees memory. Memory whose manager was reset is gone already, and freeing it does nothing.
 MEMORY_EXPORT enum memory_status allocated_memory_free(double address, double memory_type,
-                                                       double device_id, double generation,
-                                                       int32_t owner, double record);
+                                                       double device_id, double origin);
+// The same for memory that the collector watches, with the record that it is known by.
+MEMORY_EXPORT enum memory_status allocated_memory_free_watched(double address, double memory_type,
+                                                               double device_id, double origin,
+                                                               double record);
 // The memory goes back when the stream has done what it was given before. Where this fails the
 // memory lives on.
 MEMORY_EXPORT enum memory_status
 allocated_memory_free_on_stream(const struct memory_allocation *allocation,
-                                const struct cuda_stream *stream, int32_t owner, double record);
+                                const struct cuda_stream *stream, double record);
 // MEMORY_UNAVAILABLE where the memory went when its manager was reset.
 MEMORY_EXPORT enum memory_status allocated_memory_check(const struct memory_allocation *allocation);
 // Without a stream (null) the bytes of these three are in place when they return. With one, a copy
@@ -234,7 +236,7 @@ MEMORY_EXPORT double host_memory_reset_count_address(void);
 // Returns a record of the memory, or 0 where the system refuses memory. The record's bytes are to be
 // those of an ArrayBuffer with collected_memory_note() as its deallocator and the record as context.
 MEMORY_EXPORT double collected_memory_watch(double address, double byte_size, double memory_type,
-                                            double device_id, double generation, int32_t owner);
+                                            double device_id, double origin);
 // The memory is freed, and the end of its record says nothing.
 MEMORY_EXPORT void collected_memory_unwatch(double record);
 MEMORY_EXPORT void collected_memory_note(void *bytes, void *record);
@@ -248,11 +250,9 @@ MEMORY_EXPORT void collected_memory_asked(int32_t owner, int32_t has_found);
 
 // Takes memory from its owner. Returns a number that stands for it, or a status: MEMORY_UNAVAILABLE
 // where the memory is no longer the owner's or is in use.
-MEMORY_EXPORT double memory_detach(const struct memory_allocation *allocation, int32_t owner,
-                                   double record);
-// Gives what was detached to an owner, once.
-MEMORY_EXPORT enum memory_status memory_attach(struct memory_allocation *allocation, double id,
-                                               int32_t owner);
+MEMORY_EXPORT double memory_detach(const struct memory_allocation *allocation, double record);
+// Gives what was detached to the owner that the allocation names, once.
+MEMORY_EXPORT enum memory_status memory_attach(struct memory_allocation *allocation, double id);
 
 // ---- Streams
 

@@ -21,9 +21,13 @@ export type MemoryErrorCode =
 
 /** The figures of a {@link MemoryError}, each where it belongs to the failure. */
 export interface MemoryErrorFigures {
+  /** See {@link MemoryError.cudaError}. */
   readonly cudaError?: number | undefined;
+  /** Bytes; see {@link MemoryError.requestedByteSize}. */
   readonly requestedByteSize?: number | undefined;
+  /** Bytes; see {@link MemoryError.freeByteSize}. */
   readonly freeByteSize?: number | undefined;
+  /** Bytes; see {@link MemoryError.largestFreeByteSize}. */
   readonly largestFreeByteSize?: number | undefined;
 }
 

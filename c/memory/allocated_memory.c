@@ -63,34 +63,35 @@ alloc_on_gpu(struct memory_allocation *allocation, const struct request *request
         cuda.why_closed = cuda_memory_why_closed();
         return alloc_on_host(allocation, request, &cuda);
     }
-    *allocation = memory_allocation_of(block, request->byte_size, MEMORY_GPU, request->device_id);
+    allocation_fill(allocation, block, request->byte_size, MEMORY_GPU, request->device_id,
+                    request->owner);
     return MEMORY_OK;
 }
 
 enum memory_status allocated_memory_alloc(struct memory_allocation *allocation, double byte_size,
-                                          double memory_type, double device_id, int32_t owner)
+                                          double memory_type, double device_id)
 {
+    uint32_t owner = (uint32_t)(int64_t)allocation->owner;
     struct pool_block block;
     if (memory_type == MEMORY_GPU &&
-        __builtin_expect(pool_alloc(&gpu_pool(device_id)->pool, whole_number(byte_size),
-                                    (uint32_t)owner, &block, NULL) == POOL_OK,
+        __builtin_expect(pool_alloc(&gpu_pool(device_id)->pool, whole_number(byte_size), owner,
+                                    &block, NULL) == POOL_OK,
                          1)) {
-        *allocation = memory_allocation_of(block, byte_size, MEMORY_GPU, device_id);
+        allocation_fill(allocation, block, byte_size, MEMORY_GPU, device_id, owner);
         return MEMORY_OK;
     }
-    const struct request request = {
-        .byte_size = byte_size, .device_id = device_id, .owner = (uint32_t)owner};
-    return memory_type == MEMORY_GPU ? alloc_on_gpu(allocation, &request)
-                                     : alloc_on_host(allocation, &request, NULL);
+    return allocated_memory_alloc_on_stream(allocation, byte_size, memory_type, device_id, NULL);
 }
 
 enum memory_status allocated_memory_alloc_on_stream(struct memory_allocation *allocation,
                                                     double byte_size, double memory_type,
                                                     double device_id,
-                                                    const struct cuda_stream *stream, int32_t owner)
+                                                    const struct cuda_stream *stream)
 {
-    const struct request request = {
-        .byte_size = byte_size, .device_id = device_id, .owner = (uint32_t)owner, .stream = stream};
+    const struct request request = {.byte_size = byte_size,
+                                    .device_id = device_id,
+                                    .owner = (uint32_t)allocation->owner,
+                                    .stream = stream};
     return memory_type == MEMORY_GPU ? alloc_on_gpu(allocation, &request)
                                      : alloc_on_host(allocation, &request, NULL);
 }
@@ -105,6 +106,20 @@ static enum memory_status freed_already(double address, double device_id)
                        (unsigned long long)address, device_id);
 }
 
+enum memory_status allocated_memory_free(double address, double memory_type, double device_id,
+                                         double origin)
+{
+    uint64_t generation = generation_of(origin);
+    uint32_t owner = owner_of_origin(origin);
+    if (memory_type != MEMORY_GPU) {
+        return system_memory_free(address, (int)memory_type, generation, owner);
+    }
+    enum pool_status status = stream_ordered_free_now(&gpu_pool(device_id)->pool,
+                                                      whole_number(address), generation, owner);
+    return __builtin_expect(status != POOL_NOT_ALLOCATED, 1) ? MEMORY_OK
+                                                             : freed_already(address, device_id);
+}
+
 // Memory that is freed, or was, is not for the collector to find.
 static enum memory_status without_record(enum memory_status status, double record)
 {
@@ -113,46 +128,36 @@ static enum memory_status without_record(enum memory_status status, double recor
     return status;
 }
 
-enum memory_status allocated_memory_free(double address, double memory_type, double device_id,
-                                         double generation, int32_t owner, double record)
+enum memory_status allocated_memory_free_watched(double address, double memory_type,
+                                                 double device_id, double origin, double record)
 {
-    if (memory_type != MEMORY_GPU) {
-        return without_record(
-            system_memory_free(address, (int)memory_type, generation, (uint32_t)owner), record);
-    }
-    enum pool_status status =
-        stream_ordered_free_now(&gpu_pool(device_id)->pool, whole_number(address),
-                                whole_number(generation), (uint32_t)owner);
-    return without_record(
-        status == POOL_NOT_ALLOCATED ? freed_already(address, device_id) : MEMORY_OK, record);
+    return without_record(allocated_memory_free(address, memory_type, device_id, origin), record);
 }
 
-static enum memory_status free_on_stream(const struct memory_allocation *allocation, uint32_t owner,
+static enum memory_status free_on_stream(const struct memory_allocation *allocation,
                                          const struct cuda_stream *stream)
 {
     if (allocation->memory_type != MEMORY_GPU) {
-        return system_memory_free_on_stream(allocation, owner, stream);
+        return system_memory_free_on_stream(allocation, stream);
     }
     enum memory_status status = stream_ordered_free(
         &gpu_pool(allocation->device_id)->pool, whole_number(allocation->address),
-        whole_number(allocation->generation), owner, stream);
+        generation_of(allocation->origin), owner_of_origin(allocation->origin), stream);
     return status == MEMORY_INVALID_ARG ? freed_already(allocation->address, allocation->device_id)
                                         : status;
 }
 
 enum memory_status allocated_memory_free_on_stream(const struct memory_allocation *allocation,
-                                                   const struct cuda_stream *stream, int32_t owner,
-                                                   double record)
+                                                   const struct cuda_stream *stream, double record)
 {
     // Of a lost CUDA no work is under way any more.
     if (cuda_is_lost()) {
-        return allocated_memory_free(allocation->address, allocation->memory_type,
-                                     allocation->device_id, allocation->generation, owner, record);
+        return allocated_memory_free_watched(allocation->address, allocation->memory_type,
+                                             allocation->device_id, allocation->origin, record);
     }
     lifecycle_lock_shared();
     message_clear();
-    enum memory_status status =
-        without_record(free_on_stream(allocation, (uint32_t)owner, stream), record);
+    enum memory_status status = without_record(free_on_stream(allocation, stream), record);
     lifecycle_unlock();
     return status;
 }

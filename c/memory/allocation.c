@@ -4,7 +4,6 @@
 
 #include "memory/nonpinned_memory.h"
 #include "memory/pools.h"
-#include "owner.h"
 
 bool allocation_is_current(const struct memory_allocation *allocation)
 {
@@ -12,14 +11,14 @@ bool allocation_is_current(const struct memory_allocation *allocation)
         reserved_pool_of(allocation->memory_type, allocation->device_id);
     uint64_t current = reserved_pool == NULL ? nonpinned_memory_generation()
                                              : pool_generation(&reserved_pool->pool);
-    return current == whole_number(allocation->generation);
+    return current == generation_of(allocation->origin);
 }
 
 enum pool_status allocation_check(const struct memory_allocation *allocation)
 {
-    uint32_t owner = owner_of_thread();
+    uint32_t owner = owner_of_origin(allocation->origin);
     uint64_t address = whole_number(allocation->address);
-    uint64_t generation = whole_number(allocation->generation);
+    uint64_t generation = generation_of(allocation->origin);
     struct reserved_pool *reserved_pool =
         reserved_pool_of(allocation->memory_type, allocation->device_id);
     if (reserved_pool == NULL) {

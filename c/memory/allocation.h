@@ -8,21 +8,39 @@
 #include "pool/pool.h"
 #include "whole_number.h"
 
-static inline struct memory_allocation memory_allocation_of(struct pool_block block,
-                                                            double byte_size, double memory_type,
-                                                            double device_id)
+enum { ORIGIN_OWNER_BITS = 16 };
+
+static inline double origin_of(uint64_t generation, uint32_t owner)
 {
-    return (struct memory_allocation){.address = from_whole_number(block.address),
-                                      .byte_size = byte_size,
-                                      .memory_type = memory_type,
-                                      .device_id = device_id,
-                                      .generation = from_whole_number(block.generation)};
+    return from_whole_number(generation << ORIGIN_OWNER_BITS | owner);
+}
+
+static inline uint64_t generation_of(double origin)
+{
+    return whole_number(origin) >> ORIGIN_OWNER_BITS;
+}
+
+static inline uint32_t owner_of_origin(double origin)
+{
+    return whole_number(origin) & ((1 << ORIGIN_OWNER_BITS) - 1);
+}
+
+// Fills in what was allocated for the owner that the allocation names.
+static inline void allocation_fill(struct memory_allocation *allocation, struct pool_block block,
+                                   double byte_size, double memory_type, double device_id,
+                                   uint32_t owner)
+{
+    allocation->address = from_whole_number(block.address);
+    allocation->byte_size = byte_size;
+    allocation->memory_type = memory_type;
+    allocation->device_id = device_id;
+    allocation->origin = origin_of(block.generation, owner);
 }
 
 // Whether the manager that the memory is of has not been reset since.
 bool allocation_is_current(const struct memory_allocation *allocation);
 
-// Whether the memory is there and the calling thread's, as a status of its pool: POOL_CLOSED where it
+// Whether the memory is there and still its owner's, as a status of its pool: POOL_CLOSED where it
 // went when its manager was reset, and POOL_NOT_ALLOCATED where it was freed.
 enum pool_status allocation_check(const struct memory_allocation *allocation);
 

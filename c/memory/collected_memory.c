@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "bun_cuda_memory.h"
+#include "memory/allocation.h"
 #include "owner.h"
 
 struct record {
@@ -30,7 +31,7 @@ static struct owner_state {
 } states[OWNER_MAX + 1];
 
 double collected_memory_watch(double address, double byte_size, double memory_type,
-                              double device_id, double generation, int32_t owner)
+                              double device_id, double origin)
 {
     struct record *record = malloc(sizeof *record);
     if (record == NULL) return 0;
@@ -38,8 +39,9 @@ double collected_memory_watch(double address, double byte_size, double memory_ty
                                              .byte_size = byte_size,
                                              .memory_type = memory_type,
                                              .device_id = device_id,
-                                             .generation = generation},
-                              .owner = (uint32_t)owner,
+                                             .origin = origin},
+
+                              .owner = owner_of_origin(origin),
                               .is_watched = true};
     states[record->owner].watched_count++;
     return (double)(uintptr_t)record;

@@ -73,7 +73,7 @@ static enum pool_status change_owner(const struct memory_allocation *allocation,
                                      uint32_t to, uint64_t *block_byte_size)
 {
     uint64_t address = whole_number(allocation->address);
-    uint64_t generation = whole_number(allocation->generation);
+    uint64_t generation = generation_of(allocation->origin);
     if (allocation->memory_type == MEMORY_CPU) {
         return nonpinned_memory_exchange_owner((void *)(uintptr_t)address, generation, from, to,
                                                block_byte_size);
@@ -124,12 +124,12 @@ static double detach(const struct memory_allocation *allocation, uint32_t owner)
     return result;
 }
 
-double memory_detach(const struct memory_allocation *allocation, int32_t owner, double record)
+double memory_detach(const struct memory_allocation *allocation, double record)
 {
     stream_ordered_reclaim();
     lifecycle_lock_shared();
     message_clear();
-    double result = detach(allocation, (uint32_t)owner);
+    double result = detach(allocation, owner_of_origin(allocation->origin));
     lifecycle_unlock();
     if (result > 0 && record != 0) collected_memory_unwatch(record);
     return result;
@@ -155,6 +155,8 @@ static enum memory_status attach_locked(struct memory_allocation *allocation, do
     if (detached != NULL) {
         uint64_t block_byte_size;
         *allocation = detached->allocation;
+        allocation->origin = origin_of(generation_of(allocation->origin), owner);
+        allocation->owner = owner;
         status = change_owner(allocation, OWNER_PROCESS, owner, &block_byte_size);
         free(detached);
     }
@@ -164,11 +166,11 @@ static enum memory_status attach_locked(struct memory_allocation *allocation, do
                        "when its manager was reset, or is of another process");
 }
 
-enum memory_status memory_attach(struct memory_allocation *allocation, double id, int32_t owner)
+enum memory_status memory_attach(struct memory_allocation *allocation, double id)
 {
     lifecycle_lock_shared();
     message_clear();
-    enum memory_status status = attach_locked(allocation, id, (uint32_t)owner);
+    enum memory_status status = attach_locked(allocation, id, (uint32_t)allocation->owner);
     lifecycle_unlock();
     return status;
 }

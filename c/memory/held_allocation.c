@@ -3,6 +3,7 @@
 #include <stddef.h>
 
 #include "bun_cuda_memory.h"
+#include "memory/allocation.h"
 #include "memory/hold.h"
 #include "memory/lifecycle_lock.h"
 #include "memory/pools.h"
@@ -16,10 +17,10 @@ static double begin(const struct memory_allocation *allocation, bool is_view)
     if (status != MEMORY_OK) return status;
     struct reserved_pool *reserved_pool =
         reserved_pool_of(allocation->memory_type, allocation->device_id);
-    struct hold *hold = hold_begin(
-        reserved_pool == NULL ? NULL : &reserved_pool->pool,
-        reserved_pool == NULL ? NULL : reserved_pool->region, whole_number(allocation->address),
-        whole_number(allocation->generation), owner_of_thread(), is_view);
+    struct hold *hold = hold_begin(reserved_pool == NULL ? NULL : &reserved_pool->pool,
+                                   reserved_pool == NULL ? NULL : reserved_pool->region,
+                                   whole_number(allocation->address),
+                                   generation_of(allocation->origin), owner_of_thread(), is_view);
     if (hold != NULL) return (double)(uintptr_t)hold;
     return message_set(MEMORY_INTERNAL, "failed to hold %.0f bytes: the system refuses memory",
                        allocation->byte_size);

@@ -113,7 +113,7 @@ static bool alloc_nonpinned(struct memory_allocation *allocation, double byte_si
     void *pointer = nonpinned_memory_alloc(whole_number(byte_size), owner, &block.generation);
     if (pointer == NULL) return false;
     block.address = (uintptr_t)pointer;
-    *allocation = memory_allocation_of(block, byte_size, MEMORY_CPU, 0);
+    allocation_fill(allocation, block, byte_size, MEMORY_CPU, 0, owner);
     return true;
 }
 
@@ -138,7 +138,7 @@ bool system_memory_alloc(struct memory_allocation *allocation, double byte_size,
         pinned->why_closed = "there is no pinned memory pool";
         return allow_nonpinned_fallback && alloc_nonpinned(allocation, byte_size, owner);
     }
-    *allocation = memory_allocation_of(block, byte_size, MEMORY_CPU_PINNED, 0);
+    allocation_fill(allocation, block, byte_size, MEMORY_CPU_PINNED, 0, owner);
     return true;
 }
 
@@ -168,37 +168,35 @@ static enum memory_status not_allocated(double address)
                        (unsigned long long)address);
 }
 
-enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation, double byte_size,
-                                           int32_t owner_number)
+enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation, double byte_size)
 {
-    uint32_t owner = (uint32_t)owner_number;
+    uint32_t owner = (uint32_t)allocation->owner;
     struct pool_block block;
     uint64_t size = whole_number(byte_size);
     if (alloc_pinned(size, owner, &block, NULL) != POOL_OK) return MEMORY_UNAVAILABLE;
-    *allocation = memory_allocation_of(block, byte_size, MEMORY_CPU_PINNED, 0);
+    allocation_fill(allocation, block, byte_size, MEMORY_CPU_PINNED, 0, owner);
     return MEMORY_OK;
 }
 
-enum memory_status system_memory_free(double address, int32_t memory_type, double generation,
+enum memory_status system_memory_free(double address, int32_t memory_type, uint64_t generation,
                                       uint32_t owner)
 {
-    uint64_t its_generation = whole_number(generation);
     enum pool_status status =
         memory_type == MEMORY_CPU_PINNED
-            ? stream_ordered_free_now(&pinned_pool()->pool, whole_number(address), its_generation,
+            ? stream_ordered_free_now(&pinned_pool()->pool, whole_number(address), generation,
                                       owner)
-            : nonpinned_memory_free((void *)(uintptr_t)address, its_generation, owner);
+            : nonpinned_memory_free((void *)(uintptr_t)address, generation, owner);
     return status == POOL_OK || status == POOL_CLOSED ? MEMORY_OK : not_allocated(address);
 }
 
 enum memory_status system_memory_free_on_stream(const struct memory_allocation *allocation,
-                                                uint32_t owner, const struct cuda_stream *stream)
+                                                const struct cuda_stream *stream)
 {
     struct pool *its_pool =
         allocation->memory_type == MEMORY_CPU_PINNED ? &pinned_pool()->pool : NULL;
-    enum memory_status status =
-        stream_ordered_free(its_pool, whole_number(allocation->address),
-                            whole_number(allocation->generation), owner, stream);
+    enum memory_status status = stream_ordered_free(its_pool, whole_number(allocation->address),
+                                                    generation_of(allocation->origin),
+                                                    owner_of_origin(allocation->origin), stream);
     return status == MEMORY_INVALID_ARG ? not_allocated(allocation->address) : status;
 }
 

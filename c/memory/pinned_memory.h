@@ -21,11 +21,11 @@ bool system_memory_alloc(struct memory_allocation *allocation, double byte_size,
 
 // Frees memory of either kind. Memory of an earlier life of the manager is gone already: that is a
 // success. With generation 0, frees whatever lives at the address now.
-enum memory_status system_memory_free(double address, int32_t memory_type, double generation,
+enum memory_status system_memory_free(double address, int32_t memory_type, uint64_t generation,
                                       uint32_t owner);
 
 // Frees memory of either kind after what the stream has been given so far.
 enum memory_status system_memory_free_on_stream(const struct memory_allocation *allocation,
-                                                uint32_t owner, const struct cuda_stream *stream);
+                                                const struct cuda_stream *stream);
 
 #endif

@@ -21,7 +21,7 @@ export interface PointerAttributes {
  * address is unregistered.
  *
  * @throws {MemoryError} `INVALID_ARG` for anything but a number above 0, `INTERNAL` where CUDA
- * fails.
+ * fails, and `DEVICE_LOST` where it has failed for good.
  *
  * @example
  * ```ts

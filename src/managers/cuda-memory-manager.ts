@@ -139,7 +139,8 @@ export class CudaMemoryManager {
    * @param deviceId The GPU's CUDA ordinal.
    * @throws {MemoryError} `INVALID_ARG` for a size or an ordinal that cannot be one; `UNAVAILABLE`
    * before {@link create} and where this GPU has no pool; `OUT_OF_MEMORY` where the pool cannot serve
-   * the request, with its free bytes and its largest free block in the message.
+   * the request, with its free bytes and its largest free block; `DEVICE_LOST` where CUDA has failed
+   * for good.
    */
   static alloc(byteSize: number, deviceId: number): Pointer {
     if (!isWholeNumber(byteSize) || byteSize === 0 || !isDeviceId(deviceId)) {
@@ -184,7 +185,8 @@ export class CudaMemoryManager {
   /**
    * Frees all GPU memory; {@link create} may follow. Whatever was allocated is gone: an
    * {@link AllocatedMemory} that outlives the reset frees nothing, least of all a later pool's
-   * memory. Without a manager it does nothing.
+   * memory. A pool of which a promise still holds memory ({@link AllocatedMemory.holdUntil}) is set
+   * aside until that is over. Without a manager it does nothing.
    *
    * @throws {MemoryError} `INTERNAL` where CUDA refuses to take a reservation back. It is not lost:
    * the next `reset` or {@link create} tries again.

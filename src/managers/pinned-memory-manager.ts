@@ -125,7 +125,8 @@ export class PinnedMemoryManager {
    *
    * @param byteSize Bytes, from 1. The pool rounds them up to a multiple of 512.
    * @throws {MemoryError} `INVALID_ARG` for a size that cannot be one; `UNAVAILABLE` before
-   * {@link create}; `OUT_OF_MEMORY` where nothing that is allowed can serve the request.
+   * {@link create}, and where there is no pool and nothing else is allowed; `OUT_OF_MEMORY` where
+   * nothing that is allowed can serve the request.
    */
   static alloc(byteSize: number, options?: PinnedAllocOptions): PinnedAllocation {
     const operation = "PinnedMemoryManager.alloc";
@@ -155,8 +156,8 @@ export class PinnedMemoryManager {
   }
 
   /**
-   * The statistics of the pool, which are all zero where the manager has none. Fallbacks are not
-   * counted.
+   * The statistics of the pool, whose figures are zero where the manager has none. Fallbacks are in
+   * `nonpinnedByteSize`, and in none of the pool's figures.
    *
    * @throws {MemoryError} `UNAVAILABLE` before {@link create}.
    */
@@ -175,8 +176,9 @@ export class PinnedMemoryManager {
   }
 
   /**
-   * Frees all memory, the fallbacks among it; {@link create} may follow. Whatever was
-   * allocated is gone and must not be touched any more.
+   * Frees all memory, the fallbacks among it; {@link create} may follow. Whatever was allocated is
+   * gone and must not be touched any more; views of it in this thread have length 0 then. What others
+   * still look at, or a promise holds, is set aside until nobody does.
    *
    * @throws {MemoryError} `INTERNAL` where CUDA refuses to take the reservation back. It is not
    * lost: the next `reset` or {@link create} tries again.

@@ -22,7 +22,8 @@ export interface PoolStats {
   failedAllocationCount: number;
   /**
    * Bytes of earlier pools, from before a reset, that are kept because something still looks at them.
-   * Such a pool is kept whole.
+   * Such a pool is kept whole. The pinned memory manager also counts non-pinned memory that was freed
+   * and is still looked at.
    */
   setAsideByteSize: number;
   /** Bytes that {@link AllocatedMemory.detach} has taken from a thread, and that none has attached. */

@@ -10,12 +10,11 @@ import {
   memoryTypeNumber,
 } from "../native/memory-symbols.ts";
 import { notCloneable } from "../native/not-cloneable.ts";
-import { owner } from "../native/owner.ts";
+import type { NativeStream } from "../native/stream.ts";
 import { checkStatus, nativeError, nativeMessage, nativeMessages } from "../native/status.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import type { StreamState } from "../streams/stream-state.ts";
 import {
-  allocate,
   type AllocatedMemoryOptions,
   checkAllocationArguments,
   streamOf,
@@ -33,6 +32,8 @@ import { type MemoryType, memoryTypes, numberOfMemoryType } from "./memory-type.
 import { MemoryUses } from "./memory-uses.ts";
 
 const {
+  allocated_memory_alloc,
+  allocated_memory_alloc_on_stream,
   allocated_memory_fill,
   allocated_memory_free,
   allocated_memory_write,
@@ -83,6 +84,33 @@ const leakGuard = new LeakGuard<AllocatedMemory>((memory) => promote(memory));
 let lastId = 0;
 
 /**
+ * Sees to a request that was not simply served: has the collector look for memory and asks once more,
+ * and logs what there is to say. Returns the `memory_status` of it all.
+ */
+function settleRequest(
+  first: number,
+  byteSize: number,
+  memoryType: number,
+  memoryTypeId: number,
+  stream: NativeStream | null,
+): number {
+  let status = first;
+  if (status === memoryStatus.MEMORY_COLLECT_FIRST) {
+    collectDropped();
+    status = allocated_memory_alloc_on_stream(
+      allocated,
+      byteSize,
+      memoryType,
+      memoryTypeId,
+      stream,
+    );
+  }
+  if (status < memoryStatus.MEMORY_OK) log.error(nativeMessage());
+  else if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
+  return status;
+}
+
+/**
  * Memory for a tensor: CUDA memory where a GPU was asked for and its pool can serve, else pinned
  * system memory, else non-pinned system memory. What was really got is in {@link memoryType}. The
  * first fallback of each kind in a process is warned about. After Triton's `AllocatedMemory`.
@@ -109,7 +137,7 @@ export class AllocatedMemory implements Disposable {
   #memoryType = memoryTypeNumber.MEMORY_CPU as number;
   #memoryTypeId = 0;
   /** Where there is no address: why, as {@link absence} has it. */
-  #generation: number = absence.empty;
+  #origin: number = absence.empty;
   /** The leak guard's ticket, or the record of the native library that follows it. */
   #watch = 0;
   /** The record's bytes: what the collector finds when it finds this. */
@@ -163,18 +191,23 @@ export class AllocatedMemory implements Disposable {
       if (memoryType === "GPU") this.#memoryTypeId = memoryTypeId;
       return;
     }
-    let status = allocate(allocated, byteSize, wanted, memoryTypeId, stream);
-    if (status === memoryStatus.MEMORY_COLLECT_FIRST) {
-      collectDropped();
-      status = allocate(allocated, byteSize, wanted, memoryTypeId, stream);
+    let status =
+      stream === null
+        ? allocated_memory_alloc(allocated, byteSize, wanted, memoryTypeId)
+        : allocated_memory_alloc_on_stream(allocated, byteSize, wanted, memoryTypeId, stream);
+    if (status !== memoryStatus.MEMORY_OK) {
+      status = settleRequest(status, byteSize, wanted, memoryTypeId, stream);
+      if (status < memoryStatus.MEMORY_OK) {
+        this.#origin = absence.neverGot;
+        return;
+      }
     }
-    if (status < memoryStatus.MEMORY_OK) {
-      this.#generation = absence.neverGot;
-      log.error(nativeMessage());
-      return;
-    }
-    this.#take();
-    if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
+    this.#address = allocated[at.address]!;
+    this.#byteSize = byteSize;
+    this.#memoryType = allocated[at.memory_type]!;
+    this.#memoryTypeId = allocated[at.device_id]!;
+    this.#origin = allocated[at.origin]!;
+    this.#watch = leakGuard.watch(this);
   }
 
   /** Makes this the memory that the native library has just given. */
@@ -183,7 +216,7 @@ export class AllocatedMemory implements Disposable {
     this.#byteSize = allocated[at.byte_size]!;
     this.#memoryType = allocated[at.memory_type]!;
     this.#memoryTypeId = allocated[at.device_id]!;
-    this.#generation = allocated[at.generation]!;
+    this.#origin = allocated[at.origin]!;
     this.#watch = leakGuard.watch(this);
   }
 
@@ -196,7 +229,7 @@ export class AllocatedMemory implements Disposable {
       this.#byteSize,
       this.#memoryType,
       this.#memoryTypeId,
-      this.#generation,
+      this.#origin,
     );
     if (watch === null) return;
     this.#watch = watch.record;
@@ -209,14 +242,14 @@ export class AllocatedMemory implements Disposable {
     allocation[at.byte_size] = this.#byteSize;
     allocation[at.memory_type] = this.#memoryType;
     allocation[at.device_id] = this.#memoryTypeId;
-    allocation[at.generation] = this.#generation;
+    allocation[at.origin] = this.#origin;
     return allocation;
   }
 
   /** @throws {MemoryError} `UNAVAILABLE` where there is no memory to work on. */
   #checkPresent(operation: string): void {
-    if (this.#address !== 0 || this.#generation === absence.empty) return;
-    const text = absenceText[this.#generation]!;
+    if (this.#address !== 0 || this.#origin === absence.empty) return;
+    const text = absenceText[this.#origin]!;
     throw new MemoryError("UNAVAILABLE", `${operation}: the memory ${text}`);
   }
 
@@ -224,13 +257,13 @@ export class AllocatedMemory implements Disposable {
   #liveAllocation(operation: string): NativeAllocation {
     this.#checkPresent(operation);
     const allocation = this.#allocation();
-    if (this.#address === 0) allocation[at.generation] = 0;
+    if (this.#address === 0) allocation[at.origin] = 0;
     return allocation;
   }
 
   #text(): string {
     const place = this.memoryType === "GPU" ? `GPU ${this.#memoryTypeId}` : this.memoryType;
-    const state = this.#address === 0 ? absenceText[this.#generation] : undefined;
+    const state = this.#address === 0 ? absenceText[this.#origin] : undefined;
     if (state !== undefined) return `AllocatedMemory { ${state} }`;
     if (this.#address === 0) return `AllocatedMemory { 0 bytes, ${place} }`;
     const address = `0x${this.#address.toString(16)}`;
@@ -282,7 +315,8 @@ export class AllocatedMemory implements Disposable {
    * call returns.
    *
    * @throws {MemoryError} `INVALID_ARG` where they do not fit, before a byte moves; `UNAVAILABLE`
-   * where the memory's manager was reset; `INTERNAL` where CUDA fails.
+   * where the memory was freed, detached or never got, or went when its manager was reset;
+   * `INTERNAL` where CUDA fails, and `DEVICE_LOST` where it has failed for good.
    */
   write(source: ArrayBufferLike | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("write", "source", source);
@@ -296,7 +330,7 @@ export class AllocatedMemory implements Disposable {
    * Fills the target with the bytes of memory of any type, from `byteOffset` on.
    *
    * @throws {MemoryError} `INVALID_ARG` where the memory has not that many, before a byte moves;
-   * `UNAVAILABLE` where the memory's manager was reset; `INTERNAL` where CUDA fails.
+   * otherwise as {@link write} does.
    */
   read(target: ArrayBufferLike | ArrayBufferView, byteOffset = 0): void {
     const bytes = bytesOf("read", "target", target);
@@ -364,8 +398,7 @@ export class AllocatedMemory implements Disposable {
    * Sets every byte of memory of any type, before the call returns. After Triton's `SetMemory`.
    *
    * @param byte From 0 to 255.
-   * @throws {MemoryError} `INVALID_ARG` for what is no byte; `UNAVAILABLE` where the memory's
-   * manager was reset; `INTERNAL` where CUDA fails.
+   * @throws {MemoryError} `INVALID_ARG` for what is no byte; otherwise as {@link write} does.
    *
    * @example
    * ```ts
@@ -430,8 +463,13 @@ export class AllocatedMemory implements Disposable {
    *
    * @example
    * ```ts
-   * using tensor = new AllocatedMemory(1 << 20, "CPU_PINNED");
-   * const digest = tensor.holdUntil(addon.hashOnAnotherThread(tensor.bytes));
+   * const addon = require("./hash.node"); // which works in a thread of its own
+   *
+   * function hash(chunk: Uint8Array): Promise<string> {
+   *   using memory = new AllocatedMemory(chunk.byteLength, "CPU_PINNED");
+   *   memory.bytes.set(chunk);
+   *   return memory.holdUntil(addon.hash(memory.bytes)); // freed here, and gone when that is done
+   * }
    * ```
    */
   async holdUntil<Result>(promise: PromiseLike<Result>): Promise<Awaited<Result>> {
@@ -463,11 +501,8 @@ export class AllocatedMemory implements Disposable {
    *
    * @example
    * ```ts
+   * const worker = new Worker("./worker.ts");
    * worker.postMessage(tensor.detach());
-   * // in the Worker
-   * onmessage = ({ data }) => {
-   *   using tensor = AllocatedMemory.attach(data);
-   * };
    * ```
    */
   detach(): MemoryHandle {
@@ -479,7 +514,7 @@ export class AllocatedMemory implements Disposable {
         throw new MemoryError("UNAVAILABLE", "detach: something still uses the memory");
       }
       this.#view = null;
-      id = memory_detach(this.#allocation(), owner, this.#record());
+      id = memory_detach(this.#allocation(), this.#record());
       if (id < memoryStatus.MEMORY_OK) throw nativeError(id);
     }
     this.#forget(absence.detached);
@@ -492,12 +527,21 @@ export class AllocatedMemory implements Disposable {
    *
    * @throws {MemoryError} `INVALID_ARG` for what is no handle; `UNAVAILABLE` where its memory was
    * attached already, went when its manager was reset, or is another process's.
+   *
+   * @example
+   * ```ts
+   * // in the Worker
+   * addEventListener("message", ({ data }: MessageEvent<MemoryHandle>) => {
+   *   using memory = AllocatedMemory.attach(data);
+   *   memory.fill(0);
+   * });
+   * ```
    */
   static attach(handle: MemoryHandle): AllocatedMemory {
     checkHandle("AllocatedMemory.attach", handle);
     const memory = new AllocatedMemory(0, handle.memoryType, handle.memoryTypeId);
     if (handle.id !== 0) {
-      checkStatus(memory_attach(allocated, handle.id, owner));
+      checkStatus(memory_attach(allocated, handle.id));
       memory.#take();
     }
     return memory;
@@ -527,16 +571,18 @@ export class AllocatedMemory implements Disposable {
     const streamState = stream === undefined ? null : streamStateOf("free", stream);
     if (this.#address === 0) return;
     if (streamState !== null || this.#uses !== null) return this.#freeInOrder(streamState);
-    // The memory is forgotten once it is freed, so that nothing is lost where a call fails.
+    if (this.#lifeline !== null) return this.#freeInOrder(null);
     const status = allocated_memory_free(
       this.#address,
       this.#memoryType,
       this.#memoryTypeId,
-      this.#generation,
-      owner,
-      this.#record(),
+      this.#origin,
     );
-    this.#forget(absence.freed);
+    // The memory is forgotten once it is freed, so that nothing is lost where a call fails.
+    this.#address = 0;
+    this.#byteSize = 0;
+    this.#origin = absence.freed;
+    leakGuard.release(this, this.#watch);
     if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
   }
 
@@ -566,7 +612,7 @@ export class AllocatedMemory implements Disposable {
   #forget(reason: number): void {
     this.#address = 0;
     this.#byteSize = 0;
-    this.#generation = reason;
+    this.#origin = reason;
     if (this.#lifeline === null) leakGuard.release(this, this.#watch);
     else this.#lifeline = null;
   }

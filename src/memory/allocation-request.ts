@@ -1,12 +1,7 @@
 import { checkByteSize, checkDeviceId, checkOptions, invalidArgument } from "../arguments.ts";
-import type { NativeAllocation } from "../native/allocation.ts";
-import { memoryLibrary } from "../native/memory-library.ts";
-import { owner } from "../native/owner.ts";
 import type { NativeStream } from "../native/stream.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import { numberOfMemoryType } from "./memory-type.ts";
-
-const { allocated_memory_alloc, allocated_memory_alloc_on_stream } = memoryLibrary;
 
 const operation = "new AllocatedMemory";
 
@@ -41,24 +36,4 @@ export function checkAllocationArguments(
     throw invalidArgument(operation, "memoryType", '"CPU", "CPU_PINNED" or "GPU"', memoryType);
   }
   checkDeviceId(operation, memoryTypeId);
-}
-
-/** Allocates for this thread, and for a stream where there is one. Returns a `memory_status`. */
-export function allocate(
-  allocated: NativeAllocation,
-  byteSize: number,
-  memoryType: number,
-  memoryTypeId: number,
-  stream: NativeStream | null,
-): number {
-  return stream === null
-    ? allocated_memory_alloc(allocated, byteSize, memoryType, memoryTypeId, owner)
-    : allocated_memory_alloc_on_stream(
-        allocated,
-        byteSize,
-        memoryType,
-        memoryTypeId,
-        stream,
-        owner,
-      );
 }

@@ -36,10 +36,10 @@ export function watchMemory(
   byteSize: number,
   memoryType: number,
   deviceId: number,
-  generation: number,
+  origin: number,
 ): CollectorWatch | null {
   if (owner === 0) return null;
-  const record = collected_memory_watch(address, byteSize, memoryType, deviceId, generation, owner);
+  const record = collected_memory_watch(address, byteSize, memoryType, deviceId, origin);
   if (record === 0) return null;
   notifyAtNextCollection();
   try {

@@ -33,8 +33,9 @@ export interface CopyBufferOptions {
  * @returns Whether the copy was queued and the caller has to wait for it, by
  * {@link CudaStream.finished} or {@link CudaStream.synchronize}, which also tell if it failed.
  * @throws {MemoryError} `INVALID_ARG` where either memory has not that many bytes, or the two
- * ranges overlap, before a byte moves; `UNAVAILABLE` where a memory's manager was reset; `INTERNAL`
- * where CUDA fails.
+ * ranges overlap, before a byte moves; `UNAVAILABLE` where a memory was freed, detached or never got,
+ * or went when its manager was reset; `INTERNAL` where CUDA fails, and `DEVICE_LOST` where it has
+ * failed for good.
  *
  * @example
  * ```ts

@@ -4,14 +4,16 @@ import { owner } from "./owner.ts";
 import type { NativeStream } from "./stream.ts";
 import { newStruct } from "./struct.ts";
 
-const { allocated_memory_free, allocated_memory_free_on_stream } = memoryLibrary;
+const { allocated_memory_free_on_stream, allocated_memory_free_watched } = memoryLibrary;
 
 /** A `struct memory_allocation`. */
 export type NativeAllocation = Float64Array;
 
-/** Makes room for a `struct memory_allocation`. */
+/** Makes room for a `struct memory_allocation`, for this thread to own. */
 export function newAllocation(): NativeAllocation {
-  return newStruct(at);
+  const allocation = newStruct(at);
+  allocation[at.owner] = owner;
+  return allocation;
 }
 
 /**
@@ -25,13 +27,12 @@ export function freeAllocation(
   record: number,
   stream: NativeStream | null = null,
 ): number {
-  if (stream !== null) return allocated_memory_free_on_stream(allocation, stream, owner, record);
-  return allocated_memory_free(
+  if (stream !== null) return allocated_memory_free_on_stream(allocation, stream, record);
+  return allocated_memory_free_watched(
     allocation[at.address]!,
     allocation[at.memory_type]!,
     allocation[at.device_id]!,
-    allocation[at.generation]!,
-    owner,
+    allocation[at.origin]!,
     record,
   );
 }

@@ -26,19 +26,20 @@ export const memorySymbols = {
 
   pinned_memory_create: { args: ["f64", "f64"], returns: "i32" },
   pinned_memory_alloc: { args: ["buffer", "f64", "i32"], returns: "i32" },
-  pinned_memory_try_alloc: { args: ["buffer", "f64", "i32"], returns: "i32" },
+  pinned_memory_try_alloc: { args: ["buffer", "f64"], returns: "i32" },
   pinned_memory_free: { args: ["f64"], returns: "i32" },
   pinned_memory_stats: { args: ["ptr"], returns: "i32" },
   pinned_memory_nonpinned_count: { args: [], returns: "f64" },
   pinned_memory_reset: { args: [], returns: "i32" },
 
-  allocated_memory_alloc: { args: ["buffer", "f64", "f64", "f64", "i32"], returns: "i32" },
+  allocated_memory_alloc: { args: ["buffer", "f64", "f64", "f64"], returns: "i32" },
   allocated_memory_alloc_on_stream: {
-    args: ["buffer", "f64", "f64", "f64", "ptr", "i32"],
+    args: ["buffer", "f64", "f64", "f64", "ptr"],
     returns: "i32",
   },
-  allocated_memory_free: { args: ["f64", "f64", "f64", "f64", "i32", "f64"], returns: "i32" },
-  allocated_memory_free_on_stream: { args: ["ptr", "ptr", "i32", "f64"], returns: "i32" },
+  allocated_memory_free: { args: ["f64", "f64", "f64", "f64"], returns: "i32" },
+  allocated_memory_free_watched: { args: ["f64", "f64", "f64", "f64", "f64"], returns: "i32" },
+  allocated_memory_free_on_stream: { args: ["ptr", "ptr", "f64"], returns: "i32" },
   allocated_memory_check: { args: ["ptr"], returns: "i32" },
   allocated_memory_write: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
   allocated_memory_read: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
@@ -50,14 +51,14 @@ export const memorySymbols = {
   memory_view_end: { args: ["ptr", "ptr"], returns: "void" },
   host_memory_reset_count_address: { args: [], returns: "f64" },
 
-  collected_memory_watch: { args: ["f64", "f64", "f64", "f64", "f64", "i32"], returns: "f64" },
+  collected_memory_watch: { args: ["f64", "f64", "f64", "f64", "f64"], returns: "f64" },
   collected_memory_unwatch: { args: ["f64"], returns: "void" },
   collected_memory_note: { args: ["ptr", "ptr"], returns: "void" },
   collected_memory_take: { args: ["i32", "buffer"], returns: "i32" },
   collected_memory_asked: { args: ["i32", "i32"], returns: "void" },
 
-  memory_detach: { args: ["ptr", "i32", "f64"], returns: "f64" },
-  memory_attach: { args: ["buffer", "f64", "i32"], returns: "i32" },
+  memory_detach: { args: ["ptr", "f64"], returns: "f64" },
+  memory_attach: { args: ["buffer", "f64"], returns: "i32" },
 
   cuda_stream_create: { args: ["ptr", "f64"], returns: "i32" },
   cuda_stream_destroy: { args: ["ptr"], returns: "i32" },
@@ -112,7 +113,8 @@ export const memoryAllocation = {
   byte_size: 1,
   memory_type: 2,
   device_id: 3,
-  generation: 4,
+  origin: 4,
+  owner: 5,
 } as const;
 
 /** The places of the members of `struct cuda_stream`, counted in doubles. */

@@ -73,7 +73,7 @@ export class CudaStream implements Disposable {
   /**
    * @param deviceId The GPU's CUDA ordinal.
    * @throws {MemoryError} `INVALID_ARG` for what cannot be an ordinal; `UNAVAILABLE` where there is
-   * no such GPU; `INTERNAL` where CUDA fails.
+   * no such GPU; `INTERNAL` where CUDA fails, and `DEVICE_LOST` where it has failed for good.
    */
   constructor(deviceId = 0) {
     checkDeviceId("new CudaStream", deviceId);
@@ -107,7 +107,7 @@ export class CudaStream implements Disposable {
    * that has not been awaited may have been queued only in part.
    *
    * @throws {MemoryError} `INTERNAL` where something queued has failed, with the operations that it
-   * may be; `INVALID_ARG` once the stream is disposed of.
+   * may be; `DEVICE_LOST` where CUDA has failed for good; `INVALID_ARG` once the stream is disposed of.
    */
   synchronize(): void {
     streamStateOf("synchronize", this).synchronize();

@@ -1,6 +1,5 @@
 import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
-import { owner } from "../native/owner.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { type NativeStream, StreamEvent } from "../native/stream.ts";
 import { type Piece, pieceByteSize } from "./transfer.ts";
@@ -62,7 +61,7 @@ export class Staging implements Disposable {
   static tryToAllocate(transferByteSize: number): Staging | null {
     const allocation = newAllocation();
     const byteSize = Math.min(transferByteSize, 2 * pieceByteSize);
-    const status = pinned_memory_try_alloc(allocation, byteSize, owner);
+    const status = pinned_memory_try_alloc(allocation, byteSize);
     if (status !== memoryStatus.MEMORY_OK) return null;
     return new Staging(allocation, byteSize > pieceByteSize ? 2 : 1);
   }

@@ -128,7 +128,7 @@ test("a copy of another version has pools of its own, and says so once", () => {
   );
   expect(JSON.parse(stdout)).toEqual([1 << 20, 2 << 20]);
   expect(stderr.match(/9\.9\.9/g)).toHaveLength(1);
-});
+}, 60_000);
 
 test("the collector's promise outlives a hot reload", async () => {
   const path = join(folder, "hot.ts");

@@ -124,12 +124,14 @@ test("GPUs beyond those that there is room for are left out, with an error", () 
     const source = join(import.meta.dir, "many_gpus.c");
     const { exitCode, stderr } = Bun.spawnSync([
       cCompiler!,
-      ...["-shared", "-fPIC", source, "-o", path],
-      ...[
-        "-Wl,--no-as-needed",
-        simulatorLibraryPath,
-        `-Wl,-rpath,${dirname(simulatorLibraryPath)}`,
-      ],
+      "-shared",
+      "-fPIC",
+      source,
+      "-o",
+      path,
+      "-Wl,--no-as-needed",
+      simulatorLibraryPath,
+      `-Wl,-rpath,${dirname(simulatorLibraryPath)}`,
     ]);
     expect({ exitCode, stderr: stderr.toString() }).toEqual({ exitCode: 0, stderr: "" });
     const [gpus, errors, warnings] = runWithPackage({ BUN_CUDA_MEMORY_CUDART: path }, (memory) => {

@@ -63,7 +63,7 @@ await check("a server starts without a pool that the GPU has no room for", () =>
     pinnedMemoryPoolByteSize: poolByteSize,
   });
   requireFallback(gpu, "CPU_PINNED");
-  return requireMessage("error", "the server starts without CUDA memory pools");
+  return requireMessage("error", "for the CUDA memory pool of GPU");
 });
 
 const secondFails = "where the second GPU's reservation fails, no GPU keeps one";

@@ -9,6 +9,7 @@
 #include "bun_cuda_memory.h"
 #include "check.h"
 #include "failing_calls.h"
+#include "owned_memory.h"
 #include "simulated_cuda.h"
 
 enum {
@@ -34,8 +35,8 @@ static void alloc_memory(double byte_size, double memory_type, struct random *ra
     uint64_t failures_before = failed_call_count;
     struct memory *memory = &memories[memory_count];
     enum memory_status status =
-        allocated_memory_alloc(&memory->allocation, byte_size, memory_type,
-                               (double)random_below(random, DEVICE_COUNT), memory_owner());
+        owned_memory_alloc(&memory->allocation, byte_size, memory_type,
+                           (double)random_below(random, DEVICE_COUNT), memory_owner());
     if (status < MEMORY_OK) {
         CHECK(failed_call_count != failures_before, "a request was refused for nothing: %s",
               memory_message());
@@ -55,9 +56,9 @@ static void free_memory(int index)
     enum memory_status status = allocated_memory_read(&memory->allocation, 0, &content, 1, NULL);
     CHECK(status == MEMORY_OK, "allocated_memory_read: %d, %s", status, memory_message());
     CHECK(content == memory->content, "%d was written, %d is read", memory->content, content);
-    status = allocated_memory_free(memory->allocation.address, memory->allocation.memory_type,
-                                   memory->allocation.device_id, memory->allocation.generation,
-                                   memory_owner(), 0);
+    status =
+        owned_memory_free(memory->allocation.address, memory->allocation.memory_type,
+                          memory->allocation.device_id, memory->allocation.origin, memory_owner());
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
     memories[index] = memories[--memory_count];
 }

@@ -6,6 +6,7 @@
 #include "bun_cuda_memory.h"
 #include "check.h"
 #include "cudart_sim.h"
+#include "owned_memory.h"
 #include "simulated_cuda.h"
 #include "stream_fixture.h"
 
@@ -15,15 +16,15 @@ static struct memory_allocation alloc(double byte_size, double memory_type)
 {
     struct memory_allocation memory;
     enum memory_status status =
-        allocated_memory_alloc(&memory, byte_size, memory_type, 0, memory_owner());
+        owned_memory_alloc(&memory, byte_size, memory_type, 0, memory_owner());
     CHECK(status >= MEMORY_OK, "%d, %s", status, memory_message());
     return memory;
 }
 
 static enum memory_status free_owned(const struct memory_allocation *memory)
 {
-    return allocated_memory_free(memory->address, memory->memory_type, memory->device_id,
-                                 memory->generation, memory_owner(), 0);
+    return owned_memory_free(memory->address, memory->memory_type, memory->device_id,
+                             memory->origin, memory_owner());
 }
 
 static uint64_t cuda_call_count(void)
@@ -52,8 +53,8 @@ static void everything_else_goes_on(void)
     CHECK(cuda_check_lost() == MEMORY_OK, "CUDA works at first");
     CHECK(cuda_take_lost_report() == MEMORY_NOT_DONE, "there is nothing to report");
     hold_stream(&streams[0], &holds[0]);
-    CHECK(allocated_memory_free_on_stream(&pending, &streams[0], memory_owner(), 0) == MEMORY_OK,
-          "%s", memory_message());
+    CHECK(owned_memory_free_on_stream(&pending, &streams[0], memory_owner()) == MEMORY_OK, "%s",
+          memory_message());
     cudartSimFailCall("cudaMemset", 1, ILLEGAL_ADDRESS);
     CHECK(allocated_memory_fill(&on_gpu, 7) == MEMORY_DEVICE_LOST, "the finder is told");
     CHECK(strstr(memory_message(), "cudaErrorIllegalAddress") != NULL, "%s", memory_message());
@@ -85,7 +86,7 @@ static void everything_else_goes_on(void)
     struct memory_pool_stats stats;
     CHECK(cuda_memory_stats(0, &stats) == MEMORY_OK && stats.allocation_count == 1,
           "what a stream was using has come back: %.0f", stats.allocation_count);
-    CHECK(allocated_memory_free_on_stream(&on_gpu, &streams[0], memory_owner(), 0) == MEMORY_OK,
+    CHECK(owned_memory_free_on_stream(&on_gpu, &streams[0], memory_owner()) == MEMORY_OK,
           "freeing succeeds");
     CHECK(cuda_memory_stats(0, &stats) == MEMORY_OK && stats.allocation_count == 0, "at once");
 

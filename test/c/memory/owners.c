@@ -6,6 +6,7 @@
 #include "check.h"
 #include "memory/nonpinned_memory.h"
 #include "memory/pools.h"
+#include "owned_memory.h"
 #include "stream_fixture.h"
 
 enum { OWNER = 5, OTHER_OWNER = 6 };
@@ -13,15 +14,15 @@ enum { OWNER = 5, OTHER_OWNER = 6 };
 static struct memory_allocation alloc_for(int32_t owner, double byte_size, double memory_type)
 {
     struct memory_allocation memory;
-    CHECK(allocated_memory_alloc(&memory, byte_size, memory_type, 0, owner) >= MEMORY_OK, "%s",
+    CHECK(owned_memory_alloc(&memory, byte_size, memory_type, 0, owner) >= MEMORY_OK, "%s",
           memory_message());
     return memory;
 }
 
 static enum memory_status free_for(int32_t owner, const struct memory_allocation *memory)
 {
-    return allocated_memory_free(memory->address, memory->memory_type, memory->device_id,
-                                 memory->generation, owner, 0);
+    return owned_memory_free(memory->address, memory->memory_type, memory->device_id,
+                             memory->origin, owner);
 }
 
 // What the pool of GPU 0 finds for an owner, which has to be one block at most. Its address, or 0.
@@ -49,11 +50,9 @@ static void only_its_owner_frees(void)
         }
         CHECK(free_for(OTHER_OWNER, &memory) == MEMORY_INVALID_ARG, "another owner");
         CHECK(free_for(0, &memory) == MEMORY_INVALID_ARG, "the process");
-        CHECK(allocated_memory_free_on_stream(&memory, &streams[0], OTHER_OWNER, 0) ==
-                  MEMORY_INVALID_ARG,
+        CHECK(owned_memory_free_on_stream(&memory, &streams[0], OTHER_OWNER) == MEMORY_INVALID_ARG,
               "another owner, on a stream");
-        CHECK(free_for(i == 0 ? MEMORY_ANY_OWNER : OWNER, &memory) == MEMORY_OK, "%s",
-              memory_message());
+        CHECK(free_for(OWNER, &memory) == MEMORY_OK, "%s", memory_message());
         CHECK(free_for(OWNER, &memory) == MEMORY_INVALID_ARG, "it is freed once");
         if (i == 1) CHECK(free_for(0, &filler) == MEMORY_OK, "%s", memory_message());
     }
@@ -66,15 +65,15 @@ static void what_is_pending_is_nobodys(void)
     struct memory_allocation memory = alloc_for(OWNER, POOL_BYTE_SIZE, MEMORY_GPU);
     CHECK(found_in_pool(OWNER) == memory.address, "the owner has it");
     hold_stream(&streams[0], &holds[0]);
-    CHECK(allocated_memory_free_on_stream(&memory, &streams[0], OWNER, 0) == MEMORY_OK, "%s",
+    CHECK(owned_memory_free_on_stream(&memory, &streams[0], OWNER) == MEMORY_OK, "%s",
           memory_message());
     CHECK(found_in_pool(OWNER) == 0, "the owner has freed it");
     CHECK(free_for(OWNER, &memory) == MEMORY_INVALID_ARG, "it is freed once");
-    CHECK(free_for(MEMORY_ANY_OWNER, &memory) == MEMORY_INVALID_ARG, "by whomsoever");
+    CHECK(cuda_memory_free(memory.address, 0) == MEMORY_INVALID_ARG, "by whomsoever");
 
     struct memory_allocation reused;
-    CHECK(allocated_memory_alloc_on_stream(&reused, POOL_BYTE_SIZE, MEMORY_GPU, 0, &streams[0],
-                                           OTHER_OWNER) == MEMORY_OK,
+    CHECK(owned_memory_alloc_on_stream(&reused, POOL_BYTE_SIZE, MEMORY_GPU, 0, &streams[0],
+                                       OTHER_OWNER) == MEMORY_OK,
           "%s", memory_message());
     CHECK(reused.address == memory.address, "the stream's own block is reused");
     CHECK(found_in_pool(OTHER_OWNER) == reused.address, "it is its new owner's");
@@ -91,8 +90,8 @@ static void reused_memory_stays_its_owners(void)
 {
     set_up();
     struct memory_allocation memory = free_all_on_held_stream(), reused;
-    CHECK(allocated_memory_alloc_on_stream(&reused, POOL_BYTE_SIZE, MEMORY_GPU, 0, &streams[0],
-                                           OWNER) == MEMORY_OK,
+    CHECK(owned_memory_alloc_on_stream(&reused, POOL_BYTE_SIZE, MEMORY_GPU, 0, &streams[0],
+                                       OWNER) == MEMORY_OK,
           "%s", memory_message());
     CHECK(reused.address == memory.address, "the stream's own block is reused");
     release_and_synchronize(0);

@@ -12,6 +12,7 @@
 #include "cudart_sim.h"
 #include "failing_calls.h"
 #include "held_stream.h"
+#include "owned_memory.h"
 #include "simulated_cuda.h"
 
 enum {
@@ -49,17 +50,17 @@ static bool is_done(enum memory_status status, const char *call)
 
 static bool alloc_on_stream(int stream, struct memory_allocation *allocation)
 {
-    enum memory_status status = allocated_memory_alloc_on_stream(
-        allocation, POOL_BYTE_SIZE, MEMORY_GPU, 0, stream == NO_STREAM ? NULL : &streams[stream],
-        memory_owner());
+    enum memory_status status =
+        owned_memory_alloc_on_stream(allocation, POOL_BYTE_SIZE, MEMORY_GPU, 0,
+                                     stream == NO_STREAM ? NULL : &streams[stream], memory_owner());
     return is_done(status, "allocated_memory_alloc_on_stream");
 }
 
 static void free_now(const struct memory_allocation *allocation)
 {
     enum memory_status status =
-        allocated_memory_free(allocation->address, allocation->memory_type, allocation->device_id,
-                              allocation->generation, memory_owner(), 0);
+        owned_memory_free(allocation->address, allocation->memory_type, allocation->device_id,
+                          allocation->origin, memory_owner());
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 
@@ -72,7 +73,7 @@ static void synchronize(int stream)
 
 static void free_on_stream(int stream, const struct memory_allocation *allocation)
 {
-    if (is_done(allocated_memory_free_on_stream(allocation, &streams[stream], memory_owner(), 0),
+    if (is_done(owned_memory_free_on_stream(allocation, &streams[stream], memory_owner()),
                 "allocated_memory_free_on_stream")) {
         return;
     }
@@ -124,7 +125,7 @@ static void use_host_memory(void)
     struct memory_allocation host[2];
     for (int i = 0; i < 2; i++) { // The second falls back to the system heap.
         enum memory_status status =
-            allocated_memory_alloc(&host[i], POOL_BYTE_SIZE, MEMORY_CPU, 0, memory_owner());
+            owned_memory_alloc(&host[i], POOL_BYTE_SIZE, MEMORY_CPU, 0, memory_owner());
         if (!is_done(status, "pinned_memory_alloc")) host[i].address = 0;
     }
     for (int i = 0; i < 2; i++) {
@@ -169,8 +170,7 @@ static void create(void)
         (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT, 0);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
     CHECK(pinned_memory_create(2.0 * POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
-    CHECK(allocated_memory_alloc(&source, POOL_BYTE_SIZE, MEMORY_CPU, 0, memory_owner()) ==
-              MEMORY_OK,
+    CHECK(owned_memory_alloc(&source, POOL_BYTE_SIZE, MEMORY_CPU, 0, memory_owner()) == MEMORY_OK,
           "%s", memory_message());
 }
 

@@ -7,6 +7,7 @@
 #include "bun_cuda_memory.h"
 #include "check.h"
 #include "held_stream.h"
+#include "owned_memory.h"
 #include "stream_fixture.h"
 
 static void pending_memory_is_free_when_its_stream_is_done(void)
@@ -58,10 +59,9 @@ static void host_memory_can_be_pending_too(void)
 {
     set_up();
     struct memory_allocation pinned, nonpinned;
-    CHECK(allocated_memory_alloc(&pinned, POOL_BYTE_SIZE, MEMORY_CPU, 0, memory_owner()) ==
-              MEMORY_OK,
+    CHECK(owned_memory_alloc(&pinned, POOL_BYTE_SIZE, MEMORY_CPU, 0, memory_owner()) == MEMORY_OK,
           "%s", memory_message());
-    CHECK(allocated_memory_alloc(&nonpinned, 100, MEMORY_CPU, 0, memory_owner()) >= MEMORY_OK, "%s",
+    CHECK(owned_memory_alloc(&nonpinned, 100, MEMORY_CPU, 0, memory_owner()) >= MEMORY_OK, "%s",
           memory_message());
     CHECK(nonpinned.memory_type == MEMORY_CPU, "the pinned pool is full");
     hold_stream(&streams[0], &holds[0]);
@@ -85,7 +85,7 @@ static void memory_of_an_earlier_generation_is_gone_already(void)
     set_up();
     struct memory_allocation memory = alloc_now(1000);
     struct memory_allocation host;
-    CHECK(allocated_memory_alloc(&host, 1000, MEMORY_CPU, 0, memory_owner()) == MEMORY_OK, "%s",
+    CHECK(owned_memory_alloc(&host, 1000, MEMORY_CPU, 0, memory_owner()) == MEMORY_OK, "%s",
           memory_message());
     tear_down();
     set_up();

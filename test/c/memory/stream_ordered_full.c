@@ -9,6 +9,7 @@
 #include "check.h"
 #include "cudart_sim.h"
 #include "held_stream.h"
+#include "owned_memory.h"
 #include "stream_fixture.h"
 
 enum { CUDA_ERROR_UNKNOWN = 999 };
@@ -130,15 +131,14 @@ static void a_request_larger_than_the_pool_looks_at_nothing(void)
     set_up();
     free_all_on_held_stream();
     struct memory_allocation pinned;
-    CHECK(pinned_memory_try_alloc(&pinned, POOL_BYTE_SIZE, memory_owner()) == MEMORY_OK, "no room");
+    CHECK(owned_memory_try_alloc(&pinned, POOL_BYTE_SIZE, memory_owner()) == MEMORY_OK, "no room");
     free_on_stream(0, &pinned);
     uint64_t queries_before = event_query_count();
     for (int stream = NO_STREAM; stream < STREAM_COUNT; stream++) {
         expect_refused(stream, POOL_BYTE_SIZE + 1);
     }
     CHECK(cuda_memory_alloc(POOL_BYTE_SIZE + 1, 0) == MEMORY_OUT_OF_MEMORY, "through the manager");
-    CHECK(pinned_memory_try_alloc(&pinned, POOL_BYTE_SIZE + 1, memory_owner()) ==
-              MEMORY_UNAVAILABLE,
+    CHECK(owned_memory_try_alloc(&pinned, POOL_BYTE_SIZE + 1, memory_owner()) == MEMORY_UNAVAILABLE,
           "pinned");
     CHECK(event_query_count() == queries_before, "no event was asked");
     release_and_synchronize(0);
@@ -179,12 +179,12 @@ static void pinned_memory_is_refused_while_a_stream_uses_it(void)
     free_all_on_held_stream();
     expect_nothing_free();
     struct memory_allocation pinned;
-    CHECK(pinned_memory_try_alloc(&pinned, POOL_BYTE_SIZE, memory_owner()) == MEMORY_OK, "no room");
+    CHECK(owned_memory_try_alloc(&pinned, POOL_BYTE_SIZE, memory_owner()) == MEMORY_OK, "no room");
     free_on_stream(0, &pinned);
-    CHECK(pinned_memory_try_alloc(&pinned, 1, memory_owner()) == MEMORY_UNAVAILABLE,
+    CHECK(owned_memory_try_alloc(&pinned, 1, memory_owner()) == MEMORY_UNAVAILABLE,
           "the pinned pool is in use");
     release_and_synchronize(0);
-    CHECK(pinned_memory_try_alloc(&pinned, POOL_BYTE_SIZE, memory_owner()) == MEMORY_OK,
+    CHECK(owned_memory_try_alloc(&pinned, POOL_BYTE_SIZE, memory_owner()) == MEMORY_OK,
           "the stream is done");
     free_now(&pinned);
     tear_down();
@@ -270,11 +270,11 @@ static void a_reset_takes_back_what_had_an_error(void)
 {
     set_up();
     struct memory_allocation pinned;
-    CHECK(pinned_memory_try_alloc(&pinned, POOL_BYTE_SIZE, memory_owner()) == MEMORY_OK, "no room");
+    CHECK(owned_memory_try_alloc(&pinned, POOL_BYTE_SIZE, memory_owner()) == MEMORY_OK, "no room");
     struct cuda_stream stream;
     CHECK(cuda_stream_create(&stream, 0) == MEMORY_OK, "%s", memory_message());
     hold_stream(&stream, &holds[0]);
-    CHECK(allocated_memory_free_on_stream(&pinned, &stream, memory_owner(), 0) == MEMORY_OK, "%s",
+    CHECK(owned_memory_free_on_stream(&pinned, &stream, memory_owner()) == MEMORY_OK, "%s",
           memory_message());
     CHECK(cuda_stream_destroy(&stream) == MEMORY_OK, "%s", memory_message());
     struct memory_pool_stats stats;

@@ -7,6 +7,7 @@
 #include "bun_cuda_memory.h"
 #include "check.h"
 #include "held_stream.h"
+#include "owned_memory.h"
 #include "stream_fixture.h"
 #include "threads.h"
 
@@ -22,7 +23,7 @@ static void a_stream_reuses_its_own_pending_memory_at_once(void)
         free_on_stream(0, &first);
         struct memory_allocation again = alloc_on_stream(0, 1500);
         CHECK(again.address == first.address, "a block of the size that was freed before");
-        CHECK(again.byte_size == 1500 && again.generation == first.generation,
+        CHECK(again.byte_size == 1500 && again.origin == first.origin,
               "the size that was asked for, in the same generation");
         struct memory_allocation more = alloc_on_stream(0, 1500);
         CHECK(more.address != first.address, "a block has two owners");
@@ -119,13 +120,12 @@ static void pending_host_memory_is_not_reused(void)
 {
     set_up();
     struct memory_allocation pinned, other;
-    CHECK(allocated_memory_alloc(&pinned, POOL_BYTE_SIZE, MEMORY_CPU, 0, memory_owner()) ==
-              MEMORY_OK,
+    CHECK(owned_memory_alloc(&pinned, POOL_BYTE_SIZE, MEMORY_CPU, 0, memory_owner()) == MEMORY_OK,
           "%s", memory_message());
     hold_stream(&streams[0], &holds[0]);
     free_on_stream(0, &pinned);
-    CHECK(allocated_memory_alloc_on_stream(&other, POOL_BYTE_SIZE, MEMORY_CPU_PINNED, 0,
-                                           &streams[0], memory_owner()) >= MEMORY_OK,
+    CHECK(owned_memory_alloc_on_stream(&other, POOL_BYTE_SIZE, MEMORY_CPU_PINNED, 0, &streams[0],
+                                       memory_owner()) >= MEMORY_OK,
           "%s", memory_message());
     CHECK(other.memory_type == MEMORY_CPU, "what the host does with it is in no stream's order");
     free_now(&other);

@@ -10,6 +10,7 @@
 #include "bun_cuda_memory.h"
 #include "check.h"
 #include "held_stream.h"
+#include "owned_memory.h"
 #include "simulated_cuda.h"
 
 enum {
@@ -44,16 +45,15 @@ static void set_up(int count, struct hold *hold)
     hold_stream(&streams[0], hold);
     for (int i = 0; i < count; i++) {
         double size = i % 2 == 0 ? BLOCK_BYTE_SIZE : BLOCK_BYTE_SIZE / 2;
-        CHECK(allocated_memory_alloc(&blocks[i], size, MEMORY_GPU, 0, memory_owner()) == MEMORY_OK,
+        CHECK(owned_memory_alloc(&blocks[i], size, MEMORY_GPU, 0, memory_owner()) == MEMORY_OK,
               "%s", memory_message());
     }
     for (int i = 0; i < count; i++) {
-        CHECK(allocated_memory_free_on_stream(&blocks[i], &streams[0], memory_owner(), 0) ==
-                  MEMORY_OK,
+        CHECK(owned_memory_free_on_stream(&blocks[i], &streams[0], memory_owner()) == MEMORY_OK,
               "%s", memory_message());
     }
     for (int i = 0; i < count / 4; i++) {
-        enum memory_status status = allocated_memory_alloc_on_stream(
+        enum memory_status status = owned_memory_alloc_on_stream(
             &blocks[i], BLOCK_BYTE_SIZE, MEMORY_GPU, 0, &streams[0], memory_owner());
         CHECK(status == MEMORY_OK, "%s", memory_message());
     }
@@ -78,7 +78,7 @@ static void tear_down(int count, struct hold *hold)
 
 static void alloc_on(int stream, struct memory_allocation *memory, double byte_size, bool is_served)
 {
-    enum memory_status status = allocated_memory_alloc_on_stream(
+    enum memory_status status = owned_memory_alloc_on_stream(
         memory, byte_size, MEMORY_GPU, 0, stream < 0 ? NULL : &streams[stream], memory_owner());
     CHECK(status >= MEMORY_OK, "%s", memory_message());
     CHECK((memory->memory_type == MEMORY_GPU) == is_served, "%.0f bytes for stream %d", byte_size,
@@ -87,8 +87,8 @@ static void alloc_on(int stream, struct memory_allocation *memory, double byte_s
 
 static void free_now(const struct memory_allocation *memory)
 {
-    CHECK(allocated_memory_free(memory->address, memory->memory_type, 0, memory->generation,
-                                memory_owner(), 0) == MEMORY_OK,
+    CHECK(owned_memory_free(memory->address, memory->memory_type, 0, memory->origin,
+                            memory_owner()) == MEMORY_OK,
           "%s", memory_message());
 }
 
@@ -117,8 +117,8 @@ static void free_and_reuse(void)
 {
     struct memory_allocation memory;
     alloc_on(0, &memory, BLOCK_BYTE_SIZE, true); // one that is pending
-    CHECK(allocated_memory_free_on_stream(&memory, &streams[0], memory_owner(), 0) == MEMORY_OK,
-          "%s", memory_message());
+    CHECK(owned_memory_free_on_stream(&memory, &streams[0], memory_owner()) == MEMORY_OK, "%s",
+          memory_message());
 }
 
 static void reuse_and_free_again(void)

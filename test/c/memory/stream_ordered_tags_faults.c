@@ -11,6 +11,7 @@
 #include "check.h"
 #include "failing_calls.h"
 #include "held_stream.h"
+#include "owned_memory.h"
 #include "simulated_cuda.h"
 
 enum {
@@ -31,7 +32,7 @@ static void set_up(void)
         CHECK(cuda_stream_create(&streams[i], 0) == MEMORY_OK, "%s", memory_message());
     }
     for (int i = 0; i < BLOCK_COUNT; i++) {
-        CHECK(allocated_memory_alloc(&blocks[i], BLOCK_BYTE_SIZE, MEMORY_GPU, 0, memory_owner()) ==
+        CHECK(owned_memory_alloc(&blocks[i], BLOCK_BYTE_SIZE, MEMORY_GPU, 0, memory_owner()) ==
                   MEMORY_OK,
               "%s", memory_message());
     }
@@ -57,14 +58,12 @@ static void tear_down(void)
 static void free_all_on_stream(void)
 {
     for (int i = 0; i < BLOCK_COUNT; i++) {
-        if (allocated_memory_free_on_stream(&blocks[i], &streams[0], memory_owner(), 0) ==
-            MEMORY_OK)
+        if (owned_memory_free_on_stream(&blocks[i], &streams[0], memory_owner()) == MEMORY_OK)
             continue;
         CHECK(failed_call_count == 1, "it failed for nothing: %s", memory_message());
         CHECK(strlen(memory_message()) > 0, "a failure has a message");
         CHECK(used_byte_size() == BLOCK_COUNT * BLOCK_BYTE_SIZE, "the block still lives");
-        CHECK(allocated_memory_free_on_stream(&blocks[i], &streams[0], memory_owner(), 0) ==
-                  MEMORY_OK,
+        CHECK(owned_memory_free_on_stream(&blocks[i], &streams[0], memory_owner()) == MEMORY_OK,
               "%s", memory_message());
     }
 }
@@ -75,13 +74,13 @@ static int reuse_some(struct memory_allocation kept[REUSED_COUNT])
     int kept_count = 0;
     for (int i = 0; i < REUSED_COUNT; i++) {
         struct memory_allocation reused;
-        enum memory_status status = allocated_memory_alloc_on_stream(
+        enum memory_status status = owned_memory_alloc_on_stream(
             &reused, BLOCK_BYTE_SIZE, MEMORY_GPU, 0, &streams[i % STREAM_COUNT], memory_owner());
         CHECK(status == MEMORY_OK && reused.memory_type == MEMORY_GPU, "a pending block serves");
         switch (i % 3) {
         case 0:
-            status = allocated_memory_free_on_stream(&reused, &streams[i / 2 % STREAM_COUNT],
-                                                     memory_owner(), 0);
+            status = owned_memory_free_on_stream(&reused, &streams[i / 2 % STREAM_COUNT],
+                                                 memory_owner());
             break;
         case 1:
             status = cuda_memory_free(reused.address, 0);
@@ -113,7 +112,7 @@ static bool free_many_with_refusal(uint64_t nth)
     fail_call(nth, false);
     free_all_on_stream();
     fail_call(0, false);
-    CHECK(allocated_memory_free_on_stream(&blocks[0], &streams[0], memory_owner(), 0) ==
+    CHECK(owned_memory_free_on_stream(&blocks[0], &streams[0], memory_owner()) ==
               MEMORY_INVALID_ARG,
           "what is pending is not freed again");
     struct memory_allocation kept[REUSED_COUNT];

@@ -10,6 +10,7 @@
 #include "check.h"
 #include "cuda/cudart.h"
 #include "cudart_sim.h"
+#include "owned_memory.h"
 #include "simulated_cuda.h"
 #include "threads.h"
 
@@ -147,9 +148,8 @@ static void write_and_read_now(const struct memory_allocation *memory, unsigned 
 
 static void free_now(const struct memory_allocation *memory)
 {
-    enum memory_status status =
-        allocated_memory_free(memory->address, memory->memory_type, memory->device_id,
-                              memory->generation, memory_owner(), 0);
+    enum memory_status status = owned_memory_free(
+        memory->address, memory->memory_type, memory->device_id, memory->origin, memory_owner());
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 
@@ -157,7 +157,7 @@ static void free_on_stream(const struct user *user, int stream,
                            const struct memory_allocation *memory)
 {
     enum memory_status status =
-        allocated_memory_free_on_stream(memory, &user->streams[stream], memory_owner(), 0);
+        owned_memory_free_on_stream(memory, &user->streams[stream], memory_owner());
     CHECK(status == MEMORY_OK, "allocated_memory_free_on_stream: %d, %s", status, memory_message());
 }
 
@@ -167,11 +167,11 @@ static void use_some_memory(struct user *user)
     int stream = (int)random_below(random, STREAM_COUNT + 1) - 1;
     unsigned char content = (unsigned char)random_below(random, 256);
     struct memory_allocation memory;
-    enum memory_status status = allocated_memory_alloc_on_stream(
-        &memory, (double)(1 + random_below(random, BYTE_SIZE_MAX)),
-        random_below(random, 8) == 0 ? MEMORY_CPU_PINNED : MEMORY_GPU,
-        (double)random_below(random, DEVICE_COUNT), stream < 0 ? NULL : &user->streams[stream],
-        memory_owner());
+    enum memory_status status =
+        owned_memory_alloc_on_stream(&memory, (double)(1 + random_below(random, BYTE_SIZE_MAX)),
+                                     random_below(random, 8) == 0 ? MEMORY_CPU_PINNED : MEMORY_GPU,
+                                     (double)random_below(random, DEVICE_COUNT),
+                                     stream < 0 ? NULL : &user->streams[stream], memory_owner());
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc_on_stream: %d, %s", status,
           memory_message());
     if (stream < 0) {

@@ -8,6 +8,7 @@
 #include "bun_cuda_memory.h"
 #include "check.h"
 #include "held_stream.h"
+#include "owned_memory.h"
 #include "simulated_cuda.h"
 #include "stream_fixture.h"
 #include "threads.h"
@@ -46,8 +47,7 @@ static void a_reset_waits_for_all_work_under_way(void)
 {
     set_up();
     struct memory_allocation host, blocks[BLOCK_COUNT];
-    CHECK(allocated_memory_alloc(&host, BLOCK_BYTE_SIZE, MEMORY_CPU, 0, memory_owner()) ==
-              MEMORY_OK,
+    CHECK(owned_memory_alloc(&host, BLOCK_BYTE_SIZE, MEMORY_CPU, 0, memory_owner()) == MEMORY_OK,
           "%s", memory_message());
     alloc_all(blocks);
     for (int i = 0; i < STREAM_COUNT; i++) {

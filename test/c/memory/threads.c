@@ -8,6 +8,7 @@
 
 #include "bun_cuda_memory.h"
 #include "check.h"
+#include "owned_memory.h"
 #include "simulated_cuda.h"
 #include "threads.h"
 
@@ -86,8 +87,8 @@ static void alloc_memory(struct memory *memory, struct random *random)
     // MEMORY_CPU comes from the pinned pool too, where there is room.
     double memory_type = (double)random_below(random, 3);
     double device_id = (double)random_below(random, DEVICE_COUNT);
-    enum memory_status status = allocated_memory_alloc(&memory->allocation, (double)byte_size,
-                                                       memory_type, device_id, memory_owner());
+    enum memory_status status = owned_memory_alloc(&memory->allocation, (double)byte_size,
+                                                   memory_type, device_id, memory_owner());
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc: %d, %s", status, memory_message());
     memory->byte_size = byte_size;
     fill(memory, (unsigned char)random_below(random, 256));
@@ -95,8 +96,8 @@ static void alloc_memory(struct memory *memory, struct random *random)
 
 static enum memory_status try_free(const struct memory_allocation *allocation)
 {
-    return allocated_memory_free(allocation->address, allocation->memory_type,
-                                 allocation->device_id, allocation->generation, memory_owner(), 0);
+    return owned_memory_free(allocation->address, allocation->memory_type, allocation->device_id,
+                             allocation->origin, memory_owner());
 }
 
 static void free_memory(struct memory *memory)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "check.h"
+#include "owned_memory.h"
 #include "simulated_cuda.h"
 
 struct cuda_stream streams[STREAM_COUNT];
@@ -68,9 +69,9 @@ uint64_t stream_wait_count(void)
 struct memory_allocation alloc_on_stream(int stream, double byte_size)
 {
     struct memory_allocation allocation;
-    enum memory_status status = allocated_memory_alloc_on_stream(
-        &allocation, byte_size, MEMORY_GPU, 0, stream == NO_STREAM ? NULL : &streams[stream],
-        memory_owner());
+    enum memory_status status =
+        owned_memory_alloc_on_stream(&allocation, byte_size, MEMORY_GPU, 0,
+                                     stream == NO_STREAM ? NULL : &streams[stream], memory_owner());
     CHECK(status >= MEMORY_OK, "allocated_memory_alloc_on_stream: %d, %s", status,
           memory_message());
     return allocation;
@@ -88,8 +89,8 @@ bool is_on_gpu(const struct memory_allocation *allocation)
 
 enum memory_status try_free(const struct memory_allocation *allocation)
 {
-    return allocated_memory_free(allocation->address, allocation->memory_type,
-                                 allocation->device_id, allocation->generation, memory_owner(), 0);
+    return owned_memory_free(allocation->address, allocation->memory_type, allocation->device_id,
+                             allocation->origin, memory_owner());
 }
 
 void free_now(const struct memory_allocation *allocation)
@@ -99,7 +100,7 @@ void free_now(const struct memory_allocation *allocation)
 
 enum memory_status try_free_on_stream(int stream, const struct memory_allocation *allocation)
 {
-    return allocated_memory_free_on_stream(allocation, &streams[stream], memory_owner(), 0);
+    return owned_memory_free_on_stream(allocation, &streams[stream], memory_owner());
 }
 
 void free_on_stream(int stream, const struct memory_allocation *allocation)

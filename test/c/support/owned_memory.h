@@ -1,0 +1,52 @@
+// Allocated memory of an owner that the caller names: memory of other threads, for tests.
+#ifndef OWNED_MEMORY_H
+#define OWNED_MEMORY_H
+
+#include "bun_cuda_memory.h"
+
+static inline double origin_for(double origin, int32_t owner)
+{
+    return (double)((int64_t)origin / 65536 * 65536 + owner);
+}
+
+static inline enum memory_status owned_memory_alloc(struct memory_allocation *allocation,
+                                                    double byte_size, double memory_type,
+                                                    double device_id, int32_t owner)
+{
+    allocation->owner = owner;
+    return allocated_memory_alloc(allocation, byte_size, memory_type, device_id);
+}
+
+static inline enum memory_status owned_memory_alloc_on_stream(struct memory_allocation *allocation,
+                                                              double byte_size, double memory_type,
+                                                              double device_id,
+                                                              const struct cuda_stream *stream,
+                                                              int32_t owner)
+{
+    allocation->owner = owner;
+    return allocated_memory_alloc_on_stream(allocation, byte_size, memory_type, device_id, stream);
+}
+
+static inline enum memory_status owned_memory_try_alloc(struct memory_allocation *allocation,
+                                                        double byte_size, int32_t owner)
+{
+    allocation->owner = owner;
+    return pinned_memory_try_alloc(allocation, byte_size);
+}
+
+static inline enum memory_status owned_memory_free(double address, double memory_type,
+                                                   double device_id, double origin, int32_t owner)
+{
+    return allocated_memory_free(address, memory_type, device_id, origin_for(origin, owner));
+}
+
+static inline enum memory_status
+owned_memory_free_on_stream(const struct memory_allocation *allocation,
+                            const struct cuda_stream *stream, int32_t owner)
+{
+    struct memory_allocation owned = *allocation;
+    owned.origin = origin_for(allocation->origin, owner);
+    return allocated_memory_free_on_stream(&owned, stream, 0);
+}
+
+#endif
