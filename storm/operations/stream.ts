@@ -47,7 +47,8 @@ export const disposeStream: Operation = {
     if (isWaitedFor) thread.synchronize(drawn.stream);
     else freeUsed(thread, drawn.stream);
     thread.streams.set(drawn.place, null);
-    thread.attempt(thread.cudaCodes, [], () => drawn.stream.stream[Symbol.dispose]());
+    // Where CUDA fails the stream may live on.
+    thread.untilDone(thread.cudaCodes, () => drawn.stream.stream[Symbol.dispose]());
     thread.refused(["INVALID_ARG"], [], () => drawn.stream.stream.synchronize());
   },
 };

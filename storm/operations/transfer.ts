@@ -59,6 +59,8 @@ function follow(
     () => onSuccess(),
     (error: unknown) => {
       queue.fail();
+      // It may be the error of what was queued on the stream before, of which nobody else is told.
+      if (error instanceof MemoryError && error.code === "INTERNAL") transfer.stream?.queue.fail();
       if (error instanceof MemoryError) thread.checkError(codesOf(thread, transfer), [held], error);
       else throw error;
     },
