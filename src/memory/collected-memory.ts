@@ -10,10 +10,12 @@ import {
 } from "../native/memory-symbols.ts";
 import { nativeMessage } from "../native/status.ts";
 import { owner } from "../native/owner.ts";
+import { forgetDoneOperations } from "../streams/stream-state.ts";
 import { threadState } from "../native/thread-state.ts";
 import { memoryTypes } from "./memory-type.ts";
 
 const {
+  allocated_memory_check,
   collected_memory_asked,
   collected_memory_note,
   collected_memory_take,
@@ -68,6 +70,8 @@ const taken = newAllocation();
 export function freeCollected(): number {
   let count = 0;
   while (collected_memory_take(owner, taken) === memoryStatus.MEMORY_OK) {
+    // What went with a reset, or by its pointer, was not forgotten.
+    if (allocated_memory_check(taken) !== memoryStatus.MEMORY_OK) continue;
     const status = freeAllocation(taken, 0);
     if (status < memoryStatus.MEMORY_OK) log.error(nativeMessage());
     log.warn(
@@ -85,6 +89,7 @@ export function freeCollected(): number {
  * meant. Returns whether it found something.
  */
 export function collectDropped(): boolean {
+  forgetDoneOperations(); // which refer to the memories that they were about
   Bun.gc(true);
   const hasFound = freeCollected() > 0;
   collected_memory_asked(owner, hasFound ? 1 : 0);

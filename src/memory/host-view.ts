@@ -7,6 +7,7 @@ import {
   counterAt,
   tryToDetach,
 } from "../native/host-memory.ts";
+import { pauseOfBackground } from "../native/event-loop.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryAllocation as at, memoryTypeNumber } from "../native/memory-symbols.ts";
 import { checkStatus } from "../native/status.ts";
@@ -17,9 +18,6 @@ const { host_memory_reset_count_address, memory_hold_begin, memory_hold_end } = 
 
 /** Its only element changes whenever host memory is reset, by whatever thread. */
 export const hostResetCount = counterAt(host_memory_reset_count_address() as Pointer);
-
-/** Taken when the package is loaded: tests replace the global one. */
-const { setTimeout } = globalThis;
 
 /**
  * The property of a view's buffer that refers to the uses of the memory, and so to the memory. Every
@@ -131,8 +129,7 @@ const pauseMillisecondsMax = 32;
 
 async function untilDetached(buffer: ArrayBuffer): Promise<void> {
   for (let milliseconds = 1; !tryToDetach(buffer); milliseconds *= 2) {
-    const pause = Math.min(milliseconds, pauseMillisecondsMax);
-    await new Promise((resolve) => void setTimeout(resolve, pause).unref());
+    await pauseOfBackground(Math.min(milliseconds, pauseMillisecondsMax));
   }
 }
 
