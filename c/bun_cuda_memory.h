@@ -151,7 +151,8 @@ MEMORY_EXPORT enum memory_status cuda_memory_reset(void);
 // MEMORY_OK_WITH_WARNINGS. MEMORY_ALREADY_EXISTS changes nothing.
 // The memory is of the context of the lowest GPU that has a pool, or else of this GPU.
 MEMORY_EXPORT enum memory_status pinned_memory_create(double byte_size, double device_id);
-// MEMORY_OK_WITH_WARNINGS is a fallback of a kind that this process has not been warned of yet.
+// MEMORY_OK_WITH_WARNINGS is a fallback of a kind that this process has not been warned of yet;
+// MEMORY_COLLECT_FIRST as for allocated_memory_alloc().
 MEMORY_EXPORT enum memory_status pinned_memory_alloc(struct memory_allocation *allocation,
                                                      double byte_size,
                                                      int32_t allow_nonpinned_fallback);

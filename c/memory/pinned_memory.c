@@ -11,6 +11,7 @@
 #include "cuda/lost.h"
 #include "cuda/stream.h"
 #include "memory/allocation.h"
+#include "memory/collected_memory.h"
 #include "memory/ended_owners.h"
 #include "memory/lifecycle_lock.h"
 #include "memory/nonpinned_memory.h"
@@ -152,9 +153,12 @@ enum memory_status pinned_memory_alloc(struct memory_allocation *allocation, dou
                            byte_size);
     }
     struct refusal pinned;
-    bool is_served = system_memory_alloc(allocation, byte_size, allow_nonpinned_fallback,
-                                         OWNER_PROCESS, &pinned);
+    bool is_served = system_memory_alloc(allocation, byte_size, false, OWNER_PROCESS, &pinned);
     if (__builtin_expect(pinned.status == POOL_OK, 1)) return MEMORY_OK;
+    if (allow_nonpinned_fallback) {
+        if (collected_memory_may_help(owner_of_thread())) return MEMORY_COLLECT_FIRST;
+        is_served = alloc_nonpinned(allocation, byte_size, OWNER_PROCESS);
+    }
     const struct refused_request request = {
         .byte_size = byte_size, .pinned = &pinned, .has_tried_nonpinned = allow_nonpinned_fallback};
     return is_served ? refusal_report_fallback(&request) : refusal_report_failure(&request);

@@ -9,6 +9,7 @@ import {
 import { getSupportedGpus, noGpuReason } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
+import { collectDropped } from "../memory/collected-memory.ts";
 import { detachHostViews } from "../memory/host-view.ts";
 import { memoryTypes } from "../memory/memory-type.ts";
 import { newAllocation } from "../native/allocation.ts";
@@ -135,7 +136,12 @@ export class PinnedMemoryManager {
       "allowNonpinnedFallback",
     ]);
     checkBoolean(operation, "allowNonpinnedFallback", allowNonpinnedFallback);
-    const status = pinned_memory_alloc(allocated, byteSize, allowNonpinnedFallback ? 1 : 0);
+    const request = () => pinned_memory_alloc(allocated, byteSize, allowNonpinnedFallback ? 1 : 0);
+    let status = request();
+    if (status === memoryStatus.MEMORY_COLLECT_FIRST) {
+      collectDropped();
+      status = request();
+    }
     checkStatus(status);
     if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
     return {
