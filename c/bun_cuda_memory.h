@@ -76,6 +76,7 @@ struct memory_allocation {
     double device_id; // 0 for host memory
     double origin;
     double owner; // set before a request: whom it is for, from 0 to 65535
+    double place; // of what a request got: memory_type + 4 * device_id
 };
 
 // A queue of work for a GPU. The id tells it from every other stream, also where CUDA gives a
@@ -183,8 +184,7 @@ allocated_memory_alloc_on_stream(struct memory_allocation *allocation, double by
                                  double memory_type, double device_id,
                                  const struct cuda_stream *stream);
 // Frees memory. Memory whose manager was reset is gone already, and freeing it does nothing.
-MEMORY_EXPORT enum memory_status allocated_memory_free(double address, double memory_type,
-                                                       double device_id, double origin);
+MEMORY_EXPORT enum memory_status allocated_memory_free(double address, double place, double origin);
 // The same for memory that the collector watches, with the record that it is known by.
 MEMORY_EXPORT enum memory_status allocated_memory_free_watched(double address, double memory_type,
                                                                double device_id, double origin,

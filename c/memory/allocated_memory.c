@@ -106,15 +106,16 @@ static enum memory_status freed_already(double address, double device_id)
                        (unsigned long long)address, device_id);
 }
 
-enum memory_status allocated_memory_free(double address, double memory_type, double device_id,
-                                         double origin)
+enum memory_status allocated_memory_free(double address, double place, double origin)
 {
+    int32_t memory_type = (int32_t)place & 3;
+    int32_t device_id = (int32_t)place >> 2;
     uint64_t generation = generation_of(origin);
     uint32_t owner = owner_of_origin(origin);
     if (memory_type != MEMORY_GPU) {
-        return system_memory_free(address, (int)memory_type, generation, owner);
+        return system_memory_free(address, memory_type, generation, owner);
     }
-    enum pool_status status = stream_ordered_free_now(&gpu_pool(device_id)->pool,
+    enum pool_status status = stream_ordered_free_now(&gpu_pool_of_memory(device_id)->pool,
                                                       whole_number(address), generation, owner);
     return __builtin_expect(status != POOL_NOT_ALLOCATED, 1) ? MEMORY_OK
                                                              : freed_already(address, device_id);
@@ -131,7 +132,8 @@ static enum memory_status without_record(enum memory_status status, double recor
 enum memory_status allocated_memory_free_watched(double address, double memory_type,
                                                  double device_id, double origin, double record)
 {
-    return without_record(allocated_memory_free(address, memory_type, device_id, origin), record);
+    return without_record(allocated_memory_free(address, memory_type + 4 * device_id, origin),
+                          record);
 }
 
 static enum memory_status free_on_stream(const struct memory_allocation *allocation,

@@ -35,6 +35,7 @@ static inline void allocation_fill(struct memory_allocation *allocation, struct 
     allocation->memory_type = memory_type;
     allocation->device_id = device_id;
     allocation->origin = origin_of(block.generation, owner);
+    allocation->place = memory_type + 4 * device_id;
 }
 
 // Whether the manager that the memory is of has not been reset since.

@@ -15,6 +15,11 @@ struct reserved_pool *gpu_pool(double device_id)
     return &gpu_pools[(int)(device_id < DEVICE_COUNT_MAX ? device_id : DEVICE_COUNT_MAX)];
 }
 
+struct reserved_pool *gpu_pool_of_memory(int32_t device)
+{
+    return &gpu_pools[device & (DEVICE_COUNT_MAX - 1)];
+}
+
 struct reserved_pool *pinned_pool(void)
 {
     return &pool_of_pinned_memory;

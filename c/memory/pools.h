@@ -16,6 +16,9 @@ struct reserved_pool {
 struct reserved_pool *gpu_pool(double device_id);
 struct reserved_pool *pinned_pool(void);
 
+// The same of a GPU that memory was had of, whose id is certain.
+struct reserved_pool *gpu_pool_of_memory(int32_t device);
+
 // The pool that memory of this type is from; null for non-pinned memory.
 struct reserved_pool *reserved_pool_of(double memory_type, double device_id);
 

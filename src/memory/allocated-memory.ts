@@ -20,7 +20,7 @@ import {
   streamOf,
 } from "./allocation-request.ts";
 import { collectDropped, unwatchMemory, watchMemory } from "./collected-memory.ts";
-import { checkViewable, HostView, hostResetCount } from "./host-view.ts";
+import { checkViewable, hostResetCount } from "./host-view.ts";
 import { bytesOf } from "./js-bytes.ts";
 import { LeakGuard } from "./leak-guard.ts";
 import { foreignAllocationOf, memoryKey } from "./memory-access.ts";
@@ -29,7 +29,8 @@ import { checkHandle, type MemoryHandle } from "./memory-handle.ts";
 import { checkRange } from "./memory-range.ts";
 import { transferBytes, type TransferOptions, transferRequestOf } from "./memory-transfer.ts";
 import { type MemoryType, memoryTypes, numberOfMemoryType } from "./memory-type.ts";
-import { MemoryUses } from "./memory-uses.ts";
+import { MemoryExtras } from "./memory-extras.ts";
+import { deviceIdOf, memoryTypeOf, placeOf } from "./memory-place.ts";
 
 const {
   allocated_memory_alloc,
@@ -134,17 +135,14 @@ export class AllocatedMemory implements Disposable {
   /** The address; 0 where there is no memory, or no longer. */
   #address = 0;
   #byteSize = 0;
-  #memoryType = memoryTypeNumber.MEMORY_CPU as number;
-  #memoryTypeId = 0;
+  /** The kind of memory and the GPU, as the native library has them in one number. */
+  #place = memoryTypeNumber.MEMORY_CPU as number;
   /** Where there is no address: why, as {@link absence} has it. */
   #origin: number = absence.empty;
-  /** The leak guard's ticket, or the record of the native library that follows it. */
-  #watch = 0;
-  /** The record's bytes: what the collector finds when it finds this. */
-  #lifeline: ArrayBuffer | null = null;
-  #view: HostView | null = null;
-  /** Made when there is a view or a transfer, which most memories never have. */
-  #uses: MemoryUses | null = null;
+  /** The leak guard's ticket. */
+  #ticket = 0;
+  /** Made when there is something, which most memories never have. */
+  #extras: MemoryExtras | null = null;
 
   static {
     readAllocation = (operation, object) =>
@@ -187,8 +185,7 @@ export class AllocatedMemory implements Disposable {
     }
     const stream = options === undefined ? null : streamOf(options);
     if (byteSize === 0) {
-      this.#memoryType = wanted;
-      if (memoryType === "GPU") this.#memoryTypeId = memoryTypeId;
+      this.#place = placeOf(wanted, memoryType === "GPU" ? memoryTypeId : 0);
       return;
     }
     let status =
@@ -204,44 +201,42 @@ export class AllocatedMemory implements Disposable {
     }
     this.#address = allocated[at.address]!;
     this.#byteSize = byteSize;
-    this.#memoryType = allocated[at.memory_type]!;
-    this.#memoryTypeId = allocated[at.device_id]!;
+    this.#place = allocated[at.place]!;
     this.#origin = allocated[at.origin]!;
-    this.#watch = leakGuard.watch(this);
+    this.#ticket = leakGuard.watch(this);
   }
 
   /** Makes this the memory that the native library has just given. */
   #take(): void {
     this.#address = allocated[at.address]!;
     this.#byteSize = allocated[at.byte_size]!;
-    this.#memoryType = allocated[at.memory_type]!;
-    this.#memoryTypeId = allocated[at.device_id]!;
+    this.#place = allocated[at.place]!;
     this.#origin = allocated[at.origin]!;
-    this.#watch = leakGuard.watch(this);
+    this.#ticket = leakGuard.watch(this);
   }
 
   /** Ends the guard's watch, and begins the collector's, unless the memory was freed meanwhile. */
   #promote(): void {
-    this.#watch = 0;
     if (this.#address === 0) return;
     const watch = watchMemory(
       this.#address,
       this.#byteSize,
-      this.#memoryType,
-      this.#memoryTypeId,
+      memoryTypeOf(this.#place),
+      deviceIdOf(this.#place),
       this.#origin,
     );
     if (watch === null) return;
-    this.#watch = watch.record;
-    this.#lifeline = watch.lifeline;
+    const extras = (this.#extras ??= new MemoryExtras());
+    extras.record = watch.record;
+    extras.lifeline = watch.lifeline;
   }
 
   #allocation(): NativeAllocation {
     const allocation = newAllocation();
     allocation[at.address] = this.#address;
     allocation[at.byte_size] = this.#byteSize;
-    allocation[at.memory_type] = this.#memoryType;
-    allocation[at.device_id] = this.#memoryTypeId;
+    allocation[at.memory_type] = memoryTypeOf(this.#place);
+    allocation[at.device_id] = deviceIdOf(this.#place);
     allocation[at.origin] = this.#origin;
     return allocation;
   }
@@ -262,7 +257,7 @@ export class AllocatedMemory implements Disposable {
   }
 
   #text(): string {
-    const place = this.memoryType === "GPU" ? `GPU ${this.#memoryTypeId}` : this.memoryType;
+    const place = this.memoryType === "GPU" ? `GPU ${this.memoryTypeId}` : this.memoryType;
     const state = this.#address === 0 ? absenceText[this.#origin] : undefined;
     if (state !== undefined) return `AllocatedMemory { ${state} }`;
     if (this.#address === 0) return `AllocatedMemory { 0 bytes, ${place} }`;
@@ -287,12 +282,12 @@ export class AllocatedMemory implements Disposable {
 
   /** The kind of memory that was really got. */
   get memoryType(): MemoryType {
-    return memoryTypes[this.#memoryType]!;
+    return memoryTypes[memoryTypeOf(this.#place)]!;
   }
 
   /** The GPU's CUDA ordinal; 0 for host memory, also after a fallback. */
   get memoryTypeId(): number {
-    return this.#memoryTypeId;
+    return deviceIdOf(this.#place);
   }
 
   /**
@@ -366,8 +361,8 @@ export class AllocatedMemory implements Disposable {
   ): Promise<void> {
     const request = transferRequestOf("writeAsync", source, options);
     const allocation = this.#liveAllocation("writeAsync");
-    this.#uses ??= new MemoryUses(this);
-    await transferBytes(request, allocation, byteOffset, this.#uses);
+    const extras = (this.#extras ??= new MemoryExtras());
+    await transferBytes(request, allocation, byteOffset, extras.usesOf(this));
   }
 
   /**
@@ -390,8 +385,8 @@ export class AllocatedMemory implements Disposable {
   ): Promise<void> {
     const request = transferRequestOf("readAsync", target, options);
     const allocation = this.#liveAllocation("readAsync");
-    this.#uses ??= new MemoryUses(this);
-    await transferBytes(request, allocation, byteOffset, this.#uses);
+    const extras = (this.#extras ??= new MemoryExtras());
+    await transferBytes(request, allocation, byteOffset, extras.usesOf(this));
   }
 
   /**
@@ -439,18 +434,17 @@ export class AllocatedMemory implements Disposable {
    * ```
    */
   get bytes(): Uint8Array<ArrayBuffer> {
-    const view = this.#view;
-    if (view !== null && view.resetCount === hostResetCount[0]) return view.bytes;
+    const extras = this.#extras;
+    if (extras !== null && extras.resetCount === hostResetCount[0]) return extras.bytes!;
     return this.#newView();
   }
 
   #newView(): Uint8Array<ArrayBuffer> {
     this.#checkPresent("bytes");
-    checkViewable(this.#memoryType, this.#memoryTypeId, this.#byteSize);
+    checkViewable(memoryTypeOf(this.#place), deviceIdOf(this.#place), this.#byteSize);
     if (this.#address === 0) return new Uint8Array(0);
-    this.#uses ??= new MemoryUses(this);
-    this.#view = new HostView(this.#allocation(), this.#uses);
-    return this.#view.bytes;
+    const extras = (this.#extras ??= new MemoryExtras());
+    return extras.newView(this, this.#allocation());
   }
 
   /**
@@ -479,7 +473,7 @@ export class AllocatedMemory implements Disposable {
     const allocation = this.#liveAllocation("holdUntil");
     const hold = this.#address === 0 ? 0 : memory_hold_begin(allocation, 0);
     checkStatus(hold);
-    const uses = (this.#uses ??= new MemoryUses(this));
+    const uses = (this.#extras ??= new MemoryExtras()).usesOf(this);
     uses.acquire();
     try {
       return await promise;
@@ -510,10 +504,9 @@ export class AllocatedMemory implements Disposable {
     const { totalByteSize: byteSize, memoryType, memoryTypeId } = this;
     let id = 0;
     if (this.#address !== 0) {
-      if (this.#uses?.isInUse || this.#view?.tryToDetach() === false) {
+      if (this.#extras?.uses?.isInUse || this.#extras?.tryToDetachView() === false) {
         throw new MemoryError("UNAVAILABLE", "detach: something still uses the memory");
       }
-      this.#view = null;
       id = memory_detach(this.#allocation(), this.#record());
       if (id < memoryStatus.MEMORY_OK) throw nativeError(id);
     }
@@ -570,30 +563,24 @@ export class AllocatedMemory implements Disposable {
   free(stream?: CudaStream): void {
     const streamState = stream === undefined ? null : streamStateOf("free", stream);
     if (this.#address === 0) return;
-    if (streamState !== null || this.#uses !== null) return this.#freeInOrder(streamState);
-    if (this.#lifeline !== null) return this.#freeInOrder(null);
-    const status = allocated_memory_free(
-      this.#address,
-      this.#memoryType,
-      this.#memoryTypeId,
-      this.#origin,
-    );
+    if (streamState !== null || this.#extras !== null) return this.#freeInOrder(streamState);
+    const status = allocated_memory_free(this.#address, this.#place, this.#origin);
     // The memory is forgotten once it is freed, so that nothing is lost where a call fails.
     this.#address = 0;
     this.#byteSize = 0;
     this.#origin = absence.freed;
-    leakGuard.release(this, this.#watch);
+    leakGuard.release(this, this.#ticket);
     if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
   }
 
   /** Frees the memory after the uses that are under way, and after what the stream was given. */
   #freeInOrder(streamState: StreamState | null): void {
-    this.#view?.detach();
-    this.#view = null;
+    const extras = this.#extras;
+    extras?.detachView();
     const allocation = this.#allocation();
-    if (this.#uses?.isInUse) {
-      this.#uses.freeAfterwards(allocation, streamState);
-      if (this.#lifeline !== null) unwatchMemory(this.#watch);
+    if (extras?.uses?.isInUse) {
+      extras.uses.freeAfterwards(allocation, streamState);
+      if (extras.record !== 0) unwatchMemory(extras.record);
       this.#forget(absence.freed);
       return;
     }
@@ -605,7 +592,7 @@ export class AllocatedMemory implements Disposable {
 
   /** The native library's record of this memory; 0 where it has none. */
   #record(): number {
-    return this.#lifeline === null ? 0 : this.#watch;
+    return this.#extras?.record ?? 0;
   }
 
   /** Makes this an empty memory, of which there is nothing to free. */
@@ -613,8 +600,13 @@ export class AllocatedMemory implements Disposable {
     this.#address = 0;
     this.#byteSize = 0;
     this.#origin = reason;
-    if (this.#lifeline === null) leakGuard.release(this, this.#watch);
-    else this.#lifeline = null;
+    const extras = this.#extras;
+    if (extras === null || extras.record === 0) {
+      leakGuard.release(this, this.#ticket);
+    } else {
+      extras.record = 0;
+      extras.lifeline = null;
+    }
   }
 
   /** The same as {@link free}, for `using`. What fails is logged: it never hides another error. */

@@ -37,7 +37,7 @@ export const memorySymbols = {
     args: ["buffer", "f64", "f64", "f64", "ptr"],
     returns: "i32",
   },
-  allocated_memory_free: { args: ["f64", "f64", "f64", "f64"], returns: "i32" },
+  allocated_memory_free: { args: ["f64", "f64", "f64"], returns: "i32" },
   allocated_memory_free_watched: { args: ["f64", "f64", "f64", "f64", "f64"], returns: "i32" },
   allocated_memory_free_on_stream: { args: ["ptr", "ptr", "f64"], returns: "i32" },
   allocated_memory_check: { args: ["ptr"], returns: "i32" },
@@ -115,6 +115,7 @@ export const memoryAllocation = {
   device_id: 3,
   origin: 4,
   owner: 5,
+  place: 6,
 } as const;
 
 /** The places of the members of `struct cuda_stream`, counted in doubles. */

@@ -37,7 +37,7 @@ static inline enum memory_status owned_memory_try_alloc(struct memory_allocation
 static inline enum memory_status owned_memory_free(double address, double memory_type,
                                                    double device_id, double origin, int32_t owner)
 {
-    return allocated_memory_free(address, memory_type, device_id, origin_for(origin, owner));
+    return allocated_memory_free(address, memory_type + 4 * device_id, origin_for(origin, owner));
 }
 
 static inline enum memory_status
