@@ -124,13 +124,20 @@ MEMORY_EXPORT const char *cudart_claim(const char *path);
 // here are ignored.
 MEMORY_EXPORT void cudart_bind(const char *name, void *address);
 
+// 1 where any of the first so many GPUs has a context, or where that cannot be known; otherwise 0. It
+// makes none.
+MEMORY_EXPORT int32_t cuda_has_context(int32_t device_count);
+
 // MEMORY_DEVICE_LOST once CUDA has failed for good: then it is not called any more.
 MEMORY_EXPORT enum memory_status cuda_check_lost(void);
 // Takes note of an error that a function of the runtime returned, and answers as cuda_check_lost().
-MEMORY_EXPORT enum memory_status cuda_note_error(int32_t error);
+MEMORY_EXPORT enum memory_status cuda_note_error(int32_t error, const char *function);
 // MEMORY_OK, with a message for the log, once in the life of a process whose CUDA is lost; otherwise
 // MEMORY_NOT_DONE.
 MEMORY_EXPORT enum memory_status cuda_take_lost_report(void);
+// The address of a uint32_t that is not 0 while there is such a report. Any call may find that CUDA is
+// lost, also one that succeeds.
+MEMORY_EXPORT double cuda_lost_report_address(void);
 
 // ---- CUDA memory
 

@@ -105,9 +105,9 @@ enum memory_status cudart_check_done(int error, const char *function, const char
     return status;
 }
 
-enum memory_status cuda_note_error(int32_t error)
+enum memory_status cuda_note_error(int32_t error, const char *function)
 {
     message_clear();
-    cudart_note_error(error, "a call");
+    cudart_note_error(error, function);
     return cuda_check_lost();
 }

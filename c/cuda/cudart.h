@@ -16,6 +16,7 @@
     X(const char *, cudaGetErrorName, (int error))                                                 \
     X(const char *, cudaGetErrorString, (int error))                                               \
     X(int, cudaGetLastError, (void))                                                               \
+    X(int, cudaGetDeviceCount, (int *device_count))                                                \
     X(int, cudaGetDevice, (int *device))                                                           \
     X(int, cudaSetDevice, (int device))                                                            \
     X(int, cudaMalloc, (void **pointer, size_t byte_size))                                         \
@@ -34,6 +35,8 @@
     X(int, cudaStreamQuery, (void *stream))                                                        \
     X(int, cudaStreamSynchronize, (void *stream))                                                  \
     X(int, cudaStreamWaitEvent, (void *stream, void *event, unsigned int flags))                   \
+    X(int, cudaStreamIsCapturing, (void *stream, int *capture_status))                             \
+    X(int, cudaThreadExchangeStreamCaptureMode, (int *capture_mode))                               \
     X(int, cudaEventCreateWithFlags, (void **event, unsigned int flags))                           \
     X(int, cudaEventDestroy, (void *event))                                                        \
     X(int, cudaEventRecord, (void *event, void *stream))                                           \

@@ -8,18 +8,21 @@
 
 #include "bun_cuda_memory.h"
 
+struct known_stream;
+
 struct cuda_event {
     struct cuda_event *previous, *next; // of those that are owned, or of those that are released
     void *handle;
     int device;
-    uint32_t owner;     // OWNER_PROCESS for one of the library's own
-    uint64_t stream_id; // of the stream that it was recorded on last
-    uint64_t mark;      // what the stream knows the point by
+    uint32_t owner;             // OWNER_PROCESS for one of the library's own
+    uint64_t stream_id;         // of the stream that it was recorded on last
+    struct known_stream *known; // that stream, which is kept for it; or null
+    uint64_t mark;              // what the stream knows the point by
 };
 
-// An event for the point after all that the stream has been given so far, one of the library's own.
-// Null, with a message, where CUDA or the system refuses.
-struct cuda_event *event_record(const struct cuda_stream *stream);
+// Makes an event, one of the library's own, for the point after all that the stream has been given so
+// far. MEMORY_UNSUPPORTED where the stream is being captured.
+enum memory_status event_record(const struct cuda_stream *stream, struct cuda_event **event);
 
 enum event_progress {
     EVENT_PASSED,
@@ -31,9 +34,11 @@ enum event_progress {
 // waits for that. Once CUDA is lost every point has been passed: nothing is under way any more.
 enum event_progress event_progress(struct cuda_event *event);
 
-// Makes all that the stream is given from now on wait for the point. False where CUDA refuses, which
-// is noted as an error of the stream.
-bool event_make_stream_wait(struct cuda_event *event, const struct cuda_stream *stream);
+// Makes all that the stream is given from now on wait for the point. MEMORY_UNSUPPORTED where the stream
+// is being captured. Any other failure is noted as one of the stream's work too, so that a caller that
+// has another way need not say so.
+enum memory_status event_make_stream_wait(struct cuda_event *event,
+                                          const struct cuda_stream *stream);
 
 void event_release(struct cuda_event *event);
 

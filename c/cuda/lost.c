@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 
 #include "message.h"
@@ -26,10 +27,14 @@ static const int fatal_errors[] = {
     719, // cudaErrorLaunchFailure
     721, // cudaErrorTensorMemoryLeak
     810, // cudaErrorMpsClientTerminated
+    911, // cudaErrorExternalDevice
 };
 
 static _Atomic int lost_error;
 static void (*on_lost)(void);
+
+// 1 from when CUDA is lost until somebody takes the report of it.
+static _Atomic uint32_t has_report;
 
 // Written once, before lost_error is.
 static char reason[512];
@@ -60,6 +65,7 @@ void cuda_lose(int error, const char *function, const char *name, const char *te
     if (is_first) {
         snprintf(reason, sizeof reason, "%s returned %s (%d): %s", function, name, error, text);
         atomic_store_explicit(&lost_error, error, memory_order_release);
+        has_report = 1;
     }
     pthread_mutex_unlock(&lock);
     if (is_first && on_lost != NULL) on_lost();
@@ -79,7 +85,9 @@ enum memory_status cuda_refuse_as_lost(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(doing, sizeof doing, format, arguments);
     va_end(arguments);
-    message_add("failed to %s: CUDA has failed for good in this process: %s", doing, reason);
+    message_add("failed to %s: CUDA has failed for good in this process: %s; start another "
+                "process",
+                doing, reason);
     message_set_cuda_error(cuda_lost_error());
     return MEMORY_DEVICE_LOST;
 }
@@ -89,22 +97,25 @@ enum memory_status cuda_check_lost(void)
     return cuda_is_lost() ? MEMORY_DEVICE_LOST : MEMORY_OK;
 }
 
-static atomic_bool was_reported;
-
 bool cuda_has_lost_report(void)
 {
-    return cuda_is_lost() && !was_reported;
+    return has_report != 0;
+}
+
+double cuda_lost_report_address(void)
+{
+    return (double)(uintptr_t)&has_report;
 }
 
 enum memory_status cuda_take_lost_report(void)
 {
-    if (!cuda_is_lost() || atomic_exchange(&was_reported, true)) return MEMORY_NOT_DONE;
+    if (atomic_exchange(&has_report, 0) == 0) return MEMORY_NOT_DONE;
     message_clear();
     message_add(
         "CUDA has failed for good in this process: %s. Every further use of a GPU would fail "
-        "in the same way, so CUDA is not called any more: requests for GPU memory fall back, "
-        "and what is in GPU memory is lost. Finish what can be finished, and start the "
-        "process again",
+        "in the same way, so CUDA is not called any more: requests for GPU memory are "
+        "served as after a full pool, and what is in GPU memory is lost. Finish what can be "
+        "finished, and start the process again",
         reason);
     return MEMORY_OK;
 }

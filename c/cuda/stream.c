@@ -5,41 +5,20 @@
 #include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <time.h>
 
 #include "cuda/cudart.h"
 #include "cuda/device_scope.h"
+#include "cuda/known_stream.h"
 #include "message.h"
 #include "owner.h"
 #include "whole_number.h"
 
-enum { CUDA_STREAM_NON_BLOCKING = 1, CUDA_EVENT_DISABLE_TIMING = 2, BUCKET_COUNT = 4096 };
+enum { CUDA_STREAM_NON_BLOCKING = 1, CUDA_STREAM_CAPTURE_STATUS_NONE = 0 };
 
-// A stream that was created, until it is destroyed and nobody waits for its work any more. The place
-// for its error is here, so that no error is lost for lack of memory.
-struct known_stream {
-    struct known_stream *next;          // in its bucket
-    struct known_stream *next_released; // while it is released
-    struct cuda_stream stream;
-    uint32_t owner; // while it is not released
-    bool is_released;
-    bool is_being_destroyed;
-    bool is_destroyed;
-    uint64_t point_count; // of points that are marked
-    // The last error, the function that returned it, how many there were, and how many of them the
-    // stream has told.
-    int error;
-    const char *function;
-    uint64_t error_count, told_count;
-};
-
-// Guards all that follows.
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+// Guarded by the lock of known_stream.h.
 static bool has_had_streams[DEVICE_COUNT_MAX];
-static uint64_t last_id;
-static struct known_stream *buckets[BUCKET_COUNT]; // by id
-static struct known_stream *released_streams;
-static void
-    *join_events[DEVICE_COUNT_MAX]; // put streams of ended threads in order; made when needed
+static struct known_stream *released_streams[DEVICE_COUNT_MAX];
 
 void *stream_handle(const struct cuda_stream *stream)
 {
@@ -51,111 +30,57 @@ static uint64_t id_of(const struct cuda_stream *stream)
     return whole_number(stream->id);
 }
 
-// The link to a stream; the link is null where the stream is not known. The caller holds the lock.
-static struct known_stream **link_of(uint64_t stream_id)
+static enum memory_status refuse_as_lost(const struct cuda_stream *stream)
 {
-    struct known_stream **link = &buckets[stream_id % BUCKET_COUNT];
-    while (*link != NULL && id_of(&(*link)->stream) != stream_id) link = &(*link)->next;
-    return link;
+    return cuda_refuse_as_lost("work on a stream of GPU %.0f", stream->device_id);
 }
 
-// Forgets a stream that was destroyed, once nobody waits for its work. The caller holds the lock.
-static void forget_if_over(struct known_stream **link)
+// ---- Capture
+
+enum memory_status stream_check_in_scope(const struct cuda_stream *stream, int *error)
 {
-    struct known_stream *known = *link;
-    if (!known->is_destroyed || known->point_count > 0) return;
-    *link = known->next;
-    free(known);
+    int capture_status = CUDA_STREAM_CAPTURE_STATUS_NONE;
+    *error = CUDART(cudaStreamIsCapturing(stream_handle(stream), &capture_status));
+    enum memory_status status = cudart_check(*error, "cudaStreamIsCapturing",
+                                             "work on a stream of GPU %.0f", stream->device_id);
+    if (status != MEMORY_OK || capture_status == CUDA_STREAM_CAPTURE_STATUS_NONE) return status;
+    message_add(
+        "failed to work on a stream of GPU %.0f: it is being captured into a CUDA graph; do "
+        "this before the capture begins or after it has ended",
+        stream->device_id);
+    return MEMORY_UNSUPPORTED;
 }
 
-// ---- Errors of streams' work
-
-static void note(struct known_stream *known, int error, const char *function)
+enum memory_status stream_check(const struct cuda_stream *stream)
 {
-    known->error = error;
-    known->function = function;
-    known->error_count++;
-}
-
-void stream_note_error(uint64_t stream_id, int error, const char *function)
-{
-    cudart_note_error(error, function);
-    pthread_mutex_lock(&lock);
-    struct known_stream *known = *link_of(stream_id);
-    if (known != NULL) note(known, error, function);
-    pthread_mutex_unlock(&lock);
-}
-
-// An error of a whole device may be that of any stream that has work under way.
-static void note_error_of_device(int device, int error, const char *function)
-{
-    pthread_mutex_lock(&lock);
-    for (int i = 0; i < BUCKET_COUNT; i++) {
-        for (struct known_stream *known = buckets[i]; known != NULL; known = known->next) {
-            if (known->stream.device_id == device && !known->is_released) {
-                note(known, error, function);
-            }
-        }
-    }
-    pthread_mutex_unlock(&lock);
-}
-
-uint64_t stream_mark_point(uint64_t stream_id)
-{
-    uint64_t mark = 0;
-    pthread_mutex_lock(&lock);
-    struct known_stream *known = *link_of(stream_id);
-    if (known != NULL) {
-        known->point_count++;
-        mark = known->error_count;
-    }
-    pthread_mutex_unlock(&lock);
-    return mark;
-}
-
-void stream_forget_point(uint64_t stream_id)
-{
-    pthread_mutex_lock(&lock);
-    struct known_stream **link = link_of(stream_id);
-    if (*link != NULL && (*link)->point_count > 0) {
-        (*link)->point_count--;
-        forget_if_over(link);
-    }
-    pthread_mutex_unlock(&lock);
-}
-
-enum memory_status stream_error_since(uint64_t stream_id, double device_id, uint64_t mark)
-{
+    struct device_scope scope;
+    enum memory_status status = device_scope_enter(&scope, (int)stream->device_id);
     int error = 0;
-    const char *function = NULL;
-    pthread_mutex_lock(&lock);
-    struct known_stream *known = *link_of(stream_id);
-    if (known != NULL && known->error_count != mark) {
-        error = known->error;
-        function = known->function;
-        known->told_count = known->error_count;
+    if (status == MEMORY_OK) {
+        status = device_scope_leave(&scope, stream_check_in_scope(stream, &error));
     }
-    pthread_mutex_unlock(&lock);
-    return cudart_check(error, function, "work on a stream of GPU %.0f", device_id);
+    if (error != 0) stream_note_error(id_of(stream), error, "cudaStreamIsCapturing");
+    if (scope.error != 0) stream_note_error(id_of(stream), scope.error, scope.function);
+    return status;
 }
 
-// The error that was noted since the stream has told the last one, as a status with a message.
-static enum memory_status take_error(const struct cuda_stream *stream)
+// ---- Released streams, under the lock
+
+static void add_released(struct known_stream *known)
 {
-    int error = 0;
-    const char *function = NULL;
-    pthread_mutex_lock(&lock);
-    struct known_stream *known = *link_of(id_of(stream));
-    if (known != NULL && known->error_count != known->told_count) {
-        error = known->error;
-        function = known->function;
-        known->told_count = known->error_count;
-    }
-    pthread_mutex_unlock(&lock);
-    return cudart_check(error, function, "work on a stream of GPU %.0f", stream->device_id);
+    struct known_stream **list = &released_streams[(int)known->stream.device_id];
+    known->owner = OWNER_PROCESS;
+    known->is_released = true;
+    known->next_like = *list;
+    *list = known;
 }
 
-// ---- Creating and destroying
+static bool is_in_use(const struct known_stream *known)
+{
+    return known != NULL && !known->is_released && !known->is_destroyed;
+}
+
+// ---- Creating
 
 static enum memory_status create_handle(void **handle, int device)
 {
@@ -164,9 +89,27 @@ static enum memory_status create_handle(void **handle, int device)
     if (status != MEMORY_OK) return status;
     status = cudart_check(CUDART(cudaStreamCreateWithFlags(handle, CUDA_STREAM_NON_BLOCKING)),
                           "cudaStreamCreateWithFlags", "create a stream on GPU %d", device);
-    bool is_created = status == MEMORY_OK;
-    status = device_scope_leave(&scope, status);
-    if (status != MEMORY_OK && is_created) (void)CUDART(cudaStreamDestroy(*handle));
+    if (status != MEMORY_OK) *handle = NULL;
+    return device_scope_leave(&scope, status);
+}
+
+// A stream that was created while something else failed is not lost: it is a released one.
+static enum memory_status create(struct cuda_stream *stream, struct known_stream *known, int device)
+{
+    void *handle = NULL;
+    enum memory_status status = create_handle(&handle, device);
+    if (handle == NULL) {
+        free(known);
+        return status;
+    }
+    known_streams_lock();
+    // The id tells it from others: CUDA may give a handle again while work of the stream that had it
+    // before is still under way.
+    known_stream_add(known, handle, device);
+    has_had_streams[device] = true;
+    *stream = known->stream;
+    if (status != MEMORY_OK) add_released(known);
+    known_streams_unlock();
     return status;
 }
 
@@ -174,9 +117,9 @@ enum memory_status cuda_stream_create(struct cuda_stream *stream, double device_
 {
     message_clear();
     if (!cudart_is_bound() || device_id >= DEVICE_COUNT_MAX) {
-        return message_set(MEMORY_UNAVAILABLE, "failed to create a stream on GPU %.0f: %s",
-                           device_id,
-                           cudart_is_bound() ? "there is no such GPU" : "there is no CUDA runtime");
+        return message_set(
+            MEMORY_UNAVAILABLE, "failed to create a stream on GPU %.0f: %s", device_id,
+            cudart_is_bound() ? "no GPU beyond the 128th can be used" : "there is no CUDA runtime");
     }
     struct known_stream *known = malloc(sizeof *known);
     if (known == NULL) {
@@ -184,25 +127,10 @@ enum memory_status cuda_stream_create(struct cuda_stream *stream, double device_
                            "failed to create a stream on GPU %.0f: the system refuses memory",
                            device_id);
     }
-    int device = (int)device_id;
-    void *handle;
-    enum memory_status status = create_handle(&handle, device);
-    if (status != MEMORY_OK) {
-        free(known);
-        return status;
-    }
-    pthread_mutex_lock(&lock);
-    // CUDA may give a handle again while work of the stream that had it before is still under way.
-    *stream = (struct cuda_stream){.handle = (double)(uintptr_t)handle,
-                                   .device_id = device_id,
-                                   .id = from_whole_number(++last_id)};
-    *known = (struct known_stream){
-        .next = buckets[last_id % BUCKET_COUNT], .stream = *stream, .owner = owner_of_thread()};
-    buckets[last_id % BUCKET_COUNT] = known;
-    has_had_streams[device] = true;
-    pthread_mutex_unlock(&lock);
-    return MEMORY_OK;
+    return create(stream, known, (int)device_id);
 }
+
+// ---- Destroying
 
 // Of a lost CUDA nothing is left to destroy. `*is_destroyed` may be true after a failure too: the stream
 // is gone, and something else has failed.
@@ -223,273 +151,305 @@ static enum memory_status destroy_handle(const struct cuda_stream *stream, bool 
     return MEMORY_OK;
 }
 
-static void set_being_destroyed(const struct cuda_stream *stream, bool is_being_destroyed)
+// Destroys a stream that is marked as destroyed and that the caller uses.
+static enum memory_status destroy(struct known_stream *known)
 {
-    pthread_mutex_lock(&lock);
-    struct known_stream *known = *link_of(id_of(stream));
-    if (known != NULL) known->is_being_destroyed = is_being_destroyed;
-    pthread_mutex_unlock(&lock);
+    bool is_destroyed;
+    enum memory_status status = destroy_handle(&known->stream, &is_destroyed);
+    known_streams_lock();
+    if (!is_destroyed) {
+        known->is_destroyed = false;
+        add_released(known); // the next reset tries again
+    }
+    known_stream_release(known);
+    known_streams_unlock();
+    return status;
 }
 
 enum memory_status cuda_stream_destroy(const struct cuda_stream *stream)
 {
     message_clear();
-    set_being_destroyed(stream, true);
-    bool is_destroyed;
-    enum memory_status status = destroy_handle(stream, &is_destroyed);
-    if (!is_destroyed) {
-        set_being_destroyed(stream, false);
-        cuda_stream_release(stream); // the next reset tries again
-        return status;
+    known_streams_lock();
+    struct known_stream *known = known_stream_find(id_of(stream));
+    bool is_to_destroy = is_in_use(known);
+    if (is_to_destroy) {
+        known_stream_acquire(known);
+        known->is_destroyed = true;
     }
-    pthread_mutex_lock(&lock);
-    struct known_stream **link = link_of(id_of(stream));
-    if (*link != NULL) {
-        (*link)->is_destroyed = true;
-        forget_if_over(link);
-    }
-    pthread_mutex_unlock(&lock);
-    return status;
+    known_streams_unlock();
+    return is_to_destroy ? destroy(known) : MEMORY_OK;
 }
 
-// ---- Released streams
-
-static bool acquire_released(struct cuda_stream *stream, double device_id)
+// Takes all released streams, as a list of streams that are marked as destroyed and used.
+static struct known_stream *take_released(void)
 {
-    pthread_mutex_lock(&lock);
-    struct known_stream **link = &released_streams;
-    while (*link != NULL && (*link)->stream.device_id != device_id) link = &(*link)->next_released;
-    struct known_stream *found = *link;
-    if (found != NULL) {
-        *link = found->next_released;
-        found->is_released = false;
-        found->owner = owner_of_thread();
-        found->told_count = found->error_count; // those of an earlier owner's work
-        *stream = found->stream;
+    struct known_stream *taken = NULL;
+    known_streams_lock();
+    for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
+        struct known_stream *next;
+        for (struct known_stream *known = released_streams[device]; known != NULL; known = next) {
+            next = known->next_like;
+            known_stream_acquire(known);
+            known->is_released = false;
+            known->is_destroyed = true;
+            known->next_like = taken;
+            taken = known;
+        }
+        released_streams[device] = NULL;
     }
-    pthread_mutex_unlock(&lock);
-    return found != NULL;
-}
-
-enum memory_status cuda_stream_acquire(struct cuda_stream *stream, double device_id)
-{
-    if (cuda_is_lost()) {
-        message_clear();
-        return cuda_refuse_as_lost("use a stream of GPU %.0f", device_id);
-    }
-    return acquire_released(stream, device_id) ? MEMORY_OK : cuda_stream_create(stream, device_id);
-}
-
-// The caller holds the lock.
-static void release(struct known_stream *known)
-{
-    known->owner = OWNER_PROCESS;
-    known->is_released = true;
-    known->next_released = released_streams;
-    released_streams = known;
-}
-
-void cuda_stream_release(const struct cuda_stream *stream)
-{
-    pthread_mutex_lock(&lock);
-    struct known_stream *known = *link_of(id_of(stream));
-    if (known != NULL && !known->is_released && !known->is_destroyed) release(known);
-    pthread_mutex_unlock(&lock);
-}
-
-// What CUDA refuses to take back stays for the next reset to try again. The caller holds the lock.
-static enum memory_status destroy_join_event(int device)
-{
-    if (join_events[device] == NULL) return MEMORY_OK;
-    enum memory_status status = MEMORY_OK;
-    struct device_scope scope;
-    if (!cuda_is_lost()) status = device_scope_enter(&scope, device);
-    if (!cuda_is_lost() && status == MEMORY_OK) {
-        status = cudart_check(CUDART(cudaEventDestroy(join_events[device])), "cudaEventDestroy",
-                              "destroy an event of GPU %d", device);
-        if (status == MEMORY_OK) join_events[device] = NULL;
-        status = device_scope_leave(&scope, status);
-    }
-    if (!cuda_is_lost()) return status;
-    join_events[device] = NULL;
-    return MEMORY_OK;
+    known_streams_unlock();
+    return taken;
 }
 
 enum memory_status stream_destroy_released(void)
 {
     enum memory_status status = MEMORY_OK;
-    pthread_mutex_lock(&lock);
-    for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
-        enum memory_status destroyed = destroy_join_event(device);
+    struct known_stream *next;
+    for (struct known_stream *known = take_released(); known != NULL; known = next) {
+        next = known->next_like;
+        enum memory_status destroyed = destroy(known);
         if (destroyed != MEMORY_OK) status = destroyed;
     }
-    for (struct known_stream **link = &released_streams; *link != NULL;) {
-        struct known_stream *known = *link;
-        bool is_destroyed;
-        enum memory_status destroyed = destroy_handle(&known->stream, &is_destroyed);
-        if (destroyed != MEMORY_OK) status = destroyed;
-        if (!is_destroyed) {
-            link = &known->next_released; // the next reset tries again
-            continue;
-        }
-        *link = known->next_released;
-        known->is_destroyed = true;
-        forget_if_over(link_of(id_of(&known->stream)));
-    }
-    pthread_mutex_unlock(&lock);
     return status;
 }
 
-// ---- Streams of threads that have ended
+// ---- Acquiring and releasing
 
-static bool is_owned(const struct known_stream *known, uint32_t owner)
+static bool acquire_released(struct cuda_stream *stream, double device_id)
 {
-    return !known->is_released && !known->is_destroyed && known->owner == owner;
+    if (device_id >= DEVICE_COUNT_MAX) return false;
+    known_streams_lock();
+    struct known_stream *known = released_streams[(int)device_id];
+    if (known != NULL) {
+        released_streams[(int)device_id] = known->next_like;
+        known->is_released = false;
+        known->owner = owner_of_thread();
+        known->told_count = known->error_count; // those of an earlier owner's work
+        *stream = known->stream;
+    }
+    known_streams_unlock();
+    return known != NULL;
 }
 
-// Makes what the first stream is given from now on come after what the second was given.
-static bool is_joined(const struct cuda_stream *first, const struct cuda_stream *second)
+enum memory_status cuda_stream_acquire(struct cuda_stream *stream, double device_id)
 {
-    int device = (int)second->device_id;
-    struct device_scope scope;
-    if (device_scope_enter(&scope, device) != MEMORY_OK) return false;
-    void *event = join_events[device];
-    int error = 0;
-    if (event == NULL) {
-        error = CUDART(cudaEventCreateWithFlags(&event, CUDA_EVENT_DISABLE_TIMING));
-    }
-    if (error == 0) {
-        join_events[device] = event;
-        error = CUDART(cudaEventRecord(event, stream_handle(second)));
-        if (error == 0) error = CUDART(cudaStreamWaitEvent(stream_handle(first), event, 0));
-    }
-    if (error != 0) cudart_note_error(error, "cudaStreamWaitEvent");
-    return device_scope_leave(&scope, MEMORY_OK) == MEMORY_OK && error == 0;
+    message_clear();
+    if (cuda_is_lost()) return cuda_refuse_as_lost("use a stream of GPU %.0f", device_id);
+    return acquire_released(stream, device_id) ? MEMORY_OK : cuda_stream_create(stream, device_id);
 }
 
-bool stream_join_owner(uint32_t owner, struct cuda_stream *joined)
+void cuda_stream_release(const struct cuda_stream *stream)
 {
-    bool has_joined = false;
-    pthread_mutex_lock(&lock);
-    for (int i = 0; i < BUCKET_COUNT; i++) {
-        for (const struct known_stream *known = buckets[i]; known != NULL; known = known->next) {
-            if (!is_owned(known, owner)) continue;
-            if (!has_joined) *joined = known->stream;
-            // What cannot be put in order is waited for.
-            else if (!is_joined(joined, &known->stream)) {
-                (void)CUDART(cudaStreamSynchronize(stream_handle(&known->stream)));
-            }
-            has_joined = true;
-        }
-    }
-    pthread_mutex_unlock(&lock);
-    return has_joined;
+    known_streams_lock();
+    struct known_stream *known = known_stream_find(id_of(stream));
+    if (is_in_use(known)) add_released(known);
+    known_streams_unlock();
 }
 
 void stream_release_owner(uint32_t owner)
 {
-    pthread_mutex_lock(&lock);
-    for (int i = 0; i < BUCKET_COUNT; i++) {
-        for (struct known_stream *known = buckets[i]; known != NULL; known = known->next) {
-            if (is_owned(known, owner)) release(known);
-        }
+    known_streams_lock();
+    for (struct known_stream *known = NULL; (known = known_stream_next(known)) != NULL;) {
+        if (is_in_use(known) && known->owner == owner) add_released(known);
     }
-    pthread_mutex_unlock(&lock);
+    known_streams_unlock();
 }
 
-// ---- Waiting
+// ---- Asking and waiting
 
-bool stream_is_idle(uint64_t stream_id)
+// Asks about a stream, or waits for it. An error is noted.
+static enum memory_status ask_in_scope(const struct cuda_stream *stream, struct known_stream *known,
+                                       bool is_to_wait)
 {
-    int error = CUDA_ERROR_NOT_READY;
-    // Under the lock, because nothing may be asked about a stream that is being destroyed.
-    pthread_mutex_lock(&lock);
-    const struct known_stream *known = *link_of(stream_id);
-    struct device_scope scope;
-    if (known != NULL && !known->is_destroyed && !known->is_being_destroyed &&
-        device_scope_enter(&scope, (int)known->stream.device_id) == MEMORY_OK) {
-        error = CUDART(cudaStreamQuery(stream_handle(&known->stream)));
-        if (device_scope_leave(&scope, MEMORY_OK) != MEMORY_OK) error = scope.error;
-    }
-    pthread_mutex_unlock(&lock);
-    if (error != 0 && error != CUDA_ERROR_NOT_READY) {
-        stream_note_error(stream_id, error, "cudaStreamQuery");
-    }
-    return error == 0;
+    int error;
+    enum memory_status status = stream_check_in_scope(stream, &error);
+    if (status != MEMORY_OK) return status;
+    known_stream_begin_asking(known);
+    error = is_to_wait ? CUDART(cudaStreamSynchronize(stream_handle(stream)))
+                       : CUDART(cudaStreamQuery(stream_handle(stream)));
+    known_stream_end_asking(known, error, is_to_wait ? "cudaStreamSynchronize" : "cudaStreamQuery");
+    return error == CUDA_ERROR_NOT_READY ? MEMORY_NOT_DONE : MEMORY_OK;
 }
 
-static enum memory_status ask(const struct cuda_stream *stream, bool is_to_wait)
+static enum memory_status ask(const struct cuda_stream *stream, struct known_stream *known,
+                              bool is_to_wait)
 {
-    message_clear();
-    const char *function = is_to_wait ? "cudaStreamSynchronize" : "cudaStreamQuery";
     struct device_scope scope;
     enum memory_status status = device_scope_enter(&scope, (int)stream->device_id);
     if (status != MEMORY_OK) return status;
-    int error = is_to_wait ? CUDART(cudaStreamSynchronize(stream_handle(stream)))
-                           : CUDART(cudaStreamQuery(stream_handle(stream)));
-    if (error != 0 && error != CUDA_ERROR_NOT_READY) {
-        stream_note_error(id_of(stream), error, function);
-        error = 0; // take_error() tells it
-    }
-    status = device_scope_leave(&scope, error == 0 ? MEMORY_OK : MEMORY_NOT_DONE);
+    return device_scope_leave(&scope, ask_in_scope(stream, known, is_to_wait));
+}
+
+// Waits until nobody else can have been told an error that is not noted.
+static void wait_for_others(const struct known_stream *known)
+{
+    const struct timespec moment = {.tv_nsec = 20 * 1000};
+    while (known_stream_is_asked(known)) (void)nanosleep(&moment, NULL);
+}
+
+static enum memory_status answer(const struct cuda_stream *stream, struct known_stream *known,
+                                 bool is_to_wait)
+{
+    enum memory_status status = ask(stream, known, is_to_wait);
+    if (cuda_is_lost()) return refuse_as_lost(stream);
     if (status != MEMORY_OK) return status;
-    if (cuda_is_lost())
-        return cuda_refuse_as_lost("work on a stream of GPU %.0f", stream->device_id);
-    return take_error(stream);
+    if (is_to_wait) wait_for_others(known);
+    bool is_asked = known_stream_is_asked(known);
+    status = known_stream_take_error(known);
+    return status == MEMORY_OK && is_asked ? MEMORY_NOT_DONE : status;
+}
+
+static enum memory_status query(const struct cuda_stream *stream, bool is_to_wait)
+{
+    message_clear();
+    if (cuda_is_lost()) return refuse_as_lost(stream);
+    uint64_t mark;
+    struct known_stream *known = known_stream_mark_point(id_of(stream), &mark);
+    enum memory_status status = answer(stream, known, is_to_wait);
+    known_stream_forget_point(known);
+    return status;
 }
 
 enum memory_status cuda_stream_query(const struct cuda_stream *stream)
 {
-    return ask(stream, false);
+    return query(stream, false);
 }
 
 enum memory_status cuda_stream_synchronize(const struct cuda_stream *stream)
 {
-    return ask(stream, true);
+    enum memory_status status = query(stream, true);
+    return status == MEMORY_NOT_DONE ? MEMORY_OK : status; // somebody has asked since
 }
 
 double cuda_stream_error_count(const struct cuda_stream *stream)
 {
-    pthread_mutex_lock(&lock);
-    struct known_stream *known = *link_of(id_of(stream));
-    double error_count = known != NULL ? (double)known->error_count : 0;
-    pthread_mutex_unlock(&lock);
+    known_streams_lock();
+    const struct known_stream *known = known_stream_find(id_of(stream));
+    double error_count = known != NULL ? from_whole_number(known->error_count) : 0;
+    known_streams_unlock();
     return error_count;
 }
 
 enum memory_status cuda_stream_error_since(const struct cuda_stream *stream, double error_count)
 {
     message_clear();
-    if (cuda_is_lost())
-        return cuda_refuse_as_lost("work on a stream of GPU %.0f", stream->device_id);
-    return stream_error_since(id_of(stream), stream->device_id, whole_number(error_count));
+    if (cuda_is_lost()) return refuse_as_lost(stream);
+    uint64_t mark;
+    struct known_stream *known = known_stream_mark_point(id_of(stream), &mark);
+    enum memory_status status = known_stream_error_since(known, whole_number(error_count));
+    known_stream_forget_point(known);
+    return status;
 }
 
-static enum memory_status wait_for_device(int device)
+// ---- Asking about streams of other threads, under the lock
+
+// The result of cudaStreamQuery, of which an error is noted. What is captured is not asked, and seems
+// not ready. The caller is in the scope of the stream's device.
+static int query_other(struct known_stream *known)
+{
+    const struct cuda_stream *stream = &known->stream;
+    int error;
+    const char *function = "cudaStreamIsCapturing";
+    enum memory_status status = stream_check_in_scope(stream, &error);
+    if (status == MEMORY_UNSUPPORTED) return CUDA_ERROR_NOT_READY;
+    if (status == MEMORY_OK) {
+        error = CUDART(cudaStreamQuery(stream_handle(stream)));
+        function = "cudaStreamQuery";
+    }
+    if (error == 0 || error == CUDA_ERROR_NOT_READY) return error;
+    cudart_note_error(error, function);
+    known_stream_note(known, error, function);
+    return error;
+}
+
+static bool is_idle(struct known_stream *known)
+{
+    struct device_scope scope;
+    if (known == NULL) return false;
+    if (device_scope_enter(&scope, (int)known->stream.device_id) != MEMORY_OK) return false;
+    known_stream_begin_asking(known);
+    known_streams_lock();
+    bool is_known_idle = !known->is_destroyed && query_other(known) == 0;
+    known_streams_unlock();
+    known_stream_end_asking(known, 0, NULL);
+    return device_scope_leave(&scope, MEMORY_OK) == MEMORY_OK && is_known_idle;
+}
+
+bool stream_is_idle(uint64_t stream_id)
+{
+    uint64_t mark;
+    struct known_stream *known = known_stream_mark_point(stream_id, &mark);
+    bool result = is_idle(known);
+    known_stream_forget_point(known);
+    return result;
+}
+
+void stream_note_error(uint64_t stream_id, int error, const char *function)
+{
+    uint64_t mark;
+    struct known_stream *known = known_stream_mark_point(stream_id, &mark);
+    known_stream_begin_asking(known);
+    known_stream_end_asking(known, error, function);
+    known_stream_forget_point(known);
+}
+
+// ---- Waiting for devices
+
+// Marks the streams that have work under way, whose error may be what the wait for the device answers.
+// Those that were destroyed may have, while somebody waits for a point in their work.
+static void mark_under_way(int device)
+{
+    known_streams_lock();
+    for (struct known_stream *known = NULL; (known = known_stream_next(known)) != NULL;) {
+        if (known->stream.device_id != device) continue;
+        known->is_under_way = known->is_destroyed || query_other(known) == CUDA_ERROR_NOT_READY;
+    }
+    known_streams_unlock();
+}
+
+static void note_under_way(int device, int error)
+{
+    cudart_note_error(error, "cudaDeviceSynchronize");
+    known_streams_lock();
+    for (struct known_stream *known = NULL; (known = known_stream_next(known)) != NULL;) {
+        if (known->stream.device_id != device || !known->is_under_way) continue;
+        known_stream_note(known, error, "cudaDeviceSynchronize");
+    }
+    known_streams_unlock();
+}
+
+static enum memory_status synchronize_in_scope(int device)
+{
+    known_streams_begin_asking(device);
+    mark_under_way(device);
+    int error = CUDART(cudaDeviceSynchronize());
+    if (error != 0) note_under_way(device, error);
+    known_streams_end_asking(device);
+    return cudart_check(error, "cudaDeviceSynchronize", "wait for the work of GPU %d", device);
+}
+
+enum memory_status stream_synchronize_device(int device)
 {
     struct device_scope scope;
     enum memory_status status = device_scope_enter(&scope, device);
     if (status != MEMORY_OK) return status;
-    int error = CUDART(cudaDeviceSynchronize());
-    if (error != 0) note_error_of_device(device, error, "cudaDeviceSynchronize");
-    status = cudart_check(error, "cudaDeviceSynchronize", "wait for the work of GPU %d", device);
-    return device_scope_leave(&scope, status);
+    return device_scope_leave(&scope, synchronize_in_scope(device));
 }
 
 enum memory_status stream_synchronize_all(void)
 {
     bool is_to_wait_for[DEVICE_COUNT_MAX];
-    pthread_mutex_lock(&lock);
+    known_streams_lock();
     for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
         is_to_wait_for[device] = has_had_streams[device];
     }
-    pthread_mutex_unlock(&lock);
+    known_streams_unlock();
     enum memory_status status = MEMORY_OK;
     for (int device = 0; device < DEVICE_COUNT_MAX && !cuda_is_lost(); device++) {
         if (!is_to_wait_for[device]) continue;
-        enum memory_status device_status = wait_for_device(device);
+        enum memory_status device_status = stream_synchronize_device(device);
         if (device_status != MEMORY_OK) status = device_status;
     }
-    // Nothing works on a GPU any more.
+    // Of a lost CUDA nothing works any more.
     return cuda_is_lost() ? MEMORY_OK : status;
 }

@@ -1,8 +1,4 @@
 // What the rest of the library needs of streams beyond what is exported.
-//
-// CUDA tells an error of a stream's work once, to whoever asks first. So what finds one notes it here
-// before it tells anybody: every point in the stream's work that was marked before and was not seen
-// passed then (an event) answers with it, and so does the stream itself, once.
 #ifndef CUDA_STREAM_H
 #define CUDA_STREAM_H
 
@@ -13,27 +9,30 @@
 
 void *stream_handle(const struct cuda_stream *stream);
 
-// ---- Errors of streams' work
+// ---- Streams that are captured into CUDA graphs
+//
+// What would be queued on such a stream would become part of the graph, and what asks about it makes
+// the capture useless.
 
-// Notes an error, which may be that of any work that is under way on the stream.
-void stream_note_error(uint64_t stream_id, int error, const char *function);
+// MEMORY_UNSUPPORTED, with a message, where the stream is being captured. Any other failure is noted as
+// one of the stream's work too, by the first. The second is for callers in the scope of the device,
+// and says with which error CUDA could not tell, or 0.
+enum memory_status stream_check(const struct cuda_stream *stream);
+enum memory_status stream_check_in_scope(const struct cuda_stream *stream, int *error);
 
-// A point in a stream's work is marked. Returns what stream_error_since() takes. Until
-// stream_forget_point() the stream's errors are kept for it, also where the stream is destroyed.
-uint64_t stream_mark_point(uint64_t stream_id);
-void stream_forget_point(uint64_t stream_id);
-
-// The error that was noted since a point was marked, as a status with a message. Anybody who asks is
-// told, and the stream itself tells it no more.
-enum memory_status stream_error_since(uint64_t stream_id, double device_id, uint64_t mark);
+// ---- Work of streams, whoever's they are
 
 // Whether the stream is known to have done all its work. False where it was destroyed, too. An error is
 // noted.
 bool stream_is_idle(uint64_t stream_id);
 
+// Notes an error of the stream's work for whoever waits for that.
+void stream_note_error(uint64_t stream_id, int error, const char *function);
+
 // ---- Streams of threads that have ended
 
-// Makes one of the owner's streams come after all that the others were given. False where it has none.
+// Makes one of the owner's streams come after all that the others were given, or waits for those that
+// this cannot be had of. False where no stream is left whose work is not over.
 bool stream_join_owner(uint32_t owner, struct cuda_stream *joined);
 
 // Releases the owner's streams, which others may use then: after what they were given before.
@@ -41,11 +40,9 @@ void stream_release_owner(uint32_t owner);
 
 // ---- All streams
 
-// Whether the stream is known to have done all its work. False where it was destroyed, too.
-bool stream_is_idle(uint64_t stream_id);
-
-// Waits for all work of all GPUs that have had streams, so that nothing uses the memory that is given
-// back next.
+// Waits for all work of a GPU, or of all GPUs that have had streams, so that nothing uses the memory
+// that is given back next.
+enum memory_status stream_synchronize_device(int device);
 enum memory_status stream_synchronize_all(void);
 
 // Gives all released streams back to CUDA.

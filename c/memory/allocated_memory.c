@@ -6,6 +6,7 @@
 
 #include "bun_cuda_memory.h"
 #include "cuda/lost.h"
+#include "cuda/stream.h"
 #include "memory/allocation.h"
 #include "memory/collected_memory.h"
 #include "memory/cuda_memory.h"
@@ -88,6 +89,11 @@ enum memory_status allocated_memory_alloc_on_stream(struct memory_allocation *al
                                                     double device_id,
                                                     const struct cuda_stream *stream)
 {
+    message_clear();
+    enum memory_status status = stream == NULL ? MEMORY_OK : stream_check(stream);
+    if (status == MEMORY_UNSUPPORTED) return status;
+    // Where CUDA cannot tell, the request does without what the stream might have given it.
+    if (status != MEMORY_OK) stream = NULL;
     const struct request request = {.byte_size = byte_size,
                                     .device_id = device_id,
                                     .owner = (uint32_t)allocation->owner,
@@ -161,5 +167,7 @@ enum memory_status allocated_memory_free_on_stream(const struct memory_allocatio
     message_clear();
     enum memory_status status = without_record(free_on_stream(allocation, stream), record);
     lifecycle_unlock();
-    return status;
+    if (status != MEMORY_DEVICE_LOST) return status;
+    // That CUDA is lost was found here.
+    return allocated_memory_free_on_stream(allocation, stream, record);
 }

@@ -43,16 +43,22 @@ static enum memory_status queue_copy(const struct cuda_stream *stream, void *tar
     struct device_scope scope;
     enum memory_status status = device_scope_enter(&scope, device);
     if (status != MEMORY_OK) return status;
-    int error = CUDART(
-        cudaMemcpyAsync(target, source, byte_size, CUDA_MEMCPY_DEFAULT, stream_handle(stream)));
-    status = cudart_check(error, "cudaMemcpyAsync", "queue a copy of %zu bytes on GPU %d",
-                          byte_size, device);
+    int error;
+    status = stream_check_in_scope(stream, &error);
+    bool is_queued = false;
+    if (status == MEMORY_OK) {
+        error = CUDART(
+            cudaMemcpyAsync(target, source, byte_size, CUDA_MEMCPY_DEFAULT, stream_handle(stream)));
+        status = cudart_check(error, "cudaMemcpyAsync", "queue a copy of %zu bytes on GPU %d",
+                              byte_size, device);
+        is_queued = error == 0;
+    }
     status = device_scope_leave(&scope, status);
     if (status == MEMORY_OK) return MEMORY_QUEUED;
-    // A copy that is reported as failed must not be under way: its memory may be freed next. What went
-    // wrong on the stream before is told to those who wait for that.
-    if (error == 0) error = CUDART(cudaStreamSynchronize(stream_handle(stream)));
+    // What went wrong on the stream before is told to those who wait for that.
     if (error != 0) stream_note_error(whole_number(stream->id), error, "cudaMemcpyAsync");
+    // A copy that is reported as failed must not be under way: its memory may be freed next.
+    if (is_queued) (void)stream_synchronize_device(device);
     return status;
 }
 

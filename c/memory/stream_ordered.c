@@ -268,9 +268,7 @@ static enum memory_status order_after(const struct freed_block *reused,
                                       const struct cuda_stream *stream)
 {
     if (reused == NULL || reused->list->stream_id == (uint64_t)stream->id) return MEMORY_OK;
-    if (event_make_stream_wait(reused->event, stream)) return MEMORY_OK;
-    return message_set(MEMORY_INTERNAL, "failed to free memory: its stream cannot be made to wait "
-                                        "for another that still uses it");
+    return event_make_stream_wait(reused->event, stream);
 }
 
 static bool is_held(const struct owned_block *owned)
@@ -305,8 +303,8 @@ static enum memory_status free_into(struct freed_list *list, const struct owned_
     struct freed_block *reused = find_reused(owned);
     enum memory_status status = order_after(reused, stream);
     if (status != MEMORY_OK) return status;
-    block->event = event_record(stream);
-    if (block->event == NULL) return MEMORY_INTERNAL;
+    status = event_record(stream, &block->event);
+    if (status != MEMORY_OK) return status;
     switch (take_from_owner(owned, block, reused)) {
     case POOL_OK:
         freed_block_append(list, block);
@@ -423,7 +421,8 @@ static bool reuse_of_other_stream(const struct request *request, struct pool_blo
     if (request->stream == NULL) return false;
     struct freed_block *best =
         freed_pool_best(freed_pool_find(request->pool), rounded_up(request->byte_size));
-    if (best == NULL || !event_make_stream_wait(best->event, request->stream)) return false;
+    if (best == NULL) return false;
+    if (event_make_stream_wait(best->event, request->stream) != MEMORY_OK) return false;
     *reused = reuse(best, request->owner);
     return true;
 }

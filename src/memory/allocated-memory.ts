@@ -87,6 +87,8 @@ let lastId = 0;
 /**
  * Sees to a request that was not simply served: has the collector look for memory and asks once more,
  * and logs what there is to say. Returns the `memory_status` of it all.
+ *
+ * @throws {MemoryError} `UNSUPPORTED` where the stream is being captured into a CUDA graph.
  */
 function settleRequest(
   first: number,
@@ -106,6 +108,8 @@ function settleRequest(
       stream,
     );
   }
+  // A stream that cannot be used is the caller's to set right, and no lack of memory.
+  if (status === memoryStatus.MEMORY_UNSUPPORTED) throw nativeError(status);
   if (status < memoryStatus.MEMORY_OK) log.error(nativeMessage());
   else if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
   return status;
@@ -169,8 +173,9 @@ export class AllocatedMemory implements Disposable {
    * @param memoryType `"GPU"` begins at CUDA memory, `"CPU_PINNED"` and `"CPU"` at pinned memory.
    * @param memoryTypeId The GPU's CUDA ordinal; not looked at for host memory.
    * @param options For use with streams.
-   * @throws {MemoryError} `INVALID_ARG` for arguments that are not what they have to be. It does
-   * not throw for lack of memory: a request that nothing can serve is an empty memory, and an error
+   * @throws {MemoryError} `INVALID_ARG` for arguments that are not what they have to be;
+   * `UNSUPPORTED` where the stream is being captured into a CUDA graph. It does not throw for lack of
+   * memory: a request that nothing can serve is an empty memory, and an error
    * is logged.
    */
   constructor(

@@ -1,6 +1,7 @@
 import { MemoryError } from "../memory-error.ts";
 import type { Cudart } from "./cudart.ts";
 import { cudaError } from "./cudart-symbols.ts";
+import { cString } from "./c-string.ts";
 import { memoryLibrary } from "./memory-library.ts";
 import { memoryStatus } from "./memory-symbols.ts";
 import { reportLostCuda } from "./status.ts";
@@ -19,7 +20,7 @@ export function checkNotLost(doing: string): void {
   if (!isCudaLost()) return;
   throw new MemoryError(
     "DEVICE_LOST",
-    `failed to ${doing}: CUDA has failed for good in this process`,
+    `failed to ${doing}: CUDA has failed for good in this process; start another process`,
   );
 }
 
@@ -39,7 +40,8 @@ export function checkCuda(
   if (error === cudaError.cudaSuccess) return;
   const name = cudart.cudaGetErrorName(error);
   const text = cudart.cudaGetErrorString(error);
-  const isLost = memoryLibrary.cuda_note_error(error) !== memoryStatus.MEMORY_OK;
+  const isLost =
+    memoryLibrary.cuda_note_error(error, cString(functionName)) !== memoryStatus.MEMORY_OK;
   if (isLost) reportLostCuda();
   else cudart.cudaGetLastError();
   throw new MemoryError(

@@ -14,9 +14,11 @@ export const memorySymbols = {
   cudart_claim: { args: ["ptr"], returns: "cstring" },
   cudart_bind: { args: ["ptr", "ptr"], returns: "void" },
 
+  cuda_has_context: { args: ["i32"], returns: "i32" },
   cuda_check_lost: { args: [], returns: "i32" },
-  cuda_note_error: { args: ["i32"], returns: "i32" },
+  cuda_note_error: { args: ["i32", "ptr"], returns: "i32" },
   cuda_take_lost_report: { args: [], returns: "i32" },
+  cuda_lost_report_address: { args: [], returns: "f64" },
 
   cuda_memory_create: { args: ["ptr", "ptr", "i32", "i32"], returns: "i32" },
   cuda_memory_alloc: { args: ["f64", "f64"], returns: "f64" },

@@ -1,5 +1,7 @@
+import type { Pointer } from "bun:ffi";
 import { log } from "../logger.ts";
 import { MemoryError, type MemoryErrorCode, type MemoryErrorFigures } from "../memory-error.ts";
+import { counterAt } from "./host-memory.ts";
 import { memoryLibrary } from "./memory-library.ts";
 import { memoryFailure as at, memoryStatus } from "./memory-symbols.ts";
 import { newStruct } from "./struct.ts";
@@ -23,8 +25,12 @@ export function nativeMessage(): string {
   return nativeMessages().join("; ");
 }
 
+/** Is not 0 while CUDA is lost and nobody in the process has logged it. */
+const lostReportCount = counterAt(memoryLibrary.cuda_lost_report_address() as Pointer);
+
 /** Logs, once in the process, that CUDA is lost, if it is. */
 export function reportLostCuda(): void {
+  if (lostReportCount[0] === 0) return;
   if (memoryLibrary.cuda_take_lost_report() !== memoryStatus.MEMORY_OK) return;
   log.error(String(memoryLibrary.memory_message()));
 }
@@ -49,7 +55,13 @@ export function nativeError(status: number): MemoryError {
   return new MemoryError(code, nativeMessage(), figures);
 }
 
-/** @throws {MemoryError} where the `memory_status` is a failure. */
+/**
+ * Reads what a call returned. Also logs, once in the process, that CUDA is lost, which a call that
+ * succeeds may have found out too.
+ *
+ * @throws {MemoryError} where the `memory_status` is a failure.
+ */
 export function checkStatus(status: number): void {
   if (status < memoryStatus.MEMORY_OK) throw nativeError(status);
+  reportLostCuda();
 }

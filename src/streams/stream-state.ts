@@ -1,5 +1,6 @@
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
+import { isCudaLost } from "../native/cuda-error.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { checkStackRoom } from "../native/stack-room.ts";
@@ -120,7 +121,9 @@ export class StreamState {
 
   #destroy(): void {
     this.forgetDone();
-    const end = this.#operations.count > 0 ? new StreamEvent(this.native) : null;
+    // Of a lost CUDA no work is under way any more.
+    const isUnderWay = this.#operations.count > 0 && !isCudaLost();
+    const end = isUnderWay ? new StreamEvent(this.native) : null;
     // A stream that CUDA refuses to destroy is the library's from now on.
     const status = cuda_stream_destroy(this.native);
     this.#isDisposed = true;
@@ -149,6 +152,8 @@ export class StreamState {
     try {
       this.#checkTold();
     } catch (error) {
+      // That CUDA is lost is logged once, and not for each stream.
+      if (error instanceof MemoryError && error.code === "DEVICE_LOST") return;
       log.error(`on a CudaStream that was disposed of: ${(error as Error).message}`);
     }
   }

@@ -14,12 +14,23 @@ import {
 import { cudartSymbols } from "../../src/native/cudart-symbols.ts";
 import { CudartSimulator, type SimulatedFunction } from "../../src/simulator.ts";
 
+/** The functions of the driver by which the native library works on a GPU. */
+const driverFunctions = [
+  "cuDevicePrimaryCtxRetain",
+  "cuCtxPushCurrent_v2",
+  "cuCtxPopCurrent_v2",
+] as string[] as SimulatedFunction[];
+
+/** These are called only where there are no such functions of the driver. */
+const withoutDriver = ["cudaGetDevice", "cudaSetDevice"];
+
 /** Every CUDA function of the package whose result says whether it failed. */
 export const functions = Object.entries(cudartSymbols)
   .filter(([, { returns }]) => returns === "i32")
   .map(([name]) => name as SimulatedFunction)
   // cudaGetLastError is left out: its result is the error that it clears.
-  .filter((name) => name !== "cudaGetLastError");
+  .filter((name) => name !== "cudaGetLastError" && !withoutDriver.includes(name))
+  .concat(driverFunctions);
 
 export interface Scenario {
   name: string;
@@ -117,8 +128,8 @@ export const scenarios: Scenario[] = [
     mayTolerate: (name) =>
       [
         "cudaHostAlloc",
-        "cudaGetDevice",
-        "cudaSetDevice",
+        ...driverFunctions,
+        "cudaThreadExchangeStreamCaptureMode",
         "cudaGetDeviceCount",
         "cudaDeviceGetAttribute",
       ].includes(name),

@@ -234,8 +234,17 @@ static uint64_t refuse_each(const char *function)
 static bool is_called_for_streams(const char *function)
 {
     static const char *const others[] = {
-        "cudaGetErrorName", "cudaGetErrorString", "cudaGetLastError", "cudaMalloc",
-        "cudaHostAlloc",    "cudaMemcpy",         "cudaMemset",
+        "cudaGetErrorName",
+        "cudaGetErrorString",
+        "cudaGetLastError",
+        "cudaMalloc",
+        "cudaHostAlloc",
+        "cudaMemcpy",
+        "cudaMemset",
+        // These are called once, or where there are no such functions of the driver as below.
+        "cudaGetDeviceCount",
+        "cudaGetDevice",
+        "cudaSetDevice",
     };
     for (size_t i = 0; i < sizeof others / sizeof others[0]; i++) {
         if (strcmp(others[i], function) == 0) return false;
@@ -252,6 +261,8 @@ static void every_call_of_cuda_fails(void)
         if (!is_called_for_streams(functions[i])) continue;
         CHECK(refuse_each(functions[i]) > 0, "%s is never called", functions[i]);
     }
+    CHECK(refuse_each("cuCtxPushCurrent_v2") > 0, "the driver's function is called");
+    CHECK(refuse_each("cuCtxPopCurrent_v2") > 0, "the driver's function is called");
 }
 
 static uint64_t refuse_each_memory(bool for_good)

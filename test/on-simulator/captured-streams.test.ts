@@ -1,0 +1,96 @@
+import { dlopen, type Pointer } from "bun:ffi";
+import { afterAll, describe, expect, test } from "bun:test";
+import { AllocatedMemory, copyBuffer, CudaMemoryManager, CudaStream } from "../../src/index.ts";
+import { cudart, cudartPath } from "../../src/native/cudart.ts";
+import { extraCudartSymbols } from "../../src/native/cudart-symbols.ts";
+import { isSimulated } from "../support/runtime.ts";
+import { createManagers, kibibyte, resetSimulatorAfterEach } from "./slow-gpu.ts";
+
+resetSimulatorAfterEach();
+
+describe.skipIf(!isSimulated)("a stream that is captured into a CUDA graph", () => {
+  const runtime = dlopen(cudartPath()!, extraCudartSymbols).symbols;
+  afterAll(() => expect(cudart()!.cudaGetLastError()).toBe(0));
+
+  /** Runs an action while the stream is captured, and expects that the capture ends well. */
+  async function whileCaptured(stream: CudaStream, action: () => unknown): Promise<unknown> {
+    expect(runtime.cudaStreamBeginCapture(stream.handle, 0)).toBe(0);
+    let result: unknown;
+    try {
+      result = await action();
+    } catch (error) {
+      result = error;
+    }
+    const graph = new BigUint64Array(1);
+    expect(runtime.cudaStreamEndCapture(stream.handle, graph)).toBe(0);
+    expect(runtime.cudaGraphDestroy(Number(graph[0]) as Pointer)).toBe(0);
+    return result;
+  }
+
+  const kinds = ["GPU", "CPU_PINNED", "CPU"] as const;
+
+  test.each(kinds)("free(stream) of %s memory is refused, and works afterwards", async (kind) => {
+    createManagers(64 * kibibyte);
+    using stream = new CudaStream(0);
+    const memory = new AllocatedMemory(1000, kind);
+    const refused = await whileCaptured(stream, () => memory.free(stream));
+    expect(refused).toMatchObject({
+      code: "UNSUPPORTED",
+      message: expect.stringContaining("captured into a CUDA graph") as unknown,
+    });
+    memory.free(stream);
+    await stream.finished();
+    expect(CudaMemoryManager.stats(0).allocationCount).toBe(0);
+  });
+
+  const memoryOf = (kind: (typeof kinds)[number]) => new AllocatedMemory(1000, kind);
+  const actions: Record<string, (stream: CudaStream, memory: AllocatedMemory) => unknown> = {
+    "a request": (stream) => new AllocatedMemory(100, "GPU", 0, { stream }),
+    "a request for pinned memory": (stream) =>
+      new AllocatedMemory(100, "CPU_PINNED", 0, { stream }),
+    copyBuffer: (stream, memory) => {
+      using source = memoryOf("CPU_PINNED");
+      return copyBuffer(memory, source, { stream });
+    },
+    writeAsync: (stream, memory) => memory.writeAsync(new Uint8Array(1000), 0, { stream }),
+    readAsync: (stream, memory) => memory.readAsync(new Uint8Array(1000), 0, { stream }),
+    isDone: (stream) => stream.isDone(),
+    synchronize: (stream) => stream.synchronize(),
+    finished: (stream) => stream.finished(),
+  };
+
+  test.each(Object.keys(actions))("%s is refused, and works afterwards", async (name) => {
+    createManagers(64 * kibibyte);
+    using stream = new CudaStream(0);
+    using memory = memoryOf("GPU");
+    memory.fill(7);
+    const refused = await whileCaptured(stream, () => actions[name]!(stream, memory));
+    expect(refused).toMatchObject({ code: "UNSUPPORTED" });
+    const bytes = new Uint8Array(1000);
+    memory.read(bytes);
+    expect(bytes).toEqual(new Uint8Array(1000).fill(7));
+    const made = await actions[name]!(stream, memory);
+    if (made instanceof AllocatedMemory) made.free();
+    await stream.finished();
+  });
+
+  test("disturbs nothing else, in its own thread too", async () => {
+    createManagers(64 * kibibyte);
+    using stream = new CudaStream(0);
+    using other = new CudaStream(0);
+    using memory = memoryOf("GPU");
+    const freed = memoryOf("GPU");
+    const result = await whileCaptured(stream, async () => {
+      memory.fill(1);
+      memory.write(new Uint8Array(1000));
+      await memory.writeAsync(new Uint8Array(1000));
+      await memory.writeAsync(new Uint8Array(1000), 0, { stream: other });
+      freed.free(other);
+      other.synchronize();
+      new CudaStream(0)[Symbol.dispose]();
+      using request = new AllocatedMemory(64 * kibibyte, "GPU");
+      return [request.memoryType, other.isDone(), CudaMemoryManager.stats(0).allocationCount];
+    });
+    expect(result).toEqual(["CPU_PINNED", true, 1]);
+  });
+});
