@@ -19,20 +19,13 @@ export interface StormOptions {
   readonly stallSeconds: number;
 }
 
-/**
- * Operations that come upon faults of the package that are known. They are left out unless
- * `STORM_WITHOUT` names others, or none.
- */
-const withKnownFaults = "view,lend,throw,abandon,terminate,fail-operation";
-
 const usage = `usage: [NAME=VALUE]... make storm
   STORM_SECONDS=60     how long
   STORM_SEED=N         what fixes every operation; by default another each time
   STORM_THREADS=4      how many Workers
   STORM_ROUND=0        the first round
   STORM_ROUNDS=N       how many rounds at most
-  STORM_WITHOUT=A,B    operations to leave out; by default
-                       ${withKnownFaults}
+  STORM_WITHOUT=A,B    operations to leave out
   STORM_BREAK=A,B      operations that break something on purpose
   STORM_STALL=60       how many seconds without an event are a hang`;
 
@@ -52,8 +45,8 @@ function wholeNumber(name: string, fallback: number, min: number, max: number): 
   return value;
 }
 
-function names(name: string, fallback: string, known: readonly string[]): string[] {
-  const given = (process.env[name] ?? fallback).split(",").filter((text) => text !== "");
+function names(name: string, known: readonly string[]): string[] {
+  const given = (process.env[name] ?? "").split(",").filter((text) => text !== "");
   const unknown = given.find((text) => !known.includes(text));
   if (unknown !== undefined) {
     throw new UsageError(
@@ -79,8 +72,8 @@ export function readStormOptions(
     threadCount: wholeNumber("STORM_THREADS", 4, 1, threadCountMax),
     firstRound: wholeNumber("STORM_ROUND", 0, 0, 1e9),
     roundCount: wholeNumber("STORM_ROUNDS", Infinity, 1, Infinity),
-    without: names("STORM_WITHOUT", withKnownFaults, operations),
-    breaking: names("STORM_BREAK", "", breakingOperations),
+    without: names("STORM_WITHOUT", operations),
+    breaking: names("STORM_BREAK", breakingOperations),
     stallSeconds: wholeNumber("STORM_STALL", 60, 1, 1e9),
   };
 }
@@ -94,7 +87,7 @@ export function commandOf(options: StormOptions, round: number): string {
     `STORM_SECONDS=${options.seconds}`,
   ];
   if (Number.isFinite(options.roundCount)) words.push(`STORM_ROUNDS=${options.roundCount}`);
-  words.push(`STORM_WITHOUT=${options.without.join(",")}`);
+  if (options.without.length > 0) words.push(`STORM_WITHOUT=${options.without.join(",")}`);
   if (options.breaking.length > 0) words.push(`STORM_BREAK=${options.breaking.join(",")}`);
   return [...words, "make storm"].join(" ");
 }
