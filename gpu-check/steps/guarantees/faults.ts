@@ -119,5 +119,5 @@ await check("a GPU that is not there is a warning, and requests for it fall back
     /^UNAVAILABLE/,
   );
   requireFallback(absent, "CPU_PINNED");
-  return requireMessage("warn", `GPU ${absent}: it is absent`);
+  return requireMessage("warn", `GPU ${absent}: there is no GPU`);
 });
