@@ -130,6 +130,8 @@ MEMORY_EXPORT int32_t cuda_has_context(int32_t device_count);
 
 // MEMORY_DEVICE_LOST once CUDA has failed for good: then it is not called any more.
 MEMORY_EXPORT enum memory_status cuda_check_lost(void);
+// The same, with the message that something cannot be done, and CUDA's error.
+MEMORY_EXPORT enum memory_status cuda_refuse_if_lost(const char *doing);
 // Takes note of an error that a function of the runtime returned, and answers as cuda_check_lost().
 MEMORY_EXPORT enum memory_status cuda_note_error(int32_t error, const char *function);
 // MEMORY_OK, with a message for the log, once in the life of a process whose CUDA is lost; otherwise

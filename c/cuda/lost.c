@@ -50,6 +50,11 @@ int cuda_lost_error(void)
     return atomic_load_explicit(&lost_error, memory_order_acquire);
 }
 
+const char *cuda_lost_reason(void)
+{
+    return cuda_is_lost() ? reason : "";
+}
+
 bool cuda_is_fatal(int error)
 {
     for (size_t i = 0; i < sizeof fatal_errors / sizeof fatal_errors[0]; i++) {
@@ -63,7 +68,9 @@ void cuda_lose(int error, const char *function, const char *name, const char *te
     pthread_mutex_lock(&lock);
     bool is_first = lost_error == 0;
     if (is_first) {
-        snprintf(reason, sizeof reason, "%s returned %s (%d): %s", function, name, error, text);
+        snprintf(reason, sizeof reason,
+                 "CUDA has failed for good in this process: %s returned %s (%d): %s", function,
+                 name, error, text);
         atomic_store_explicit(&lost_error, error, memory_order_release);
         has_report = 1;
     }
@@ -85,9 +92,7 @@ enum memory_status cuda_refuse_as_lost(const char *format, ...)
     va_start(arguments, format);
     vsnprintf(doing, sizeof doing, format, arguments);
     va_end(arguments);
-    message_add("failed to %s: CUDA has failed for good in this process: %s; start another "
-                "process",
-                doing, reason);
+    message_add("failed to %s: %s; start another process", doing, reason);
     message_set_cuda_error(cuda_lost_error());
     return MEMORY_DEVICE_LOST;
 }
@@ -95,6 +100,13 @@ enum memory_status cuda_refuse_as_lost(const char *format, ...)
 enum memory_status cuda_check_lost(void)
 {
     return cuda_is_lost() ? MEMORY_DEVICE_LOST : MEMORY_OK;
+}
+
+enum memory_status cuda_refuse_if_lost(const char *doing)
+{
+    if (!cuda_is_lost()) return MEMORY_OK;
+    message_clear();
+    return cuda_refuse_as_lost("%s", doing);
 }
 
 bool cuda_has_lost_report(void)
@@ -112,7 +124,7 @@ enum memory_status cuda_take_lost_report(void)
     if (atomic_exchange(&has_report, 0) == 0) return MEMORY_NOT_DONE;
     message_clear();
     message_add(
-        "CUDA has failed for good in this process: %s. Every further use of a GPU would fail "
+        "%s. Every further use of a GPU would fail "
         "in the same way, so CUDA is not called any more: requests for GPU memory are "
         "served as after a full pool, and what is in GPU memory is lost. Finish what can be "
         "finished, and start the process again",

@@ -17,6 +17,9 @@ bool cuda_is_lost(void);
 // The error that CUDA was lost with, or 0.
 int cuda_lost_error(void);
 
+// That CUDA is lost, and by what: half a sentence. Empty while it is not.
+const char *cuda_lost_reason(void);
+
 // Whether CUDA is lost with this error.
 bool cuda_is_fatal(int error);
 

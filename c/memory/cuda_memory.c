@@ -108,7 +108,7 @@ enum memory_status cuda_memory_reset(void)
 
 const char *cuda_memory_why_closed(void)
 {
-    if (cuda_is_lost()) return "CUDA has failed for good in this process";
+    if (cuda_is_lost()) return cuda_lost_reason();
     return is_created ? "this GPU has no memory pool"
                       : "the CUDA memory manager has not been created";
 }

@@ -9,7 +9,7 @@
 #include "cuda/lost.h"
 #include "message.h"
 
-enum { REASON_BYTE_SIZE_MAX = 256 };
+enum { REASON_BYTE_SIZE_MAX = 512 };
 
 // Whether the pool has refused without a look at what is free in it.
 static bool serves_nothing(const struct refusal *refusal)
@@ -76,7 +76,10 @@ enum memory_status refusal_report_failure(const struct refused_request *request)
                                    : "");
     }
     const struct refusal *last = request->pinned != NULL ? request->pinned : request->cuda;
-    if (last->status == POOL_REFUSING) return MEMORY_DEVICE_LOST;
+    if (last->status == POOL_REFUSING) {
+        message_set_cuda_error(cuda_lost_error());
+        return MEMORY_DEVICE_LOST;
+    }
     if (serves_nothing(last) && !request->has_tried_nonpinned) return MEMORY_UNAVAILABLE;
     bool is_full = !serves_nothing(last);
     message_set_byte_sizes(request->byte_size, is_full ? (double)last->full.free_byte_size : NAN,

@@ -4,7 +4,7 @@ import { cudaError } from "./cudart-symbols.ts";
 import { cString } from "./c-string.ts";
 import { memoryLibrary } from "./memory-library.ts";
 import { memoryStatus } from "./memory-symbols.ts";
-import { reportLostCuda } from "./status.ts";
+import { nativeError, reportLostCuda } from "./status.ts";
 
 /** Whether CUDA has failed for good in this process. */
 export function isCudaLost(): boolean {
@@ -17,11 +17,8 @@ export function isCudaLost(): boolean {
  * @throws {MemoryError} `DEVICE_LOST`
  */
 export function checkNotLost(doing: string): void {
-  if (!isCudaLost()) return;
-  throw new MemoryError(
-    "DEVICE_LOST",
-    `failed to ${doing}: CUDA has failed for good in this process; start another process`,
-  );
+  const status = memoryLibrary.cuda_refuse_if_lost(cString(doing));
+  if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
 }
 
 /**

@@ -16,6 +16,7 @@ export const memorySymbols = {
 
   cuda_has_context: { args: ["i32"], returns: "i32" },
   cuda_check_lost: { args: [], returns: "i32" },
+  cuda_refuse_if_lost: { args: ["ptr"], returns: "i32" },
   cuda_note_error: { args: ["i32", "ptr"], returns: "i32" },
   cuda_take_lost_report: { args: [], returns: "i32" },
   cuda_lost_report_address: { args: [], returns: "f64" },
