@@ -40,11 +40,13 @@ export async function waitUntil(isDone: () => boolean, pauseFor = pause): Promis
     if (isDone()) return;
     elapsed = nanoseconds() - start;
   }
-  for (let count = 0; elapsed < eagerNanoseconds && count < eagerCountMax; count++) {
+  // At least one turn, however slow the questions were: what comes after it has a stack of its own.
+  let turnCount = 0;
+  do {
     await yieldToEventLoop();
     if (isDone()) return;
     elapsed = nanoseconds() - start;
-  }
+  } while (elapsed < eagerNanoseconds && ++turnCount < eagerCountMax);
   for (let paused = 0; ;) {
     const milliseconds = Math.max(paused, (nanoseconds() - start) / 1e6);
     const next = Math.min(Math.max(1, milliseconds / 8), delayMillisecondsMax);
