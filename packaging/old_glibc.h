@@ -14,6 +14,7 @@
 #endif
 
 OLD_VERSION(dladdr, "2.2.5", "2.17");
+OLD_VERSION(dladdr1, "2.3.3", "2.17");
 OLD_VERSION(dlclose, "2.2.5", "2.17");
 OLD_VERSION(dlinfo, "2.3.3", "2.17");
 OLD_VERSION(dlopen, "2.2.5", "2.17");

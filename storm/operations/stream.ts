@@ -47,8 +47,10 @@ export const disposeStream: Operation = {
     if (isWaitedFor) thread.synchronize(drawn.stream);
     else freeUsed(thread, drawn.stream);
     thread.streams.set(drawn.place, null);
-    // Where CUDA fails the stream may live on.
-    thread.untilDone(thread.cudaCodes, () => drawn.stream.stream[Symbol.dispose]());
+    // Where CUDA fails that is logged, and the stream may live on until the next call.
+    for (let tryCount = 0; tryCount < 10; tryCount++) {
+      thread.attempt([], [], () => drawn.stream.stream[Symbol.dispose]());
+    }
     thread.refused(["INVALID_ARG"], [], () => drawn.stream.stream.synchronize());
   },
 };
