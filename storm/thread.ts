@@ -175,12 +175,18 @@ export class StormThread {
     return error;
   }
 
-  /** Attaches a memory, which a reset may have taken since it was allocated. */
+  /** Attaches a memory, which a reset may have taken since it was allocated, also during the call. */
   attemptForHandle<Value>(birth: Birth, call: () => Value): Outcome<Value> {
-    const mayBeGone = (["cuda", "pinned"] as const).some(
-      (manager) => this.board.resetsBegun(manager) > birth.ended[manager],
-    );
-    return this.attempt(mayBeGone ? ["UNAVAILABLE"] : [], [], call);
+    try {
+      const value = call();
+      this.end("ok");
+      return { value, error: null };
+    } catch (error) {
+      const mayBeGone = (["cuda", "pinned"] as const).some(
+        (manager) => this.board.resetsBegun(manager) > birth.ended[manager],
+      );
+      return { value: null, error: this.checkError(mayBeGone ? ["UNAVAILABLE"] : [], [], error) };
+    }
   }
 
   /** Calls the package with what it must refuse. */
