@@ -10,7 +10,7 @@ import { gpus, type RoundPlan } from "./round.ts";
 // it was before.
 
 /** How often a figure is looked at that only becomes right when a GPU has done its work. */
-const lookCountMax = 2000;
+const lookCountMax = 5000;
 
 /** Asks until the answer is `""`, which it has to be some day. */
 async function eventually(expected: string, ask: () => string): Promise<void> {
