@@ -40,22 +40,27 @@ export class HeldMemory {
 
   /** Whether a reset may have taken the memory by now. */
   get mayBeGone(): boolean {
-    return this.#mayHaveSeenResetOf(this.manager);
+    return mayHaveSeenResetOf(this.manager, this.#board, this.birth);
   }
 
   /** Whether any manager may have been reset since the memory was allocated. */
   get mayHaveSeenReset(): boolean {
-    return this.#mayHaveSeenResetOf("cuda") || this.#mayHaveSeenResetOf("pinned");
-  }
-
-  #mayHaveSeenResetOf(manager: ManagerName): boolean {
-    return this.#board.resetsBegun(manager) > this.birth.ended[manager];
+    return mayHaveSeenReset(this.#board, this.birth);
   }
 
   /** Whether one that began after the memory was allocated has ended: there is no doubt. */
   get isGone(): boolean {
     return this.#board.resetsEnded(this.manager) > this.birth.begun[this.manager];
   }
+}
+
+/** Whether any manager may have been reset since a memory was allocated. */
+export function mayHaveSeenReset(board: Board, birth: Birth): boolean {
+  return mayHaveSeenResetOf("cuda", board, birth) || mayHaveSeenResetOf("pinned", board, birth);
+}
+
+function mayHaveSeenResetOf(manager: ManagerName, board: Board, birth: Birth): boolean {
+  return board.resetsBegun(manager) > birth.ended[manager];
 }
 
 /** A view that a thread keeps, also when the memory is freed and its manager reset. */

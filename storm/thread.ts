@@ -7,7 +7,7 @@ import {
 } from "bun-cuda-memory";
 import type { Board, ManagerName } from "./events.ts";
 import { StormFailure, textOfError } from "./failure.ts";
-import { type Birth, HeldMemory, type HeldView } from "./held-memory.ts";
+import { type Birth, HeldMemory, type HeldView, mayHaveSeenReset } from "./held-memory.ts";
 import { ByteModel, type Content, Queue } from "./model.ts";
 import { patternOf } from "./pattern.ts";
 import { type Range, RangeSet } from "./range-set.ts";
@@ -182,9 +182,7 @@ export class StormThread {
       this.end("ok");
       return { value, error: null };
     } catch (error) {
-      const mayBeGone = (["cuda", "pinned"] as const).some(
-        (manager) => this.board.resetsBegun(manager) > birth.ended[manager],
-      );
+      const mayBeGone = mayHaveSeenReset(this.board, birth);
       return { value: null, error: this.checkError(mayBeGone ? ["UNAVAILABLE"] : [], [], error) };
     }
   }

@@ -62,28 +62,34 @@ async function expectFigures(wanted: object, milliseconds = 3000): Promise<void>
   expect(figures()).toEqual(wanted as ReturnType<typeof figures>);
 }
 
+function createPools(): void {
+  createMemoryManagers({
+    cudaMemoryPoolByteSize: { 0: 64 * mebibyte, 1: 0 },
+    pinnedMemoryPoolByteSize: 64 * mebibyte,
+  });
+}
+
+const nothingHeld = {
+  cudaByteSize: 0,
+  cudaCount: 0,
+  pinnedByteSize: 0,
+  pinnedCount: 0,
+  nonpinnedByteSize: 0,
+  setAsideByteSize: 0,
+  detachedByteSize: 0,
+  streamCount: 0,
+};
+
 describe.skipIf(!isSimulated)("a thread that ends (on the simulator only)", () => {
   const endings: Ending[] = ["terminate", "throw", "exit", "end", "spin"];
 
   test.each(endings)("by %s gives back what it held", async (ending) => {
-    createMemoryManagers({
-      cudaMemoryPoolByteSize: { 0: 64 * mebibyte, 1: 0 },
-      pinnedMemoryPoolByteSize: 64 * mebibyte,
-    });
+    createPools();
     CudartSimulator.setDelay({ operationNs: 3_000_000 });
     const { pointers } = await runToItsEnd(ending);
     CudaMemoryManager.free(pointers[0], 0);
     PinnedMemoryManager.free(pointers[1]);
-    await expectFigures({
-      cudaByteSize: 0,
-      cudaCount: 0,
-      pinnedByteSize: 0,
-      pinnedCount: 0,
-      nonpinnedByteSize: 0,
-      setAsideByteSize: 0,
-      detachedByteSize: 0,
-      streamCount: 0,
-    });
+    await expectFigures(nothingHeld);
   });
 
   test("leaves no event where CUDA refuses to destroy one meanwhile", async () => {
@@ -103,10 +109,7 @@ describe.skipIf(!isSimulated)("a thread that ends (on the simulator only)", () =
   });
 
   test("leaves what it handed over to whoever attaches it", async () => {
-    createMemoryManagers({
-      cudaMemoryPoolByteSize: { 0: 64 * mebibyte, 1: 0 },
-      pinnedMemoryPoolByteSize: 64 * mebibyte,
-    });
+    createPools();
     const { handle, pointers } = await runToItsEnd("terminate", true);
     CudaMemoryManager.free(pointers[0], 0);
     PinnedMemoryManager.free(pointers[1]);
@@ -121,10 +124,7 @@ describe.skipIf(!isSimulated)("a thread that ends (on the simulator only)", () =
   });
 
   test("again and again leaves every figure where it was", async () => {
-    createMemoryManagers({
-      cudaMemoryPoolByteSize: { 0: 64 * mebibyte, 1: 0 },
-      pinnedMemoryPoolByteSize: 64 * mebibyte,
-    });
+    createPools();
     CudartSimulator.setDelay({ operationNs: 1_000_000 });
     const count = 60;
     for (let i = 0; i < count; i += 4) {
@@ -136,16 +136,7 @@ describe.skipIf(!isSimulated)("a thread that ends (on the simulator only)", () =
         PinnedMemoryManager.free(pointers[1]);
       }
     }
-    await expectFigures({
-      cudaByteSize: 0,
-      cudaCount: 0,
-      pinnedByteSize: 0,
-      pinnedCount: 0,
-      nonpinnedByteSize: 0,
-      setAsideByteSize: 0,
-      detachedByteSize: 0,
-      streamCount: 0,
-    });
+    await expectFigures(nothingHeld);
     // Released events are kept for whoever needs one next, no more than were in use at once.
     expect(CudartSimulator.liveHandles().eventCount).toBeLessThan(200);
   }, 60_000);
