@@ -114,8 +114,8 @@ static enum memory_status freed_already(double address, double device_id)
 
 enum memory_status allocated_memory_free(double address, double place, double origin)
 {
-    int32_t memory_type = (int32_t)place & 3;
-    int32_t device_id = (int32_t)place >> 2;
+    int32_t memory_type = memory_type_of_place(place);
+    int32_t device_id = device_id_of_place(place);
     uint64_t generation = generation_of(origin);
     uint32_t owner = owner_of_origin(origin);
     if (memory_type != MEMORY_GPU) {
@@ -138,7 +138,7 @@ static enum memory_status without_record(enum memory_status status, double recor
 enum memory_status allocated_memory_free_watched(double address, double memory_type,
                                                  double device_id, double origin, double record)
 {
-    return without_record(allocated_memory_free(address, memory_type + 4 * device_id, origin),
+    return without_record(allocated_memory_free(address, place_of(memory_type, device_id), origin),
                           record);
 }
 

@@ -25,6 +25,22 @@ static inline uint32_t owner_of_origin(double origin)
     return whole_number(origin) & ((1 << ORIGIN_OWNER_BITS) - 1);
 }
 
+// The kind of memory and its GPU in one number, and back.
+static inline double place_of(double memory_type, double device_id)
+{
+    return memory_type + 4 * device_id;
+}
+
+static inline int32_t memory_type_of_place(double place)
+{
+    return (int32_t)place & 3;
+}
+
+static inline int32_t device_id_of_place(double place)
+{
+    return (int32_t)place >> 2;
+}
+
 // Fills in what was allocated for the owner that the allocation names.
 static inline void allocation_fill(struct memory_allocation *allocation, struct pool_block block,
                                    double byte_size, double memory_type, double device_id,
@@ -35,7 +51,7 @@ static inline void allocation_fill(struct memory_allocation *allocation, struct 
     allocation->memory_type = memory_type;
     allocation->device_id = device_id;
     allocation->origin = origin_of(block.generation, owner);
-    allocation->place = memory_type + 4 * device_id;
+    allocation->place = place_of(memory_type, device_id);
 }
 
 // Whether the manager that the memory is of has not been reset since.

@@ -157,7 +157,7 @@ static enum memory_status attach_locked(struct memory_allocation *allocation, do
         *allocation = detached->allocation;
         allocation->origin = origin_of(generation_of(allocation->origin), owner);
         allocation->owner = owner;
-        allocation->place = allocation->memory_type + 4 * allocation->device_id;
+        allocation->place = place_of(allocation->memory_type, allocation->device_id);
         status = change_owner(allocation, OWNER_PROCESS, owner, &block_byte_size);
         free(detached);
     }
