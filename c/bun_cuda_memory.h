@@ -153,6 +153,7 @@ MEMORY_EXPORT double cuda_memory_alloc(double byte_size, double device_id);
 MEMORY_EXPORT enum memory_status cuda_memory_free(double address, double device_id);
 MEMORY_EXPORT enum memory_status cuda_memory_stats(double device_id,
                                                    struct memory_pool_stats *stats);
+// MEMORY_UNSUPPORTED, and nothing is changed, where a stream is being captured.
 MEMORY_EXPORT enum memory_status cuda_memory_reset(void);
 
 // ---- Pinned memory
@@ -174,6 +175,7 @@ MEMORY_EXPORT enum memory_status pinned_memory_free(double address);
 MEMORY_EXPORT enum memory_status pinned_memory_stats(struct memory_pool_stats *stats);
 // The number of live allocations that fell back to the system heap. No pool's statistics have it.
 MEMORY_EXPORT double pinned_memory_nonpinned_count(void);
+// As cuda_memory_reset().
 MEMORY_EXPORT enum memory_status pinned_memory_reset(void);
 
 // ---- Allocated memory: CUDA memory, then pinned, then non-pinned system memory
@@ -276,6 +278,9 @@ MEMORY_EXPORT void cuda_stream_release(const struct cuda_stream *stream);
 // MEMORY_OK where all work is done, or MEMORY_NOT_DONE. An error of the work is returned once.
 MEMORY_EXPORT enum memory_status cuda_stream_query(const struct cuda_stream *stream);
 MEMORY_EXPORT enum memory_status cuda_stream_synchronize(const struct cuda_stream *stream);
+// MEMORY_UNSUPPORTED where any stream is being captured, so that nothing can be reset; else the status of
+// the failure where CUDA cannot tell of one.
+MEMORY_EXPORT enum memory_status cuda_stream_check_all(void);
 // How many errors of the stream's work have been found so far, by whatever thread and call; and the last
 // of them, as a status with a message, if there are more than this.
 MEMORY_EXPORT double cuda_stream_error_count(const struct cuda_stream *stream);

@@ -345,13 +345,14 @@ enum memory_status cuda_stream_error_since(const struct cuda_stream *stream, dou
 
 // The result of cudaStreamQuery, of which an error is noted. What is captured is not asked, and seems
 // not ready. The caller is in the scope of the stream's device.
-static int query_other(struct known_stream *known)
+static int query_other(struct known_stream *known, bool *is_captured)
 {
     const struct cuda_stream *stream = &known->stream;
     int error;
     const char *function = "cudaStreamIsCapturing";
     enum memory_status status = stream_check_in_scope(stream, &error);
-    if (status == MEMORY_UNSUPPORTED) return CUDA_ERROR_NOT_READY;
+    *is_captured = status == MEMORY_UNSUPPORTED;
+    if (*is_captured) return CUDA_ERROR_NOT_READY;
     if (status == MEMORY_OK) {
         error = CUDART(cudaStreamQuery(stream_handle(stream)));
         function = "cudaStreamQuery";
@@ -369,7 +370,8 @@ static bool is_idle(struct known_stream *known)
     if (device_scope_enter(&scope, (int)known->stream.device_id) != MEMORY_OK) return false;
     known_stream_begin_asking(known);
     known_streams_lock();
-    bool is_known_idle = !known->is_destroyed && query_other(known) == 0;
+    bool is_captured;
+    bool is_known_idle = !known->is_destroyed && query_other(known, &is_captured) == 0;
     known_streams_unlock();
     known_stream_end_asking(known, 0, NULL);
     return device_scope_leave(&scope, MEMORY_OK) == MEMORY_OK && is_known_idle;
@@ -396,15 +398,21 @@ void stream_note_error(uint64_t stream_id, int error, const char *function)
 // ---- Waiting for devices
 
 // Marks the streams that have work under way, whose error may be what the wait for the device answers.
-// Those that were destroyed may have, while somebody waits for a point in their work.
-static void mark_under_way(int device)
+// Those that were destroyed may have, while somebody waits for a point in their work. MEMORY_UNSUPPORTED
+// where one is being captured, which a wait for the device would make invalid.
+static enum memory_status mark_under_way(int device)
 {
+    enum memory_status status = MEMORY_OK;
     known_streams_lock();
     for (struct known_stream *known = NULL; (known = known_stream_next(known)) != NULL;) {
         if (known->stream.device_id != device) continue;
-        known->is_under_way = known->is_destroyed || query_other(known) == CUDA_ERROR_NOT_READY;
+        bool is_captured = false;
+        known->is_under_way =
+            known->is_destroyed || query_other(known, &is_captured) == CUDA_ERROR_NOT_READY;
+        if (is_captured) status = MEMORY_UNSUPPORTED;
     }
     known_streams_unlock();
+    return status;
 }
 
 static void note_under_way(int device, int error)
@@ -421,10 +429,11 @@ static void note_under_way(int device, int error)
 static enum memory_status synchronize_in_scope(int device)
 {
     known_streams_begin_asking(device);
-    mark_under_way(device);
-    int error = CUDART(cudaDeviceSynchronize());
+    enum memory_status status = mark_under_way(device);
+    int error = status == MEMORY_OK ? CUDART(cudaDeviceSynchronize()) : 0;
     if (error != 0) note_under_way(device, error);
     known_streams_end_asking(device);
+    if (status != MEMORY_OK) return status;
     return cudart_check(error, "cudaDeviceSynchronize", "wait for the work of GPU %d", device);
 }
 
@@ -436,20 +445,44 @@ enum memory_status stream_synchronize_device(int device)
     return device_scope_leave(&scope, synchronize_in_scope(device));
 }
 
-enum memory_status stream_synchronize_all(void)
+// Calls a function for each GPU that has had streams. Of failures the last is returned, or that a stream
+// is being captured.
+static enum memory_status for_each_device(enum memory_status (*function)(int device))
 {
-    bool is_to_wait_for[DEVICE_COUNT_MAX];
+    bool is_meant[DEVICE_COUNT_MAX];
     known_streams_lock();
     for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
-        is_to_wait_for[device] = has_had_streams[device];
+        is_meant[device] = has_had_streams[device];
     }
     known_streams_unlock();
     enum memory_status status = MEMORY_OK;
     for (int device = 0; device < DEVICE_COUNT_MAX && !cuda_is_lost(); device++) {
-        if (!is_to_wait_for[device]) continue;
-        enum memory_status device_status = stream_synchronize_device(device);
-        if (device_status != MEMORY_OK) status = device_status;
+        if (!is_meant[device]) continue;
+        enum memory_status device_status = function(device);
+        if (device_status != MEMORY_OK && status != MEMORY_UNSUPPORTED) status = device_status;
     }
     // Of a lost CUDA nothing works any more.
     return cuda_is_lost() ? MEMORY_OK : status;
+}
+
+enum memory_status stream_synchronize_all(void)
+{
+    return for_each_device(stream_synchronize_device);
+}
+
+static enum memory_status check_device(int device)
+{
+    struct device_scope scope;
+    enum memory_status status = device_scope_enter(&scope, device);
+    if (status != MEMORY_OK) return status;
+    known_streams_begin_asking(device);
+    status = mark_under_way(device);
+    known_streams_end_asking(device);
+    return device_scope_leave(&scope, status);
+}
+
+enum memory_status cuda_stream_check_all(void)
+{
+    message_clear();
+    return for_each_device(check_device);
 }

@@ -41,7 +41,7 @@ void stream_release_owner(uint32_t owner);
 // ---- All streams
 
 // Waits for all work of a GPU, or of all GPUs that have had streams, so that nothing uses the memory
-// that is given back next.
+// that is given back next. MEMORY_UNSUPPORTED where a stream is being captured, which stays valid.
 enum memory_status stream_synchronize_device(int device);
 enum memory_status stream_synchronize_all(void);
 

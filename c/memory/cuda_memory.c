@@ -81,8 +81,9 @@ enum memory_status cuda_memory_create(const double *device_ids, const double *by
 
 static enum memory_status reset(void)
 {
-    is_created = false;
     enum memory_status waited = stream_synchronize_all();
+    if (waited == MEMORY_UNSUPPORTED) return waited; // a capture would become invalid
+    is_created = false;
     if (waited == MEMORY_OK) stream_ordered_reclaim_errors();
     close_pools();
     enum memory_status events_destroyed = event_destroy_released();

@@ -79,8 +79,9 @@ enum memory_status pinned_memory_create(double byte_size, double device_id)
 
 static enum memory_status reset(void)
 {
-    is_created = false;
     enum memory_status waited = stream_synchronize_all();
+    if (waited == MEMORY_UNSUPPORTED) return waited; // a capture would become invalid
+    is_created = false;
     if (waited == MEMORY_OK) stream_ordered_reclaim_errors();
     stream_ordered_drop(&pinned_pool()->pool);
     stream_ordered_drop(NULL);

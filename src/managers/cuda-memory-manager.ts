@@ -188,8 +188,9 @@ export class CudaMemoryManager {
    * memory. A pool of which a promise still holds memory ({@link AllocatedMemory.holdUntil}) is set
    * aside until that is over. Without a manager it does nothing.
    *
-   * @throws {MemoryError} `INTERNAL` where CUDA refuses to take a reservation back. It is not lost:
-   * the next `reset` or {@link create} tries again.
+   * @throws {MemoryError} `UNSUPPORTED`, and nothing has changed, where a {@link CudaStream} is being
+   * captured into a CUDA graph; `INTERNAL` where CUDA refuses to take a reservation back. It is not
+   * lost: the next `reset` or {@link create} tries again.
    */
   static reset(): void {
     checkStatus(cuda_memory_reset());

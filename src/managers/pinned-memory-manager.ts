@@ -16,10 +16,11 @@ import { newAllocation } from "../native/allocation.ts";
 import { cudart } from "../native/cudart.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
-import { checkStatus, nativeMessage, nativeMessages } from "../native/status.ts";
+import { checkStatus, nativeError, nativeMessage, nativeMessages } from "../native/status.ts";
 import { type PinnedPoolStats, readPinnedPoolStats } from "./pool-stats.ts";
 
 const {
+  cuda_stream_check_all,
   pinned_memory_create,
   pinned_memory_alloc,
   pinned_memory_free,
@@ -186,12 +187,17 @@ export class PinnedMemoryManager {
    * gone and must not be touched any more; views of it in this thread have length 0 then. What others
    * still look at, or a promise holds, is set aside until nobody does.
    *
-   * @throws {MemoryError} `INTERNAL` where CUDA refuses to take the reservation back. It is not
+   * @throws {MemoryError} `UNSUPPORTED`, and nothing has changed, where a {@link CudaStream} is being
+   * captured into a CUDA graph; `INTERNAL` where CUDA refuses to take the reservation back. It is not
    * lost: the next `reset` or {@link create} tries again.
    */
   static reset(): void {
+    const checked = cuda_stream_check_all();
+    const failure = checked < memoryStatus.MEMORY_OK ? nativeError(checked) : null;
+    if (failure?.code === "UNSUPPORTED") throw failure; // before any view is emptied
     detachHostViews();
     checkStatus(pinned_memory_reset());
+    if (failure !== null) throw failure;
   }
 }
 

@@ -69,6 +69,7 @@ export const memorySymbols = {
   cuda_stream_release: { args: ["ptr"], returns: "void" },
   cuda_stream_query: { args: ["ptr"], returns: "i32" },
   cuda_stream_synchronize: { args: ["ptr"], returns: "i32" },
+  cuda_stream_check_all: { args: [], returns: "i32" },
   cuda_stream_error_count: { args: ["ptr"], returns: "f64" },
   cuda_stream_error_since: { args: ["ptr", "f64"], returns: "i32" },
 

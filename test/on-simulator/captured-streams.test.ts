@@ -1,6 +1,13 @@
 import { dlopen, type Pointer } from "bun:ffi";
 import { afterAll, describe, expect, test } from "bun:test";
-import { AllocatedMemory, copyBuffer, CudaMemoryManager, CudaStream } from "../../src/index.ts";
+import {
+  AllocatedMemory,
+  copyBuffer,
+  CudaMemoryManager,
+  CudaStream,
+  PinnedMemoryManager,
+} from "../../src/index.ts";
+import { CudartSimulator } from "../../src/simulator.ts";
 import { cudart, cudartPath } from "../../src/native/cudart.ts";
 import { extraCudartSymbols } from "../../src/native/cudart-symbols.ts";
 import { isSimulated } from "../support/runtime.ts";
@@ -72,6 +79,27 @@ describe.skipIf(!isSimulated)("a stream that is captured into a CUDA graph", () 
     const made = await actions[name]!(stream, memory);
     if (made instanceof AllocatedMemory) made.free();
     await stream.finished();
+  });
+
+  test("keeps the managers from being reset, which works afterwards", async () => {
+    createManagers(64 * kibibyte);
+    using stream = new CudaStream(0);
+    using memory = memoryOf("GPU");
+    using pinned = memoryOf("CPU_PINNED");
+    const view = pinned.bytes.fill(3);
+    for (const manager of [CudaMemoryManager, PinnedMemoryManager]) {
+      const refused = await whileCaptured(stream, () => manager.reset());
+      expect(refused).toMatchObject({
+        code: "UNSUPPORTED",
+        message: expect.stringContaining("captured into a CUDA graph") as unknown,
+      });
+    }
+    expect(view).toEqual(new Uint8Array(1000).fill(3));
+    copyBuffer(memory, pinned);
+    CudaMemoryManager.reset();
+    PinnedMemoryManager.reset();
+    expect(CudartSimulator.liveDeviceMemory(0).byteSize).toBe(0);
+    expect(CudartSimulator.liveHostMemory().byteSize).toBe(0);
   });
 
   test("disturbs nothing else, in its own thread too", async () => {
