@@ -6,29 +6,33 @@
 
 #include "bun_cuda_memory.h"
 
-// The numbers that are not in use lie on one stack and those of ended threads on another, each linked
-// by the entry of a number here.
+// The numbers that are not in use lie on a stack, and those of ended threads in a queue, each linked by
+// the entry of a number here.
 static uint16_t next_of[OWNER_MAX + 1];
 
 // Guards everything but the count of ended owners, which is read without it.
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint32_t spare_owner;    // 0 for none
 static uint32_t last_new_owner; // numbers up to here have been in use
-static uint32_t ended_owner;    // 0 for none
+static uint32_t first_ended, last_ended;
 static _Atomic uint32_t ended_count;
 
 static pthread_key_t key;
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
 static bool has_key;
 
+void owner_end(uint32_t owner)
+{
+    pthread_mutex_lock(&lock);
+    if (atomic_fetch_add_explicit(&ended_count, 1, memory_order_release) == 0) first_ended = owner;
+    else next_of[last_ended] = (uint16_t)owner;
+    last_ended = owner;
+    pthread_mutex_unlock(&lock);
+}
+
 static void end(void *value)
 {
-    uint32_t owner = (uint32_t)(uintptr_t)value;
-    pthread_mutex_lock(&lock);
-    next_of[owner] = (uint16_t)ended_owner;
-    ended_owner = owner;
-    atomic_fetch_add_explicit(&ended_count, 1, memory_order_release);
-    pthread_mutex_unlock(&lock);
+    owner_end((uint32_t)(uintptr_t)value);
 }
 
 static void make_key(void)
@@ -59,21 +63,22 @@ uint32_t owner_of_thread(void)
     return OWNER_PROCESS;
 }
 
-bool owner_any_ended(void)
+uint32_t owner_ended_count(void)
 {
-    return atomic_load_explicit(&ended_count, memory_order_acquire) != 0;
+    return atomic_load_explicit(&ended_count, memory_order_acquire);
 }
 
 bool owner_take_ended(uint32_t *owner)
 {
     pthread_mutex_lock(&lock);
-    *owner = ended_owner;
-    if (ended_owner != 0) {
-        ended_owner = next_of[ended_owner];
+    bool is_there = owner_ended_count() != 0;
+    if (is_there) {
+        *owner = first_ended;
+        first_ended = next_of[first_ended];
         atomic_fetch_sub_explicit(&ended_count, 1, memory_order_relaxed);
     }
     pthread_mutex_unlock(&lock);
-    return *owner != 0;
+    return is_there;
 }
 
 void owner_release(uint32_t owner)

@@ -18,12 +18,16 @@ enum {
 // The calling thread's number. OWNER_PROCESS where all numbers are taken.
 uint32_t owner_of_thread(void);
 
-// Whether there are owners whose threads have ended. It costs a load.
-bool owner_any_ended(void);
+// The number of owners whose threads have ended. It costs a load.
+uint32_t owner_ended_count(void);
 
-// Takes one owner whose thread has ended. The caller gives back all that it held, and then its number
-// by owner_release(). False where there is none.
+// Takes the owner that has waited longest since its thread ended. The caller gives back all that it
+// held, and then its number by owner_release(); or, where not all could be given back, says by
+// owner_end() that there is still something to do. False where there is none.
 bool owner_take_ended(uint32_t *owner);
+
+// Puts an owner behind all others whose threads have ended.
+void owner_end(uint32_t owner);
 
 void owner_release(uint32_t owner);
 

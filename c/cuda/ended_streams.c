@@ -1,10 +1,13 @@
 // Streams of threads that have ended.
 
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "cuda/cudart.h"
 #include "cuda/event.h"
 #include "cuda/known_stream.h"
+#include "cuda/lost.h"
 #include "cuda/stream.h"
 
 // Takes the owner's streams, as a list. No other thread uses or destroys them.
@@ -33,25 +36,49 @@ static enum memory_status put_in_order(const struct cuda_stream *first,
     return status;
 }
 
-// Waits for what cannot be put in order: the stream, or its device where the stream cannot be asked, or
-// was being captured when its thread ended. An error of the work is noted, and the work is over.
-static void wait_for(const struct cuda_stream *stream)
+// GPUs with streams that were destroyed before the wait for their work has succeeded.
+static atomic_bool is_to_wait_for[DEVICE_COUNT_MAX];
+
+static bool wait_for_device(int device)
 {
-    if (cuda_stream_synchronize(stream) == MEMORY_OK) return;
-    (void)stream_synchronize_device((int)stream->device_id);
+    if (stream_synchronize_device(device) == MEMORY_OK || cuda_is_lost()) return true;
+    is_to_wait_for[device] = true;
+    return false;
 }
 
-bool stream_join_owner(uint32_t owner, struct cuda_stream *joined)
+static bool wait_for_destroyed(void)
 {
-    bool has_joined = false;
-    for (const struct known_stream *known = streams_of(owner); known != NULL;
-         known = known->next_like) {
-        const struct cuda_stream *stream = &known->stream;
-        bool is_in_order = has_joined ? put_in_order(joined, stream) == MEMORY_OK
-                                      : stream_check(stream) == MEMORY_OK;
-        if (!is_in_order) wait_for(stream);
-        else if (!has_joined) *joined = *stream;
-        has_joined |= is_in_order;
+    bool is_over = true;
+    for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
+        if (!atomic_exchange(&is_to_wait_for[device], false)) continue;
+        (void)stream_destroy_released(); // those that could not be destroyed
+        is_over &= wait_for_device(device);
     }
-    return has_joined;
+    return is_over;
+}
+
+// Waits for what cannot be put in order: the stream, or its device where the stream cannot be asked. An
+// error of the work is noted, and the work is over. Where the thread has ended in the middle of a
+// capture, nobody can end that any more but by destroying the stream, which goes on with its work.
+static bool wait_for(const struct cuda_stream *stream, bool is_captured)
+{
+    if (is_captured) (void)cuda_stream_destroy(stream);
+    else if (cuda_stream_synchronize(stream) == MEMORY_OK) return true;
+    return wait_for_device((int)stream->device_id);
+}
+
+bool stream_join_owner(uint32_t owner, struct cuda_stream *joined, bool *has_joined)
+{
+    *has_joined = false;
+    if (!wait_for_destroyed()) return false;
+    for (const struct known_stream *known = streams_of(owner), *next; known != NULL; known = next) {
+        next = known->next_like; // which is another list's once the stream is destroyed
+        const struct cuda_stream stream = known->stream;
+        enum memory_status status =
+            *has_joined ? put_in_order(joined, &stream) : stream_check(&stream);
+        if (status == MEMORY_OK && !*has_joined) *joined = stream;
+        if (status == MEMORY_OK) *has_joined = true;
+        else if (!wait_for(&stream, status == MEMORY_UNSUPPORTED)) return false;
+    }
+    return true;
 }

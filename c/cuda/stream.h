@@ -32,8 +32,9 @@ void stream_note_error(uint64_t stream_id, int error, const char *function);
 // ---- Streams of threads that have ended
 
 // Makes one of the owner's streams come after all that the others were given, or waits for those that
-// this cannot be had of. False where no stream is left whose work is not over.
-bool stream_join_owner(uint32_t owner, struct cuda_stream *joined);
+// this cannot be had of. `*has_joined` is false where no stream is left whose work is not over. Returns
+// false where CUDA cannot tell when some work is over.
+bool stream_join_owner(uint32_t owner, struct cuda_stream *joined, bool *has_joined);
 
 // Releases the owner's streams, which others may use then: after what they were given before.
 void stream_release_owner(uint32_t owner);

@@ -24,24 +24,28 @@ struct ended_owner {
     uint32_t owner;
     bool has_stream;
     struct cuda_stream stream;
+    bool is_all_freed;
 };
 
 // Frees memory in the order of the stream, or where that cannot be had, after a wait for it. What CUDA
-// does not let go even then stays allocated, since it may still be written to.
-static void free_memory(const struct ended_owner *ended, struct pool *pool, uint64_t address,
+// does not let go even then may still be written to, and stays allocated until it is tried again.
+static void free_memory(struct ended_owner *ended, struct pool *pool, uint64_t address,
                         uint64_t generation)
 {
     if (ended->has_stream) {
         enum memory_status status =
             stream_ordered_free(pool, address, generation, ended->owner, &ended->stream);
         if (status == MEMORY_OK || status == MEMORY_INVALID_ARG) return;
-        if (cuda_stream_synchronize(&ended->stream) != MEMORY_OK && !cuda_is_lost()) return;
+        if (cuda_stream_synchronize(&ended->stream) != MEMORY_OK && !cuda_is_lost()) {
+            ended->is_all_freed = false;
+            return;
+        }
     }
     if (pool != NULL) (void)stream_ordered_free_now(pool, address, generation, ended->owner);
     else (void)nonpinned_memory_free((void *)(uintptr_t)address, generation, ended->owner);
 }
 
-static void free_blocks(const struct ended_owner *ended, struct pool *pool)
+static void free_blocks(struct ended_owner *ended, struct pool *pool)
 {
     struct pool_owned_block found[FOUND_COUNT_MAX];
     uint64_t cursor = 0;
@@ -53,7 +57,7 @@ static void free_blocks(const struct ended_owner *ended, struct pool *pool)
     } while (cursor != 0);
 }
 
-static void free_nonpinned(const struct ended_owner *ended)
+static void free_nonpinned(struct ended_owner *ended)
 {
     struct pool_owned_block found[FOUND_COUNT_MAX];
     uint64_t cursor = 0;
@@ -66,28 +70,44 @@ static void free_nonpinned(const struct ended_owner *ended)
     } while (cursor != 0);
 }
 
-static void clean_up(uint32_t owner)
+// Returns false where a GPU may still use something, for all that CUDA tells.
+static bool free_all(struct ended_owner *ended)
+{
+    if (!stream_join_owner(ended->owner, &ended->stream, &ended->has_stream)) return false;
+    ended->is_all_freed = true;
+    for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
+        free_blocks(ended, &gpu_pool(device)->pool);
+    }
+    free_blocks(ended, &pinned_pool()->pool);
+    free_nonpinned(ended);
+    return ended->is_all_freed;
+}
+
+// Returns false where something is left, which is to be tried again. The streams are still the owner's
+// then, so that what is left comes after them also the next time.
+static bool clean_up(uint32_t owner)
 {
     struct ended_owner ended = {.owner = owner};
     lifecycle_lock_shared();
     message_clear();
     collected_memory_drop_owner(owner);
     hold_end_owner(owner);
-    ended.has_stream = stream_join_owner(owner, &ended.stream);
-    for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
-        free_blocks(&ended, &gpu_pool(device)->pool);
+    bool is_all_freed = free_all(&ended);
+    if (is_all_freed) {
+        event_release_owner(owner);
+        stream_release_owner(owner);
+        (void)stream_destroy_released(); // as the thread would have done; a failure is tried again
     }
-    free_blocks(&ended, &pinned_pool()->pool);
-    free_nonpinned(&ended);
-    event_release_owner(owner);
-    stream_release_owner(owner);
-    (void)stream_destroy_released(); // as the thread would have done; a failure is tried again
     lifecycle_unlock();
-    owner_release(owner);
+    return is_all_freed;
 }
 
 void ended_owners_clean_up(void)
 {
     uint32_t owner;
-    while (owner_any_ended() && owner_take_ended(&owner)) clean_up(owner);
+    // Once for each: what is put back is for the next call.
+    for (uint32_t count = owner_ended_count(); count > 0 && owner_take_ended(&owner); count--) {
+        if (clean_up(owner)) owner_release(owner);
+        else owner_end(owner);
+    }
 }

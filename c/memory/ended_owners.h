@@ -7,7 +7,7 @@
 #define ENDED_OWNERS_H
 
 // Gives back what threads owned that have ended: memory, holds, streams and events. It costs a load
-// where none has. The caller holds no lock.
+// where none has. What CUDA does not let go is tried again by the next call. The caller holds no lock.
 void ended_owners_clean_up(void);
 
 #endif

@@ -1,5 +1,6 @@
 // Holds memory of all kinds, streams, views and transfers under way, says so, and ends as it is told.
 
+import { dlopen } from "bun:ffi";
 import {
   AllocatedMemory,
   copyBuffer,
@@ -8,12 +9,15 @@ import {
   PinnedMemoryManager,
 } from "../../src/index.ts";
 
+import { cudartPath } from "../../src/native/cudart.ts";
+import { extraCudartSymbols } from "../../src/native/cudart-symbols.ts";
+
 declare const self: Worker;
 
 const mebibyte = 1024 ** 2;
 
 /** What a Worker does in its last moments. */
-export type Ending = "terminate" | "throw" | "exit" | "end" | "spin";
+export type Ending = "terminate" | "throw" | "exit" | "end" | "spin" | "capture";
 
 self.onmessage = async ({ data }: MessageEvent<{ ending: Ending; isDetaching: boolean }>) => {
   const memories = (["GPU", "CPU_PINNED", "CPU"] as const).map(
@@ -39,6 +43,11 @@ self.onmessage = async ({ data }: MessageEvent<{ ending: Ending; isDetaching: bo
     handle: data.isDetaching ? new AllocatedMemory(mebibyte, "GPU").detach() : null,
     pointers: [CudaMemoryManager.alloc(512, 0), PinnedMemoryManager.alloc(512).pointer],
   });
+  if (data.ending === "capture") {
+    const { cudaStreamBeginCapture } = dlopen(cudartPath()!, extraCudartSymbols).symbols;
+    if (cudaStreamBeginCapture(stream.handle, 0) !== 0) throw new Error("no capture began");
+    process.exit(0);
+  }
   if (data.ending === "throw") throw new Error("the Worker's own");
   if (data.ending === "exit") process.exit(0);
   if (data.ending === "spin") for (;;);

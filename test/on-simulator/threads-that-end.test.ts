@@ -16,7 +16,9 @@ import type { Ending } from "./ending-worker.ts";
 
 resetAfterEach();
 afterEach(() => {
-  if (isSimulated) CudartSimulator.setDelay({ operationNs: 0 });
+  if (!isSimulated) return;
+  CudartSimulator.setDelay({ operationNs: 0 });
+  CudartSimulator.clearFaults();
 });
 
 const mebibyte = 1024 ** 2;
@@ -106,6 +108,67 @@ describe.skipIf(!isSimulated)("a thread that ends (on the simulator only)", () =
     CudaMemoryManager.reset();
     PinnedMemoryManager.reset();
     expect(CudartSimulator.liveHandles()).toEqual({ streamCount: 0, eventCount: 0 });
+  });
+
+  // What a clean-up calls, besides what gives streams and events back.
+  const cleaningFunctions = [
+    "cudaEventCreateWithFlags",
+    "cudaEventRecord",
+    "cudaStreamWaitEvent",
+    "cudaStreamIsCapturing",
+    "cudaStreamSynchronize",
+    "cudaDeviceSynchronize",
+    "cudaEventQuery",
+    "cudaStreamQuery",
+  ] as const;
+
+  test.each([1, 2, 3, 7])(
+    "gives all back where CUDA refuses everything %d times meanwhile",
+    async (failureCount) => {
+      createPools();
+      CudartSimulator.setDelay({ operationNs: 3_000_000 });
+      const { pointers } = await runToItsEnd("exit");
+      CudaMemoryManager.free(pointers[0], 0);
+      PinnedMemoryManager.free(pointers[1]);
+      for (let nth = 1; nth <= failureCount; nth++) {
+        for (const name of cleaningFunctions) {
+          CudartSimulator.failCall({ function: name, nth, error: "cudaErrorInvalidValue" });
+        }
+      }
+      await expectFigures(nothingHeld);
+    },
+  );
+
+  test("gives nothing back that a GPU may still use, for all that CUDA tells", async () => {
+    createPools();
+    CudartSimulator.setDelay({ operationNs: 300_000_000 });
+    const { pointers } = await runToItsEnd("exit");
+    CudaMemoryManager.free(pointers[0], 0);
+    PinnedMemoryManager.free(pointers[1]);
+    const waits = ["cudaStreamIsCapturing", "cudaStreamSynchronize", "cudaDeviceSynchronize"];
+    for (const name of waits as (typeof cleaningFunctions)[number][]) {
+      for (let nth = 1; nth <= 9; nth++) {
+        CudartSimulator.failCall({ function: name, nth, error: "cudaErrorInvalidValue" });
+      }
+    }
+    const end = performance.now() + 100;
+    while (performance.now() < end) {
+      expect(figures().cudaCount).toBe(2);
+      await Bun.sleep(5);
+    }
+    CudartSimulator.clearFaults();
+    await expectFigures(nothingHeld);
+  });
+
+  test("in the middle of a capture ends that, and gives back what it held", async () => {
+    createPools();
+    CudartSimulator.setDelay({ operationNs: 3_000_000 });
+    const { pointers } = await runToItsEnd("capture");
+    CudaMemoryManager.free(pointers[0], 0);
+    PinnedMemoryManager.free(pointers[1]);
+    await expectFigures(nothingHeld);
+    CudaMemoryManager.reset();
+    CudaMemoryManager.create({ memoryPoolByteSize: { 0: mebibyte } });
   });
 
   test("leaves what it handed over to whoever attaches it", async () => {
