@@ -81,6 +81,7 @@ export function closingLines(
     ...listed.map(({ step, name, reason }) => `skipped: ${step}: ${name}: ${reason}`),
     ...remarks,
     ...broken.map(({ step, name, detail }) => `BROKEN: ${step}: ${name}: ${lastLines(detail)}`),
-    `${counts.join(", ")}, in ${durationSeconds.toFixed(0)} s; everything is in ${jsonPath}.`,
+    `${counts.join(", ")}, in ${durationSeconds.toFixed(0)} s.`,
+    `Everything is in ${jsonPath}.`,
   ].join("\n");
 }

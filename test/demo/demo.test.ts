@@ -79,6 +79,9 @@ describe("the demo", () => {
     expect(stdout).toContain("all deleted: 0 bytes in use in every pool");
     expect(stdout).toMatch(/64\.0 MiB \(default\) +1 +1 +0 +0 +50\.0 %/);
     expect(stdout).toMatch(/100\.0 MiB \(fits\) +2 +0 +0 +0 +0\.0 %/);
-    for (const line of stdout.split("\n")) expect(line.length).toBeLessThanOrEqual(100);
+    for (const line of stdout.split("\n")) {
+      // The path of the CUDA runtime is as long as it is.
+      if (!line.includes("CUDA runtime: ")) expect(line.length).toBeLessThanOrEqual(100);
+    }
   }, 60_000);
 });

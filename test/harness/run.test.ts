@@ -69,7 +69,7 @@ describe("a run", () => {
     ]);
     const closing = closingLines(report, "FILE", ["a remark"]).replace(/in \d+ s/, "in 0 s");
     expect(closing).toBe(
-      "a remark\n1 checks kept, 1 missed, 0 broken, 0 skipped, in 0 s; everything is in FILE.",
+      "a remark\n1 checks kept, 1 missed, 0 broken, 0 skipped, in 0 s.\nEverything is in FILE.",
     );
   });
 
