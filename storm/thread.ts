@@ -26,6 +26,8 @@ export interface HeldStream {
   readonly queue: Queue;
   /** Transfers that come after what is queued, and before each other. */
   readonly transfers: Set<Queue>;
+  /** How many promises of `finished()` are not settled. */
+  finishedCount: number;
 }
 
 /** How a call of the package has ended. */
@@ -312,6 +314,15 @@ export class StormThread {
       if (error === null) break;
       stream.queue.fail();
     }
+    this.finish(stream);
+  }
+
+  /**
+   * Notes that a stream is done. An error is told once: it may be on its way to a promise of
+   * `finished()`, and what the work results in is in doubt then.
+   */
+  finish(stream: HeldStream): void {
+    if (this.round.hasFaults && stream.finishedCount > 0) stream.queue.doubt();
     stream.queue.finish();
   }
 

@@ -18,7 +18,12 @@ export const newStream: Operation = {
     const gpu = thread.random.pick(gpus);
     thread.begin(`s${place} = new CudaStream(${gpu})`);
     const stream = thread.untilDone(thread.cudaCodes, () => new CudaStream(gpu));
-    thread.streams.set(place, { stream, queue: new Queue(), transfers: new Set() });
+    thread.streams.set(place, {
+      stream,
+      queue: new Queue(),
+      transfers: new Set(),
+      finishedCount: 0,
+    });
   },
 };
 
@@ -90,7 +95,7 @@ export const isDone: Operation = {
     const { stream, queue } = drawn.stream;
     const { value: isDone, error } = thread.attempt(thread.cudaCodes, [], () => stream.isDone());
     if (error !== null) queue.fail();
-    else if (isDone) queue.finish();
+    else if (isDone) thread.finish(drawn.stream);
   },
 };
 
@@ -104,11 +109,14 @@ export const finished: Operation = {
     thread.begin(`s${drawn.place}.finished()`);
     const { stream, queue } = drawn.stream;
     const lastUse = queue.lastUse;
+    drawn.stream.finishedCount++;
     const promise = stream.finished().then(
       () => {
+        drawn.stream.finishedCount--;
         if (lastUse !== undefined) queue.finish(lastUse);
       },
       (error: unknown) => {
+        drawn.stream.finishedCount--;
         queue.fail();
         thread.checkError(thread.cudaCodes, [], error);
       },
