@@ -182,12 +182,11 @@ MEMORY_EXPORT enum memory_status pinned_memory_reset(void);
 
 // Memory belongs to the owner that it was allocated for, and a call that names another does not find it.
 
-// Allocates memory for the owner that the allocation names. MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc();
+// Allocates memory for the owner that the allocation names. The place is as in the allocation. MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc();
 // MEMORY_COLLECT_FIRST where there is non-pinned memory only, and the owner's garbage collector may
 // find better.
 MEMORY_EXPORT enum memory_status allocated_memory_alloc(struct memory_allocation *allocation,
-                                                        double byte_size, double memory_type,
-                                                        double device_id);
+                                                        double byte_size, double place);
 // The same for use on a stream: CUDA memory may be what the stream's earlier work still uses, or what
 // the stream is made to wait for. Host memory never is.
 MEMORY_EXPORT enum memory_status
@@ -196,15 +195,11 @@ allocated_memory_alloc_on_stream(struct memory_allocation *allocation, double by
                                  const struct cuda_stream *stream);
 // Frees memory. Memory whose manager was reset is gone already, and freeing it does nothing.
 MEMORY_EXPORT enum memory_status allocated_memory_free(double address, double place, double origin);
-// The same for memory that the collector watches, with the record that it is known by.
-MEMORY_EXPORT enum memory_status allocated_memory_free_watched(double address, double memory_type,
-                                                               double device_id, double origin,
-                                                               double record);
 // The memory goes back when the stream has done what it was given before. Where this fails the
 // memory lives on.
 MEMORY_EXPORT enum memory_status
 allocated_memory_free_on_stream(const struct memory_allocation *allocation,
-                                const struct cuda_stream *stream, double record);
+                                const struct cuda_stream *stream);
 // MEMORY_UNAVAILABLE where the memory went when its manager was reset.
 MEMORY_EXPORT enum memory_status allocated_memory_check(const struct memory_allocation *allocation);
 // Without a stream (null) the bytes of these three are in place when they return. With one, a copy
@@ -246,9 +241,10 @@ MEMORY_EXPORT double host_memory_reset_count_address(void);
 // ---- Memory that the garbage collector finds
 
 // Returns a record of the memory, or 0 where the system refuses memory. The record's bytes are to be
-// those of an ArrayBuffer with collected_memory_note() as its deallocator and the record as context.
-MEMORY_EXPORT double collected_memory_watch(double address, double byte_size, double memory_type,
-                                            double device_id, double origin);
+// those of an ArrayBuffer with collected_memory_note() as its deallocator and the record as context. A
+// record that is not 0 is one that was unwatched, with its ArrayBuffer, and is used again.
+MEMORY_EXPORT double collected_memory_watch(double record, double address, double byte_size,
+                                            double place, double origin);
 // The memory is freed, and the end of its record says nothing.
 MEMORY_EXPORT void collected_memory_unwatch(double record);
 MEMORY_EXPORT void collected_memory_note(void *bytes, void *record);
@@ -262,7 +258,7 @@ MEMORY_EXPORT void collected_memory_asked(int32_t owner, int32_t has_found);
 
 // Takes memory from its owner. Returns a number that stands for it, or a status: MEMORY_UNAVAILABLE
 // where the memory is no longer the owner's or is in use.
-MEMORY_EXPORT double memory_detach(const struct memory_allocation *allocation, double record);
+MEMORY_EXPORT double memory_detach(const struct memory_allocation *allocation);
 // Gives what was detached to the owner that the allocation names, once.
 MEMORY_EXPORT enum memory_status memory_attach(struct memory_allocation *allocation, double id);
 

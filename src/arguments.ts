@@ -27,6 +27,14 @@ export function isWholeNumber(value: unknown): value is number {
   );
 }
 
+/**
+ * Whether the value is a whole number from 0 to 2^32 - 1, and not -0. The cheapest check there is: it
+ * lets most values pass, of which the others are looked at more closely.
+ */
+export function isSmallWholeNumber(value: unknown): value is number {
+  return typeof value === "number" && value >>> 0 === value && !Object.is(value, -0);
+}
+
 /** @throws {MemoryError} `INVALID_ARG` unless the value is a whole number of bytes. */
 export function checkByteSize(operation: string, name: string, value: unknown): void {
   if (!isWholeNumber(value)) {

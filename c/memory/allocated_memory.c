@@ -5,6 +5,7 @@
 #include <stddef.h>
 
 #include "bun_cuda_memory.h"
+#include "cuda/cudart.h"
 #include "cuda/lost.h"
 #include "cuda/stream.h"
 #include "memory/allocation.h"
@@ -69,19 +70,36 @@ alloc_on_gpu(struct memory_allocation *allocation, const struct request *request
     return MEMORY_OK;
 }
 
+// The pool that a request looks in first. Only the place of a GPU's memory is looked at whole.
+static inline struct pool *first_pool_of(int32_t memory_type, int64_t device_id)
+{
+    if (memory_type != MEMORY_GPU) return &pinned_pool()->pool;
+    return &gpu_pool_of_memory((int32_t)device_id)->pool;
+}
+
+// What follows a refusal is kept out of the way: this is all that a fast call needs.
 enum memory_status allocated_memory_alloc(struct memory_allocation *allocation, double byte_size,
-                                          double memory_type, double device_id)
+                                          double place)
 {
     uint32_t owner = (uint32_t)(int64_t)allocation->owner;
+    int32_t memory_type = memory_type_of_place(place);
+    int64_t device_id = device_id_of_place(place);
     struct pool_block block;
-    if (memory_type == MEMORY_GPU &&
-        __builtin_expect(pool_alloc(&gpu_pool(device_id)->pool, whole_number(byte_size), owner,
-                                    &block, NULL) == POOL_OK,
+    if (device_id < DEVICE_COUNT_MAX &&
+        __builtin_expect(pool_alloc(first_pool_of(memory_type, device_id), whole_number(byte_size),
+                                    owner, &block, NULL) == POOL_OK,
                          1)) {
-        allocation_fill(allocation, block, byte_size, MEMORY_GPU, device_id, owner);
+        bool is_on_gpu = memory_type == MEMORY_GPU;
+        allocation->address = from_whole_number(block.address);
+        allocation->byte_size = byte_size;
+        allocation->memory_type = is_on_gpu ? MEMORY_GPU : MEMORY_CPU_PINNED;
+        allocation->device_id = is_on_gpu ? (double)device_id : 0;
+        allocation->origin = origin_of(block.generation, owner);
+        allocation->place = is_on_gpu ? place : MEMORY_CPU_PINNED;
         return MEMORY_OK;
     }
-    return allocated_memory_alloc_on_stream(allocation, byte_size, memory_type, device_id, NULL);
+    return allocated_memory_alloc_on_stream(allocation, byte_size, memory_type, (double)device_id,
+                                            NULL);
 }
 
 enum memory_status allocated_memory_alloc_on_stream(struct memory_allocation *allocation,
@@ -115,7 +133,7 @@ static enum memory_status freed_already(double address, double device_id)
 enum memory_status allocated_memory_free(double address, double place, double origin)
 {
     int32_t memory_type = memory_type_of_place(place);
-    int32_t device_id = device_id_of_place(place);
+    int32_t device_id = (int32_t)device_id_of_place(place);
     uint64_t generation = generation_of(origin);
     uint32_t owner = owner_of_origin(origin);
     if (memory_type != MEMORY_GPU) {
@@ -125,21 +143,6 @@ enum memory_status allocated_memory_free(double address, double place, double or
                                                       whole_number(address), generation, owner);
     return __builtin_expect(status != POOL_NOT_ALLOCATED, 1) ? MEMORY_OK
                                                              : freed_already(address, device_id);
-}
-
-// Memory that is freed, or was, is not for the collector to find.
-static enum memory_status without_record(enum memory_status status, double record)
-{
-    bool is_gone = status == MEMORY_OK || status == MEMORY_INVALID_ARG;
-    if (is_gone && record != 0) collected_memory_unwatch(record);
-    return status;
-}
-
-enum memory_status allocated_memory_free_watched(double address, double memory_type,
-                                                 double device_id, double origin, double record)
-{
-    return without_record(allocated_memory_free(address, place_of(memory_type, device_id), origin),
-                          record);
 }
 
 static enum memory_status free_on_stream(const struct memory_allocation *allocation,
@@ -156,18 +159,18 @@ static enum memory_status free_on_stream(const struct memory_allocation *allocat
 }
 
 enum memory_status allocated_memory_free_on_stream(const struct memory_allocation *allocation,
-                                                   const struct cuda_stream *stream, double record)
+                                                   const struct cuda_stream *stream)
 {
     // Of a lost CUDA no work is under way any more.
     if (cuda_is_lost()) {
-        return allocated_memory_free_watched(allocation->address, allocation->memory_type,
-                                             allocation->device_id, allocation->origin, record);
+        double place = place_of(allocation->memory_type, allocation->device_id);
+        return allocated_memory_free(allocation->address, place, allocation->origin);
     }
     lifecycle_lock_shared();
     message_clear();
-    enum memory_status status = without_record(free_on_stream(allocation, stream), record);
+    enum memory_status status = free_on_stream(allocation, stream);
     lifecycle_unlock();
     if (status != MEMORY_DEVICE_LOST) return status;
     // That CUDA is lost was found here.
-    return allocated_memory_free_on_stream(allocation, stream, record);
+    return allocated_memory_free_on_stream(allocation, stream);
 }

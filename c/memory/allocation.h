@@ -33,12 +33,12 @@ static inline double place_of(double memory_type, double device_id)
 
 static inline int32_t memory_type_of_place(double place)
 {
-    return (int32_t)place & 3;
+    return (int64_t)place & 3;
 }
 
-static inline int32_t device_id_of_place(double place)
+static inline int64_t device_id_of_place(double place)
 {
-    return (int32_t)place >> 2;
+    return (int64_t)place >> 2;
 }
 
 // Fills in what was allocated for the owner that the allocation names.

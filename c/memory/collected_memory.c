@@ -30,15 +30,16 @@ static struct owner_state {
     int64_t next_time_ns; // when the collector may be asked again
 } states[OWNER_MAX + 1];
 
-double collected_memory_watch(double address, double byte_size, double memory_type,
-                              double device_id, double origin)
+double collected_memory_watch(double record_address, double address, double byte_size, double place,
+                              double origin)
 {
-    struct record *record = malloc(sizeof *record);
+    struct record *record = (struct record *)(uintptr_t)record_address;
+    if (record == NULL) record = malloc(sizeof *record);
     if (record == NULL) return 0;
     *record = (struct record){.allocation = {.address = address,
                                              .byte_size = byte_size,
-                                             .memory_type = memory_type,
-                                             .device_id = device_id,
+                                             .memory_type = memory_type_of_place(place),
+                                             .device_id = (double)device_id_of_place(place),
                                              .origin = origin},
 
                               .owner = owner_of_origin(origin),

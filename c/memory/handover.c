@@ -124,14 +124,13 @@ static double detach(const struct memory_allocation *allocation, uint32_t owner)
     return result;
 }
 
-double memory_detach(const struct memory_allocation *allocation, double record)
+double memory_detach(const struct memory_allocation *allocation)
 {
     stream_ordered_reclaim();
     lifecycle_lock_shared();
     message_clear();
     double result = detach(allocation, owner_of_origin(allocation->origin));
     lifecycle_unlock();
-    if (result > 0 && record != 0) collected_memory_unwatch(record);
     return result;
 }
 

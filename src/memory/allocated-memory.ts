@@ -1,5 +1,5 @@
 import type { Pointer } from "bun:ffi";
-import { invalidArgument, isDeviceId, isWholeNumber } from "../arguments.ts";
+import { invalidArgument, isSmallWholeNumber, isWholeNumber } from "../arguments.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
@@ -30,7 +30,7 @@ import { checkRange } from "./memory-range.ts";
 import { transferBytes, type TransferOptions, transferRequestOf } from "./memory-transfer.ts";
 import { type MemoryType, memoryTypes, numberOfMemoryType } from "./memory-type.ts";
 import { MemoryExtras } from "./memory-extras.ts";
-import { deviceIdOf, memoryTypeOf, placeOf } from "./memory-place.ts";
+import { deviceIdMax, deviceIdOf, memoryTypeOf, placeOf } from "../native/memory-place.ts";
 
 const {
   allocated_memory_alloc,
@@ -82,8 +82,6 @@ export function allocationOf(operation: string, memory: unknown): NativeAllocati
 
 const leakGuard = new LeakGuard<AllocatedMemory>((memory) => promote(memory));
 
-let lastId = 0;
-
 /**
  * Sees to a request that was not simply served: has the collector look for memory and asks once more,
  * and logs what there is to say. Returns the `memory_status` of it all.
@@ -132,7 +130,7 @@ function settleRequest(
  */
 export class AllocatedMemory implements Disposable {
   /** Tells this memory from all others of the thread. */
-  readonly id = ++lastId;
+  readonly id = leakGuard.newTicket();
   /** A memory cannot be posted as it is, but its {@link detach} gives what can be. */
   readonly cannotBeCloned = notCloneable;
 
@@ -143,8 +141,6 @@ export class AllocatedMemory implements Disposable {
   #place = memoryTypeNumber.MEMORY_CPU as number;
   /** Where there is no address: why, as {@link absence} has it. */
   #origin: number = absence.empty;
-  /** The leak guard's ticket. */
-  #ticket = 0;
   /** Made when there is something, which most memories never have. */
   #extras: MemoryExtras | null = null;
 
@@ -185,8 +181,9 @@ export class AllocatedMemory implements Disposable {
     options?: AllocatedMemoryOptions,
   ) {
     const wanted = numberOfMemoryType(memoryType);
-    if (!isWholeNumber(byteSize) || wanted < 0 || !isDeviceId(memoryTypeId)) {
+    if (!isSmallWholeNumber(byteSize) || wanted < 0 || !isSmallWholeNumber(memoryTypeId)) {
       checkAllocationArguments(byteSize, memoryType, memoryTypeId);
+      memoryTypeId = Math.min(memoryTypeId, deviceIdMax); // only here, since a minimum costs 3 ns
     }
     const stream = options === undefined ? null : streamOf(options);
     if (byteSize === 0) {
@@ -195,7 +192,7 @@ export class AllocatedMemory implements Disposable {
     }
     let status =
       stream === null
-        ? allocated_memory_alloc(allocated, byteSize, wanted, memoryTypeId)
+        ? allocated_memory_alloc(allocated, byteSize, placeOf(wanted, memoryTypeId))
         : allocated_memory_alloc_on_stream(allocated, byteSize, wanted, memoryTypeId, stream);
     if (status !== memoryStatus.MEMORY_OK) {
       status = settleRequest(status, byteSize, wanted, memoryTypeId, stream);
@@ -208,7 +205,7 @@ export class AllocatedMemory implements Disposable {
     this.#byteSize = byteSize;
     this.#place = allocated[at.place]!;
     this.#origin = allocated[at.origin]!;
-    this.#ticket = leakGuard.watch(this);
+    leakGuard.watch(this, this.id);
   }
 
   /** Makes this the memory that the native library has just given. */
@@ -217,23 +214,14 @@ export class AllocatedMemory implements Disposable {
     this.#byteSize = allocated[at.byte_size]!;
     this.#place = allocated[at.place]!;
     this.#origin = allocated[at.origin]!;
-    this.#ticket = leakGuard.watch(this);
+    leakGuard.watch(this, this.id);
   }
 
   /** Ends the guard's watch, and begins the collector's, unless the memory was freed meanwhile. */
   #promote(): void {
     if (this.#address === 0) return;
-    const watch = watchMemory(
-      this.#address,
-      this.#byteSize,
-      memoryTypeOf(this.#place),
-      deviceIdOf(this.#place),
-      this.#origin,
-    );
-    if (watch === null) return;
-    const extras = (this.#extras ??= new MemoryExtras());
-    extras.record = watch.record;
-    extras.lifeline = watch.lifeline;
+    const watch = watchMemory(this.#address, this.#byteSize, this.#place, this.#origin);
+    if (watch !== null) (this.#extras ??= new MemoryExtras()).watch = watch;
   }
 
   #allocation(): NativeAllocation {
@@ -512,7 +500,7 @@ export class AllocatedMemory implements Disposable {
       if (this.#extras?.uses?.isInUse || this.#extras?.tryToDetachView() === false) {
         throw new MemoryError("UNAVAILABLE", "detach: something still uses the memory");
       }
-      id = memory_detach(this.#allocation(), this.#record());
+      id = memory_detach(this.#allocation());
       if (id < memoryStatus.MEMORY_OK) throw nativeError(id);
     }
     this.#forget(absence.detached);
@@ -574,7 +562,7 @@ export class AllocatedMemory implements Disposable {
     this.#address = 0;
     this.#byteSize = 0;
     this.#origin = absence.freed;
-    leakGuard.release(this, this.#ticket);
+    leakGuard.release(this, this.id);
     if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
   }
 
@@ -582,22 +570,18 @@ export class AllocatedMemory implements Disposable {
   #freeInOrder(streamState: StreamState | null): void {
     const extras = this.#extras;
     extras?.detachView();
-    const allocation = this.#allocation();
     if (extras?.uses?.isInUse) {
-      extras.uses.freeAfterwards(allocation, streamState);
-      if (extras.record !== 0) unwatchMemory(extras.record);
+      extras.uses.freeAfterwards(this.#allocation(), streamState);
       this.#forget(absence.freed);
       return;
     }
-    const status = freeAllocation(allocation, this.#record(), streamState?.native);
+    const status =
+      streamState === null
+        ? allocated_memory_free(this.#address, this.#place, this.#origin)
+        : freeAllocation(this.#allocation(), streamState.native);
     const isGone = status === memoryStatus.MEMORY_OK || status === memoryStatus.MEMORY_INVALID_ARG;
     if (isGone) this.#forget(absence.freed);
     checkStatus(status);
-  }
-
-  /** The native library's record of this memory; 0 where it has none. */
-  #record(): number {
-    return this.#extras?.record ?? 0;
   }
 
   /** Makes this an empty memory, of which there is nothing to free. */
@@ -606,11 +590,11 @@ export class AllocatedMemory implements Disposable {
     this.#byteSize = 0;
     this.#origin = reason;
     const extras = this.#extras;
-    if (extras === null || extras.record === 0) {
-      leakGuard.release(this, this.#ticket);
+    if (extras === null || extras.watch === null) {
+      leakGuard.release(this, this.id);
     } else {
-      extras.record = 0;
-      extras.lifeline = null;
+      unwatchMemory(extras.watch);
+      extras.watch = null;
     }
   }
 

@@ -32,18 +32,29 @@ export interface CollectorWatch {
   readonly lifeline: ArrayBuffer;
 }
 
+/**
+ * Watches that have ended, for the next memories: to make an ArrayBuffer of a record, and to have it
+ * collected, takes several times as long as to use one again.
+ */
+const spareWatches: CollectorWatch[] = [];
+const spareCountMax = 1024;
+
 /** Has the garbage collector find memory that is dropped. `null` where that cannot be had. */
 export function watchMemory(
   address: number,
   byteSize: number,
-  memoryType: number,
-  deviceId: number,
+  place: number,
   origin: number,
 ): CollectorWatch | null {
   if (owner === 0) return null;
-  const record = collected_memory_watch(address, byteSize, memoryType, deviceId, origin);
+  const spare = spareWatches.pop();
+  const record = collected_memory_watch(spare?.record ?? 0, address, byteSize, place, origin);
   if (record === 0) return null;
   notifyAtNextCollection();
+  return spare ?? newWatch(record);
+}
+
+function newWatch(record: number): CollectorWatch {
   try {
     const lifeline = arrayBufferOf(
       record as Pointer,
@@ -59,9 +70,10 @@ export function watchMemory(
   }
 }
 
-/** Ends the watch of memory that has been freed as it should be. */
-export function unwatchMemory(record: number): void {
-  collected_memory_unwatch(record);
+/** Ends the watch of memory that has been freed as it should be. The memory must not refer to it. */
+export function unwatchMemory(watch: CollectorWatch): void {
+  collected_memory_unwatch(watch.record);
+  if (spareWatches.length < spareCountMax) spareWatches.push(watch);
 }
 
 const taken = newAllocation();
@@ -72,7 +84,7 @@ export function freeCollected(): number {
   while (collected_memory_take(owner, taken) === memoryStatus.MEMORY_OK) {
     // What went with a reset, or by its pointer, was not forgotten.
     if (allocated_memory_check(taken) !== memoryStatus.MEMORY_OK) continue;
-    const status = freeAllocation(taken, 0);
+    const status = freeAllocation(taken);
     if (status < memoryStatus.MEMORY_OK) log.error(nativeMessage());
     log.warn(
       `an AllocatedMemory of ${taken[at.byte_size]} bytes ` +

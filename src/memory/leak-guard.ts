@@ -1,5 +1,6 @@
-/** How many owners the guard keeps apart before it promotes some. */
+/** How many owners the guard keeps apart before it promotes some: a power of two. */
 const youngCountMax = 256;
+const placeMask = youngCountMax - 1;
 
 /** Taken when the package is loaded: tests replace the global one. */
 const { queueMicrotask } = globalThis;
@@ -13,8 +14,11 @@ const { queueMicrotask } = globalThis;
  */
 export class LeakGuard<Owner extends object> {
   readonly #promote: (owner: Owner) => void;
+  /** The owner of each ticket, by its last bits. */
   readonly #young: (Owner | undefined)[] = Array.from({ length: youngCountMax });
-  #youngCount = 0;
+  #nextTicket = 1;
+  /** No owner has a ticket below this, unless it is in the place of a later one. */
+  #firstYoungTicket = 1;
   #isFlushQueued = false;
   readonly #flush = () => {
     this.#isFlushQueued = false;
@@ -26,16 +30,21 @@ export class LeakGuard<Owner extends object> {
     this.#promote = promote;
   }
 
-  /** Begins to watch an owner. Returns a ticket for {@link release}. */
-  watch(owner: Owner): number {
-    if (this.#youngCount === youngCountMax) this.#promoteYoung();
+  /** Numbers the owners, each with another number. */
+  newTicket(): number {
+    return this.#nextTicket++;
+  }
+
+  /** Begins to watch an owner, with a ticket that it was given in the same job. */
+  watch(owner: Owner, ticket: number): void {
     if (!this.#isFlushQueued) {
       this.#isFlushQueued = true;
       queueMicrotask(this.#flush);
     }
-    const ticket = this.#youngCount++;
-    this.#young[ticket] = owner;
-    return ticket;
+    const place = ticket & placeMask;
+    const older = this.#young[place];
+    this.#young[place] = owner;
+    if (older !== undefined) this.#promote(older);
   }
 
   /**
@@ -43,19 +52,21 @@ export class LeakGuard<Owner extends object> {
    * owner was promoted.
    */
   release(owner: Owner, ticket: number): boolean {
-    if (this.#young[ticket] !== owner) return false;
-    this.#young[ticket] = undefined;
-    if (ticket === this.#youngCount - 1) this.#youngCount = ticket;
+    const place = ticket & placeMask;
+    if (this.#young[place] !== owner) return false;
+    this.#young[place] = undefined;
     return true;
   }
 
   #promoteYoung(): void {
-    const count = this.#youngCount;
-    this.#youngCount = 0;
-    for (let ticket = 0; ticket < count; ticket++) {
-      const owner = this.#young[ticket];
+    const end = this.#nextTicket;
+    const first = Math.max(this.#firstYoungTicket, end - youngCountMax);
+    this.#firstYoungTicket = end;
+    for (let ticket = first; ticket < end; ticket++) {
+      const place = ticket & placeMask;
+      const owner = this.#young[place];
       if (owner === undefined) continue;
-      this.#young[ticket] = undefined;
+      this.#young[place] = undefined;
       this.#promote(owner);
     }
   }

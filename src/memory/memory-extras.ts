@@ -1,4 +1,5 @@
 import type { NativeAllocation } from "../native/allocation.ts";
+import type { CollectorWatch } from "./collected-memory.ts";
 import { HostView, hostResetCount } from "./host-view.ts";
 import { MemoryUses } from "./memory-uses.ts";
 
@@ -11,10 +12,8 @@ export class MemoryExtras {
   bytes: Uint8Array<ArrayBuffer> | null = null;
   /** The view is of memory that is still there as long as `hostResetCount` is this. */
   resetCount = -1;
-  /** The native library's record of memory that the collector watches, or 0. */
-  record = 0;
-  /** The record's bytes: what the collector finds when it finds the memory. */
-  lifeline: ArrayBuffer | null = null;
+  /** What the collector finds when it finds the memory, once the leak guard has given it up. */
+  watch: CollectorWatch | null = null;
   #view: HostView | null = null;
   #uses: MemoryUses | null = null;
 

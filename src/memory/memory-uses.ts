@@ -64,7 +64,7 @@ async function freeInOrder(
   streamState: StreamState | null,
 ): Promise<void> {
   for (let milliseconds = 1; ; milliseconds = Math.min(2 * milliseconds, pauseMillisecondsMax)) {
-    const status = freeAllocation(allocation, 0, streamState?.native);
+    const status = freeAllocation(allocation, streamState?.native);
     if (status >= memoryStatus.MEMORY_OK) break;
     if (milliseconds === 1) log.error(nativeMessage());
     if (streamState === null || status === memoryStatus.MEMORY_INVALID_ARG) break;

@@ -1,10 +1,11 @@
 import { memoryLibrary } from "./memory-library.ts";
 import { memoryAllocation as at } from "./memory-symbols.ts";
+import { placeOf } from "./memory-place.ts";
 import { owner } from "./owner.ts";
 import type { NativeStream } from "./stream.ts";
 import { newStruct } from "./struct.ts";
 
-const { allocated_memory_free_on_stream, allocated_memory_free_watched } = memoryLibrary;
+const { allocated_memory_free, allocated_memory_free_on_stream } = memoryLibrary;
 
 /** A `struct memory_allocation`. */
 export type NativeAllocation = Float64Array;
@@ -19,20 +20,12 @@ export function newAllocation(): NativeAllocation {
 /**
  * Frees memory that this thread owns: at once, or where a stream is given when the stream has done
  * what it was given before. Returns a `memory_status`.
- *
- * @param record What the collector knows the memory by, which is forgotten with it; or 0.
  */
 export function freeAllocation(
   allocation: NativeAllocation,
-  record: number,
   stream: NativeStream | null = null,
 ): number {
-  if (stream !== null) return allocated_memory_free_on_stream(allocation, stream, record);
-  return allocated_memory_free_watched(
-    allocation[at.address]!,
-    allocation[at.memory_type]!,
-    allocation[at.device_id]!,
-    allocation[at.origin]!,
-    record,
-  );
+  if (stream !== null) return allocated_memory_free_on_stream(allocation, stream);
+  const place = placeOf(allocation[at.memory_type]!, allocation[at.device_id]!);
+  return allocated_memory_free(allocation[at.address]!, place, allocation[at.origin]!);
 }

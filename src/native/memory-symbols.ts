@@ -35,14 +35,13 @@ export const memorySymbols = {
   pinned_memory_nonpinned_count: { args: [], returns: "f64" },
   pinned_memory_reset: { args: [], returns: "i32" },
 
-  allocated_memory_alloc: { args: ["buffer", "f64", "f64", "f64"], returns: "i32" },
+  allocated_memory_alloc: { args: ["buffer", "f64", "f64"], returns: "i32" },
   allocated_memory_alloc_on_stream: {
     args: ["buffer", "f64", "f64", "f64", "ptr"],
     returns: "i32",
   },
   allocated_memory_free: { args: ["f64", "f64", "f64"], returns: "i32" },
-  allocated_memory_free_watched: { args: ["f64", "f64", "f64", "f64", "f64"], returns: "i32" },
-  allocated_memory_free_on_stream: { args: ["ptr", "ptr", "f64"], returns: "i32" },
+  allocated_memory_free_on_stream: { args: ["ptr", "ptr"], returns: "i32" },
   allocated_memory_check: { args: ["ptr"], returns: "i32" },
   allocated_memory_write: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
   allocated_memory_read: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
@@ -60,7 +59,7 @@ export const memorySymbols = {
   collected_memory_take: { args: ["i32", "buffer"], returns: "i32" },
   collected_memory_asked: { args: ["i32", "i32"], returns: "void" },
 
-  memory_detach: { args: ["ptr", "f64"], returns: "f64" },
+  memory_detach: { args: ["ptr"], returns: "f64" },
   memory_attach: { args: ["buffer", "f64"], returns: "i32" },
 
   cuda_stream_create: { args: ["ptr", "f64"], returns: "i32" },

@@ -83,6 +83,6 @@ export class Staging implements Disposable {
   /** Frees the memory, which no stream may be using. */
   [Symbol.dispose](): void {
     for (const slot of this.#slots) slot[Symbol.dispose]();
-    freeAllocation(this.allocation, 0);
+    freeAllocation(this.allocation);
   }
 }

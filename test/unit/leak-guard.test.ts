@@ -10,7 +10,7 @@ function guardWithPromoted() {
 // The guard keeps its newest owners apart: 10 owners are all among those, 1000 are not.
 test.each([10, 1000])("%d owners that outlive their job are all promoted", async (count) => {
   const { guard, promoted } = guardWithPromoted();
-  for (let id = 0; id < count; id++) guard.watch({ id });
+  for (let id = 0; id < count; id++) guard.watch({ id }, guard.newTicket());
   await Bun.sleep(0);
   expect(promoted.toSorted((a, b) => a - b)).toEqual(Array.from({ length: count }, (_, id) => id));
 });
@@ -22,7 +22,9 @@ test("owners that are released, in whatever order and whenever, are promoted or 
     const released = new Set<number>();
     const owners = Array.from({ length: 300 }, (_, id) => {
       const owner = { id };
-      return { owner, ticket: guard.watch(owner) };
+      const ticket = guard.newTicket();
+      guard.watch(owner, ticket);
+      return { owner, ticket };
     });
     if (round % 2 === 0) await Bun.sleep(0);
     if (round % 3 === 0) owners.reverse();

@@ -14,7 +14,7 @@ static inline enum memory_status owned_memory_alloc(struct memory_allocation *al
                                                     double device_id, int32_t owner)
 {
     allocation->owner = owner;
-    return allocated_memory_alloc(allocation, byte_size, memory_type, device_id);
+    return allocated_memory_alloc(allocation, byte_size, memory_type + 4 * device_id);
 }
 
 static inline enum memory_status owned_memory_alloc_on_stream(struct memory_allocation *allocation,
@@ -46,7 +46,7 @@ owned_memory_free_on_stream(const struct memory_allocation *allocation,
 {
     struct memory_allocation owned = *allocation;
     owned.origin = origin_for(allocation->origin, owner);
-    return allocated_memory_free_on_stream(&owned, stream, 0);
+    return allocated_memory_free_on_stream(&owned, stream);
 }
 
 #endif

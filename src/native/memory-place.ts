@@ -2,11 +2,11 @@
 // has it so, too.
 
 /** The largest ordinal that fits. No GPU has one that is near it. */
-const deviceIdMax = 2 ** 50;
+export const deviceIdMax = 2 ** 50;
 
-/** The place of memory of a kind, on a GPU or, with 0, of the host. */
+/** The place of memory of a kind, on a GPU up to {@link deviceIdMax} or, with 0, of the host. */
 export function placeOf(memoryType: number, deviceId: number): number {
-  return memoryType + 4 * Math.min(deviceId, deviceIdMax);
+  return memoryType + 4 * deviceId;
 }
 
 /** The native library's number of the kind of memory. */
