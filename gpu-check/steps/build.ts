@@ -26,7 +26,8 @@ export const build: GpuCheckStep = {
     const { failure, output } = await context.runOrBreak("make builds the native libraries", {
       argv: ["make", "--always-make", "all"],
       timeoutSeconds: 120,
-      environment: { BUN: process.execPath },
+      // Not as quiet as the make that may have started this: its commands are looked at.
+      environment: { BUN: process.execPath, MAKEFLAGS: "" },
     });
     if (failure !== "") return;
     const commands = output.split("\n").filter((line) => line.includes(" -shared "));
