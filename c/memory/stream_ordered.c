@@ -290,11 +290,18 @@ static enum pool_status take_from_owner(const struct owned_block *owned, struct 
     struct pool_mark pending = {.owner = 0, .tag = block->tag};
     enum pool_status status = pool_exchange_mark(owned->pool, owned->address, owned->generation,
                                                  &live, pending, &block->byte_size);
-    if (status != POOL_TAGGED || live.tag != HOLD_TAG) return status;
-    // Somebody holds the block, who finds another tag when the hold ends.
-    if (!is_held(owned)) return POOL_NOT_ALLOCATED;
-    return pool_exchange_mark(owned->pool, owned->address, owned->generation, &live, pending,
-                              &block->byte_size);
+    // Somebody holds the block, who finds another tag when the hold ends; or it was freed, and goes with
+    // its last hold. A hold may end at any moment, in another thread, and the block has no tag then.
+    if (status == POOL_TAGGED && live.tag == HOLD_TAG && is_held(owned)) {
+        status = pool_exchange_mark(owned->pool, owned->address, owned->generation, &live, pending,
+                                    &block->byte_size);
+    }
+    if (status == POOL_TAGGED && reused == NULL) {
+        live.tag = 0;
+        status = pool_exchange_mark(owned->pool, owned->address, owned->generation, &live, pending,
+                                    &block->byte_size);
+    }
+    return status == POOL_TAGGED ? POOL_NOT_ALLOCATED : status;
 }
 
 static enum memory_status free_into(struct freed_list *list, const struct owned_block *owned,

@@ -2,6 +2,7 @@
 // Whatever is written on a stream is read back after it and compared: memory that is reused too
 // early changes under work of its earlier owner, and a race detector sees that too.
 
+#include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
@@ -227,13 +228,18 @@ static void read_stats(void)
     sleep_microseconds(300);
 }
 
-static void expect_all_free(void)
+static void expect_no_host_memory(void)
 {
-    simulated_cuda_expect_pools_emptied(DEVICE_COUNT, POOL_BYTE_SIZE);
     struct memory_pool_stats stats;
     CHECK(pinned_memory_stats(&stats) == MEMORY_OK && stats.allocation_count == 0,
           "pinned memory: %.0f blocks are left", stats.allocation_count);
     CHECK(pinned_memory_nonpinned_count() == 0, "non-pinned memory is left");
+}
+
+static void expect_all_free(void)
+{
+    simulated_cuda_expect_pools_emptied(DEVICE_COUNT, POOL_BYTE_SIZE);
+    expect_no_host_memory();
 }
 
 static void run_without_resets(int count)
@@ -279,6 +285,59 @@ static void resets_take_memory_away_that_streams_use(void)
     resets_happen = false;
 }
 
+// ---- Holds that end in another thread, such as that of a view whose buffer it has got
+
+enum { HOLD_COUNT = 4000 };
+
+static _Atomic double hold_to_end;
+static struct cuda_stream stream_of_holds;
+
+static void end_holds(void)
+{
+    for (int ended_count = 0; ended_count < HOLD_COUNT;) {
+        double hold = atomic_exchange(&hold_to_end, 0);
+        if (hold == 0) {
+            sched_yield();
+            continue;
+        }
+        memory_hold_end(hold);
+        ended_count++;
+    }
+}
+
+static void free_held_memory(void)
+{
+    for (int i = 0; i < HOLD_COUNT; i++) {
+        struct memory_allocation allocation;
+        enum memory_status status = owned_memory_alloc(&allocation, 512, MEMORY_CPU_PINNED, 0, 1);
+        CHECK(status >= MEMORY_OK, "%s", memory_message());
+        double hold = memory_hold_begin(&allocation, 0);
+        CHECK(hold > 0, "%s", memory_message());
+        hold_to_end = hold;
+        status = owned_memory_free_on_stream(&allocation, &stream_of_holds, 1);
+        CHECK(status == MEMORY_OK, "hold %d: %d, %s", i, status, memory_message());
+        while (hold_to_end != 0) sched_yield();
+    }
+}
+
+static void free_or_end(int number)
+{
+    if (number == 0) free_held_memory();
+    else end_holds();
+}
+
+static void memory_comes_back_whose_hold_ends_as_it_is_freed(void)
+{
+    create();
+    cudartSimSetDelay(0, 0);
+    CHECK(cuda_stream_create(&stream_of_holds, 0) == MEMORY_OK, "%s", memory_message());
+    threads_run(2, free_or_end);
+    CHECK(cuda_stream_synchronize(&stream_of_holds) == MEMORY_OK, "%s", memory_message());
+    CHECK(cuda_stream_destroy(&stream_of_holds) == MEMORY_OK, "%s", memory_message());
+    expect_no_host_memory();
+    reset();
+}
+
 int main(void)
 {
     // The devices are small because ThreadSanitizer cannot map large ones.
@@ -288,5 +347,7 @@ int main(void)
     check_case("bytes stay their owner's in many threads", bytes_stay_their_owners_in_many_threads);
     check_case("resets take memory away that streams use",
                resets_take_memory_away_that_streams_use);
+    check_case("memory comes back whose hold ends as it is freed",
+               memory_comes_back_whose_hold_ends_as_it_is_freed);
     return check_report();
 }
