@@ -129,6 +129,9 @@ describe("once CUDA has failed for good", () => {
         exports.createMemoryManagers({ cudaMemoryPoolByteSize: { 0: 1024, 1: 0 } });
         const stream = new CudaStream(0);
         const [first, second] = [0, 0].map(() => new AllocatedMemory(512, "GPU"));
+        // The stream is busy, so that what is freed on it is asked for later.
+        CudartSimulator.setDelay({ operationNs: 100_000_000 });
+        exports.copyBuffer(second!, first!, { stream });
         first!.free(stream);
         CudartSimulator.failCall({
           function: process.env["FINDER"]!.startsWith("reset")
