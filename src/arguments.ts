@@ -32,7 +32,7 @@ export function isWholeNumber(value: unknown): value is number {
  * lets most values pass, of which the others are looked at more closely.
  */
 export function isSmallWholeNumber(value: unknown): value is number {
-  return typeof value === "number" && value >>> 0 === value && !Object.is(value, -0);
+  return typeof value === "number" && Object.is(value >>> 0, value);
 }
 
 /** @throws {MemoryError} `INVALID_ARG` unless the value is a whole number of bytes. */
