@@ -182,17 +182,16 @@ MEMORY_EXPORT enum memory_status pinned_memory_reset(void);
 
 // Memory belongs to the owner that it was allocated for, and a call that names another does not find it.
 
-// Allocates memory for the owner that the allocation names. The place is as in the allocation. MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc();
-// MEMORY_COLLECT_FIRST where there is non-pinned memory only, and the owner's garbage collector may
-// find better.
+// Allocates memory for the owner that the allocation names. The place, as in the allocation, is where it
+// is to lie. MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc(); MEMORY_COLLECT_FIRST where there is
+// non-pinned memory only, and the owner's garbage collector may find better.
 MEMORY_EXPORT enum memory_status allocated_memory_alloc(struct memory_allocation *allocation,
                                                         double byte_size, double place);
 // The same for use on a stream: CUDA memory may be what the stream's earlier work still uses, or what
 // the stream is made to wait for. Host memory never is.
 MEMORY_EXPORT enum memory_status
 allocated_memory_alloc_on_stream(struct memory_allocation *allocation, double byte_size,
-                                 double memory_type, double device_id,
-                                 const struct cuda_stream *stream);
+                                 double place, const struct cuda_stream *stream);
 // Frees memory. Memory whose manager was reset is gone already, and freeing it does nothing.
 MEMORY_EXPORT enum memory_status allocated_memory_free(double address, double place, double origin);
 // The memory goes back when the stream has done what it was given before. Where this fails the

@@ -26,7 +26,6 @@
 // What is asked for.
 struct request {
     double byte_size;
-    double memory_type;
     double device_id;
     uint32_t owner;
     const struct cuda_stream *stream; // or null
@@ -65,12 +64,12 @@ alloc_on_gpu(struct memory_allocation *allocation, const struct request *request
         cuda.why_closed = cuda_memory_why_closed();
         return alloc_on_host(allocation, request, &cuda);
     }
-    allocation_fill(allocation, block, request->byte_size, MEMORY_GPU, request->device_id,
+    allocation_fill(allocation, block, request->byte_size, place_of(MEMORY_GPU, request->device_id),
                     request->owner);
     return MEMORY_OK;
 }
 
-// The pool that a request looks in first. Only the place of a GPU's memory is looked at whole.
+// The pool that a request looks in first. A GPU's id must be one that a GPU can have.
 static inline struct pool *first_pool_of(int32_t memory_type, int64_t device_id)
 {
     if (memory_type != MEMORY_GPU) return &pinned_pool()->pool;
@@ -89,22 +88,15 @@ enum memory_status allocated_memory_alloc(struct memory_allocation *allocation, 
         __builtin_expect(pool_alloc(first_pool_of(memory_type, device_id), whole_number(byte_size),
                                     owner, &block, NULL) == POOL_OK,
                          1)) {
-        bool is_on_gpu = memory_type == MEMORY_GPU;
-        allocation->address = from_whole_number(block.address);
-        allocation->byte_size = byte_size;
-        allocation->memory_type = is_on_gpu ? MEMORY_GPU : MEMORY_CPU_PINNED;
-        allocation->device_id = is_on_gpu ? (double)device_id : 0;
-        allocation->origin = origin_of(block.generation, owner);
-        allocation->place = is_on_gpu ? place : MEMORY_CPU_PINNED;
+        allocation_fill(allocation, block, byte_size,
+                        memory_type == MEMORY_GPU ? place : MEMORY_CPU_PINNED, owner);
         return MEMORY_OK;
     }
-    return allocated_memory_alloc_on_stream(allocation, byte_size, memory_type, (double)device_id,
-                                            NULL);
+    return allocated_memory_alloc_on_stream(allocation, byte_size, place, NULL);
 }
 
 enum memory_status allocated_memory_alloc_on_stream(struct memory_allocation *allocation,
-                                                    double byte_size, double memory_type,
-                                                    double device_id,
+                                                    double byte_size, double place,
                                                     const struct cuda_stream *stream)
 {
     message_clear();
@@ -113,11 +105,11 @@ enum memory_status allocated_memory_alloc_on_stream(struct memory_allocation *al
     // Where CUDA cannot tell, the request does without what the stream might have given it.
     if (status != MEMORY_OK) stream = NULL;
     const struct request request = {.byte_size = byte_size,
-                                    .device_id = device_id,
+                                    .device_id = (double)device_id_of_place(place),
                                     .owner = (uint32_t)allocation->owner,
                                     .stream = stream};
-    return memory_type == MEMORY_GPU ? alloc_on_gpu(allocation, &request)
-                                     : alloc_on_host(allocation, &request, NULL);
+    return memory_type_of_place(place) == MEMORY_GPU ? alloc_on_gpu(allocation, &request)
+                                                     : alloc_on_host(allocation, &request, NULL);
 }
 
 // ---- Freeing

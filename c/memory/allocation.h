@@ -41,17 +41,16 @@ static inline int64_t device_id_of_place(double place)
     return (int64_t)place >> 2;
 }
 
-// Fills in what was allocated for the owner that the allocation names.
+// Fills in what was allocated for an owner, which the allocation names.
 static inline void allocation_fill(struct memory_allocation *allocation, struct pool_block block,
-                                   double byte_size, double memory_type, double device_id,
-                                   uint32_t owner)
+                                   double byte_size, double place, uint32_t owner)
 {
     allocation->address = from_whole_number(block.address);
     allocation->byte_size = byte_size;
-    allocation->memory_type = memory_type;
-    allocation->device_id = device_id;
+    allocation->memory_type = memory_type_of_place(place);
+    allocation->device_id = (double)device_id_of_place(place);
     allocation->origin = origin_of(block.generation, owner);
-    allocation->place = place_of(memory_type, device_id);
+    allocation->place = place;
 }
 
 // Whether the manager that the memory is of has not been reset since.

@@ -115,7 +115,7 @@ static bool alloc_nonpinned(struct memory_allocation *allocation, double byte_si
     void *pointer = nonpinned_memory_alloc(whole_number(byte_size), owner, &block.generation);
     if (pointer == NULL) return false;
     block.address = (uintptr_t)pointer;
-    allocation_fill(allocation, block, byte_size, MEMORY_CPU, 0, owner);
+    allocation_fill(allocation, block, byte_size, MEMORY_CPU, owner);
     return true;
 }
 
@@ -140,7 +140,7 @@ bool system_memory_alloc(struct memory_allocation *allocation, double byte_size,
         pinned->why_closed = "there is no pinned memory pool";
         return allow_nonpinned_fallback && alloc_nonpinned(allocation, byte_size, owner);
     }
-    allocation_fill(allocation, block, byte_size, MEMORY_CPU_PINNED, 0, owner);
+    allocation_fill(allocation, block, byte_size, MEMORY_CPU_PINNED, owner);
     return true;
 }
 
@@ -179,7 +179,7 @@ enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation,
     struct pool_block block;
     uint64_t size = whole_number(byte_size);
     if (alloc_pinned(size, owner, &block, NULL) != POOL_OK) return MEMORY_UNAVAILABLE;
-    allocation_fill(allocation, block, byte_size, MEMORY_CPU_PINNED, 0, owner);
+    allocation_fill(allocation, block, byte_size, MEMORY_CPU_PINNED, owner);
     return MEMORY_OK;
 }
 

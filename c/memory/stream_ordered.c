@@ -278,6 +278,15 @@ static bool is_held(const struct owned_block *owned)
     return hold_is_held(owned->pool, owned->address, generation);
 }
 
+// Makes a live block pending, if it has the mark.
+static enum pool_status make_pending(const struct owned_block *owned, struct freed_block *block,
+                                     struct pool_mark *live)
+{
+    struct pool_mark pending = {.owner = 0, .tag = block->tag};
+    return pool_exchange_mark(owned->pool, owned->address, owned->generation, live, pending,
+                              &block->byte_size);
+}
+
 // Takes the block from its owner, who cannot free it any more. This is the last step that can fail.
 static enum pool_status take_from_owner(const struct owned_block *owned, struct freed_block *block,
                                         const struct freed_block *reused)
@@ -287,19 +296,15 @@ static enum pool_status take_from_owner(const struct owned_block *owned, struct 
                                        owned->owner, &block->byte_size);
     }
     struct pool_mark live = {.owner = owned->owner, .tag = reused == NULL ? 0 : reused->tag};
-    struct pool_mark pending = {.owner = 0, .tag = block->tag};
-    enum pool_status status = pool_exchange_mark(owned->pool, owned->address, owned->generation,
-                                                 &live, pending, &block->byte_size);
+    enum pool_status status = make_pending(owned, block, &live);
     // Somebody holds the block, who finds another tag when the hold ends; or it was freed, and goes with
     // its last hold. A hold may end at any moment, in another thread, and the block has no tag then.
     if (status == POOL_TAGGED && live.tag == HOLD_TAG && is_held(owned)) {
-        status = pool_exchange_mark(owned->pool, owned->address, owned->generation, &live, pending,
-                                    &block->byte_size);
+        status = make_pending(owned, block, &live);
     }
     if (status == POOL_TAGGED && reused == NULL) {
         live.tag = 0;
-        status = pool_exchange_mark(owned->pool, owned->address, owned->generation, &live, pending,
-                                    &block->byte_size);
+        status = make_pending(owned, block, &live);
     }
     return status == POOL_TAGGED ? POOL_NOT_ALLOCATED : status;
 }

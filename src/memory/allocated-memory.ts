@@ -91,20 +91,13 @@ const leakGuard = new LeakGuard<AllocatedMemory>((memory) => promote(memory));
 function settleRequest(
   first: number,
   byteSize: number,
-  memoryType: number,
-  memoryTypeId: number,
+  place: number,
   stream: NativeStream | null,
 ): number {
   let status = first;
   if (status === memoryStatus.MEMORY_COLLECT_FIRST) {
     collectDropped();
-    status = allocated_memory_alloc_on_stream(
-      allocated,
-      byteSize,
-      memoryType,
-      memoryTypeId,
-      stream,
-    );
+    status = allocated_memory_alloc_on_stream(allocated, byteSize, place, stream);
   }
   // A stream that cannot be used is the caller's to set right, and no lack of memory.
   if (status === memoryStatus.MEMORY_UNSUPPORTED) throw nativeError(status);
@@ -190,12 +183,13 @@ export class AllocatedMemory implements Disposable {
       this.#place = placeOf(wanted, memoryType === "GPU" ? memoryTypeId : 0);
       return;
     }
+    const place = placeOf(wanted, memoryTypeId);
     let status =
       stream === null
-        ? allocated_memory_alloc(allocated, byteSize, placeOf(wanted, memoryTypeId))
-        : allocated_memory_alloc_on_stream(allocated, byteSize, wanted, memoryTypeId, stream);
+        ? allocated_memory_alloc(allocated, byteSize, place)
+        : allocated_memory_alloc_on_stream(allocated, byteSize, place, stream);
     if (status !== memoryStatus.MEMORY_OK) {
-      status = settleRequest(status, byteSize, wanted, memoryTypeId, stream);
+      status = settleRequest(status, byteSize, place, stream);
       if (status < memoryStatus.MEMORY_OK) {
         this.#origin = absence.neverGot;
         return;

@@ -37,7 +37,7 @@ export const memorySymbols = {
 
   allocated_memory_alloc: { args: ["buffer", "f64", "f64"], returns: "i32" },
   allocated_memory_alloc_on_stream: {
-    args: ["buffer", "f64", "f64", "f64", "ptr"],
+    args: ["buffer", "f64", "f64", "ptr"],
     returns: "i32",
   },
   allocated_memory_free: { args: ["f64", "f64", "f64"], returns: "i32" },

@@ -24,7 +24,8 @@ static inline enum memory_status owned_memory_alloc_on_stream(struct memory_allo
                                                               int32_t owner)
 {
     allocation->owner = owner;
-    return allocated_memory_alloc_on_stream(allocation, byte_size, memory_type, device_id, stream);
+    return allocated_memory_alloc_on_stream(allocation, byte_size, memory_type + 4 * device_id,
+                                            stream);
 }
 
 static inline enum memory_status owned_memory_try_alloc(struct memory_allocation *allocation,
