@@ -228,15 +228,10 @@ enum memory_status event_make_stream_wait(struct cuda_event *event,
 
 // ---- Events that cross the boundary, as numbers
 
-static enum memory_status refuse_as_lost(double device_id)
-{
-    return cuda_refuse_as_lost("work on a stream of GPU %.0f", device_id);
-}
-
 double cuda_event_record(const struct cuda_stream *stream)
 {
     message_clear();
-    if (cuda_is_lost()) return refuse_as_lost(stream->device_id);
+    if (cuda_is_lost()) return stream_refuse_as_lost(stream->device_id);
     struct cuda_event *event;
     enum memory_status status = record_for(stream, owner_of_thread(), &event);
     return status == MEMORY_OK ? (double)(uintptr_t)event : status;
@@ -246,11 +241,11 @@ enum memory_status cuda_event_query(double address)
 {
     message_clear();
     const struct cuda_event *event = (struct cuda_event *)(uintptr_t)address;
-    if (cuda_is_lost()) return refuse_as_lost(event->device);
+    if (cuda_is_lost()) return stream_refuse_as_lost(event->device);
     struct device_scope scope;
     int error;
     enum memory_status status = ask(event, &scope, &error);
-    if (cuda_is_lost()) return refuse_as_lost(event->device);
+    if (cuda_is_lost()) return stream_refuse_as_lost(event->device);
     if (status < MEMORY_OK) return status;
     bool is_asked = known_stream_is_asked(event->known);
     enum memory_status found = known_stream_error_since(event->known, event->mark);

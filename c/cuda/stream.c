@@ -30,9 +30,9 @@ static uint64_t id_of(const struct cuda_stream *stream)
     return whole_number(stream->id);
 }
 
-static enum memory_status refuse_as_lost(const struct cuda_stream *stream)
+enum memory_status stream_refuse_as_lost(double device_id)
 {
-    return cuda_refuse_as_lost("work on a stream of GPU %.0f", stream->device_id);
+    return cuda_refuse_as_lost("work on a stream of GPU %.0f", device_id);
 }
 
 // ---- Capture
@@ -291,7 +291,7 @@ static enum memory_status answer(const struct cuda_stream *stream, struct known_
                                  bool is_to_wait)
 {
     enum memory_status status = ask(stream, known, is_to_wait);
-    if (cuda_is_lost()) return refuse_as_lost(stream);
+    if (cuda_is_lost()) return stream_refuse_as_lost(stream->device_id);
     if (status != MEMORY_OK) return status;
     if (is_to_wait) wait_for_others(known);
     bool is_asked = known_stream_is_asked(known);
@@ -302,7 +302,7 @@ static enum memory_status answer(const struct cuda_stream *stream, struct known_
 static enum memory_status query(const struct cuda_stream *stream, bool is_to_wait)
 {
     message_clear();
-    if (cuda_is_lost()) return refuse_as_lost(stream);
+    if (cuda_is_lost()) return stream_refuse_as_lost(stream->device_id);
     uint64_t mark;
     struct known_stream *known = known_stream_mark_point(id_of(stream), &mark);
     enum memory_status status = answer(stream, known, is_to_wait);
@@ -333,7 +333,7 @@ double cuda_stream_error_count(const struct cuda_stream *stream)
 enum memory_status cuda_stream_error_since(const struct cuda_stream *stream, double error_count)
 {
     message_clear();
-    if (cuda_is_lost()) return refuse_as_lost(stream);
+    if (cuda_is_lost()) return stream_refuse_as_lost(stream->device_id);
     uint64_t mark;
     struct known_stream *known = known_stream_mark_point(id_of(stream), &mark);
     enum memory_status status = known_stream_error_since(known, whole_number(error_count));

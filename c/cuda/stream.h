@@ -20,6 +20,9 @@ void *stream_handle(const struct cuda_stream *stream);
 enum memory_status stream_check(const struct cuda_stream *stream);
 enum memory_status stream_check_in_scope(const struct cuda_stream *stream, int *error);
 
+// As cuda_refuse_as_lost(), of work on a stream of that GPU.
+enum memory_status stream_refuse_as_lost(double device_id);
+
 // ---- Work of streams, whoever's they are
 
 // Whether the stream is known to have done all its work. False where it was destroyed, too. An error is
