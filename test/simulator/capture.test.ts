@@ -1,6 +1,6 @@
 // What is expected here was measured on an H100 with CUDA 13.0.
 
-import { afterAll, describe, expect, test } from "bun:test";
+import { afterAll, afterEach, describe, expect, test } from "bun:test";
 import { cuda, CudartSimulator, type Outcome } from "./cudart.ts";
 import { runOn } from "./process.ts";
 
@@ -16,6 +16,11 @@ const pinned = cuda.hostAlloc(16).value;
 const ordinary = new Uint8Array(16);
 cuda.recordEvent(event, other);
 cuda.synchronizeDevice();
+
+// What a test has queued must not change what the next one finds.
+afterEach(() => {
+  expect(cuda.synchronizeDevice()).toBe(0);
+});
 
 afterAll(() => {
   const freed = [
@@ -165,7 +170,7 @@ describe("while a stream is captured", () => {
 
   test("what is queued on it is not performed, and no operation", () => {
     const bytes = new Uint8Array(16).fill(9);
-    cuda.memset(device, 1, 16);
+    expect(cuda.memset(device, 1, 16)).toBe(0);
     CudartSimulator.failOperation({ error: 999 });
     expect(
       during({}, (stream) => [
