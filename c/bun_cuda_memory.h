@@ -72,11 +72,9 @@ struct memory_failure {
 struct memory_allocation {
     double address;   // 0 where there is none
     double byte_size; // as it was asked for
-    double memory_type;
-    double device_id; // 0 for host memory
+    double place;     // memory_type + 4 * device_id, which is 0 for host memory
     double origin;
     double owner; // set before a request: whom it is for, from 0 to 65535
-    double place; // of what a request got: memory_type + 4 * device_id
 };
 
 // A queue of work for a GPU. The id tells it from every other stream, also where CUDA gives a

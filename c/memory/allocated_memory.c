@@ -140,14 +140,14 @@ enum memory_status allocated_memory_free(double address, double place, double or
 static enum memory_status free_on_stream(const struct memory_allocation *allocation,
                                          const struct cuda_stream *stream)
 {
-    if (allocation->memory_type != MEMORY_GPU) {
+    if (memory_type_of_place(allocation->place) != MEMORY_GPU) {
         return system_memory_free_on_stream(allocation, stream);
     }
+    double device_id = (double)device_id_of_place(allocation->place);
     enum memory_status status = stream_ordered_free(
-        &gpu_pool(allocation->device_id)->pool, whole_number(allocation->address),
+        &gpu_pool(device_id)->pool, whole_number(allocation->address),
         generation_of(allocation->origin), owner_of_origin(allocation->origin), stream);
-    return status == MEMORY_INVALID_ARG ? freed_already(allocation->address, allocation->device_id)
-                                        : status;
+    return status == MEMORY_INVALID_ARG ? freed_already(allocation->address, device_id) : status;
 }
 
 enum memory_status allocated_memory_free_on_stream(const struct memory_allocation *allocation,
@@ -155,8 +155,7 @@ enum memory_status allocated_memory_free_on_stream(const struct memory_allocatio
 {
     // Of a lost CUDA no work is under way any more.
     if (cuda_is_lost()) {
-        double place = place_of(allocation->memory_type, allocation->device_id);
-        return allocated_memory_free(allocation->address, place, allocation->origin);
+        return allocated_memory_free(allocation->address, allocation->place, allocation->origin);
     }
     lifecycle_lock_shared();
     message_clear();

@@ -7,8 +7,7 @@
 
 bool allocation_is_current(const struct memory_allocation *allocation)
 {
-    struct reserved_pool *reserved_pool =
-        reserved_pool_of(allocation->memory_type, allocation->device_id);
+    struct reserved_pool *reserved_pool = reserved_pool_of(allocation->place);
     uint64_t current = reserved_pool == NULL ? nonpinned_memory_generation()
                                              : pool_generation(&reserved_pool->pool);
     return current == generation_of(allocation->origin);
@@ -19,8 +18,7 @@ enum pool_status allocation_check(const struct memory_allocation *allocation)
     uint32_t owner = owner_of_origin(allocation->origin);
     uint64_t address = whole_number(allocation->address);
     uint64_t generation = generation_of(allocation->origin);
-    struct reserved_pool *reserved_pool =
-        reserved_pool_of(allocation->memory_type, allocation->device_id);
+    struct reserved_pool *reserved_pool = reserved_pool_of(allocation->place);
     if (reserved_pool == NULL) {
         return nonpinned_memory_check((void *)(uintptr_t)address, generation, owner);
     }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "bun_cuda_memory.h"
+#include "memory/place.h"
 #include "pool/pool.h"
 #include "whole_number.h"
 
@@ -25,32 +26,14 @@ static inline uint32_t owner_of_origin(double origin)
     return whole_number(origin) & ((1 << ORIGIN_OWNER_BITS) - 1);
 }
 
-// The kind of memory and its GPU in one number, and back.
-static inline double place_of(double memory_type, double device_id)
-{
-    return memory_type + 4 * device_id;
-}
-
-static inline int32_t memory_type_of_place(double place)
-{
-    return (int64_t)place & 3;
-}
-
-static inline int64_t device_id_of_place(double place)
-{
-    return (int64_t)place >> 2;
-}
-
 // Fills in what was allocated for an owner, which the allocation names.
 static inline void allocation_fill(struct memory_allocation *allocation, struct pool_block block,
                                    double byte_size, double place, uint32_t owner)
 {
     allocation->address = from_whole_number(block.address);
     allocation->byte_size = byte_size;
-    allocation->memory_type = memory_type_of_place(place);
-    allocation->device_id = (double)device_id_of_place(place);
-    allocation->origin = origin_of(block.generation, owner);
     allocation->place = place;
+    allocation->origin = origin_of(block.generation, owner);
 }
 
 // Whether the manager that the memory is of has not been reset since.

@@ -38,10 +38,8 @@ double collected_memory_watch(double record_address, double address, double byte
     if (record == NULL) return 0;
     *record = (struct record){.allocation = {.address = address,
                                              .byte_size = byte_size,
-                                             .memory_type = memory_type_of_place(place),
-                                             .device_id = (double)device_id_of_place(place),
+                                             .place = place,
                                              .origin = origin},
-
                               .owner = owner_of_origin(origin),
                               .is_watched = true};
     states[record->owner].watched_count++;

@@ -82,7 +82,8 @@ static enum pool_status check(struct endpoint endpoint)
 
 static bool is_on_gpu(struct endpoint endpoint)
 {
-    return endpoint.allocation != NULL && endpoint.allocation->memory_type == MEMORY_GPU;
+    return endpoint.allocation != NULL &&
+           memory_type_of_place(endpoint.allocation->place) == MEMORY_GPU;
 }
 
 static enum memory_status gone(enum pool_status status, const char *operation, double byte_size)
@@ -112,7 +113,8 @@ static enum memory_status copy_locked(struct endpoint target, struct endpoint so
     }
     if (stream != NULL) return queue_copy(stream, target.pointer, source.pointer, size);
     const struct endpoint *on_gpu = is_on_gpu(target) ? &target : &source;
-    return copy_on_device((int)on_gpu->allocation->device_id, target.pointer, source.pointer, size);
+    return copy_on_device((int)device_id_of_place(on_gpu->allocation->place), target.pointer,
+                          source.pointer, size);
 }
 
 static enum memory_status copy(struct endpoint target, struct endpoint source, double byte_size,
@@ -175,8 +177,8 @@ static enum memory_status fill_locked(struct endpoint target, int32_t byte)
     enum pool_status status = check(target);
     if (status != POOL_OK) return gone(status, "fill", byte_size);
     if (is_on_gpu(target)) {
-        return fill_on_device((int)target.allocation->device_id, target.pointer, byte,
-                              (size_t)byte_size);
+        return fill_on_device((int)device_id_of_place(target.allocation->place), target.pointer,
+                              byte, (size_t)byte_size);
     }
     memset(target.pointer, byte, (size_t)byte_size);
     return MEMORY_OK;

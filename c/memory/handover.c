@@ -74,12 +74,11 @@ static enum pool_status change_owner(const struct memory_allocation *allocation,
 {
     uint64_t address = whole_number(allocation->address);
     uint64_t generation = generation_of(allocation->origin);
-    if (allocation->memory_type == MEMORY_CPU) {
+    if (memory_type_of_place(allocation->place) == MEMORY_CPU) {
         return nonpinned_memory_exchange_owner((void *)(uintptr_t)address, generation, from, to,
                                                block_byte_size);
     }
-    struct reserved_pool *reserved_pool =
-        reserved_pool_of(allocation->memory_type, allocation->device_id);
+    struct reserved_pool *reserved_pool = reserved_pool_of(allocation->place);
     return pool_exchange_owner(&reserved_pool->pool, address, generation, from, to,
                                block_byte_size);
 }
@@ -156,7 +155,6 @@ static enum memory_status attach_locked(struct memory_allocation *allocation, do
         *allocation = detached->allocation;
         allocation->origin = origin_of(generation_of(allocation->origin), owner);
         allocation->owner = owner;
-        allocation->place = place_of(allocation->memory_type, allocation->device_id);
         status = change_owner(allocation, OWNER_PROCESS, owner, &block_byte_size);
         free(detached);
     }
@@ -191,14 +189,12 @@ static void drop_gone(void)
 
 uint64_t handover_byte_size(enum memory_type memory_type, int device)
 {
+    double asked_for = place_of(memory_type, memory_type == MEMORY_GPU ? device : 0);
     uint64_t byte_size = 0;
     pthread_mutex_lock(&lock);
     drop_gone();
     for (const struct detached *each = detached_memories; each != NULL; each = each->next) {
-        const struct memory_allocation *allocation = &each->allocation;
-        bool is_asked_for = allocation->memory_type == memory_type &&
-                            (memory_type != MEMORY_GPU || allocation->device_id == device);
-        if (is_asked_for) byte_size += each->block_byte_size;
+        if (each->allocation.place == asked_for) byte_size += each->block_byte_size;
     }
     pthread_mutex_unlock(&lock);
     return byte_size;

@@ -15,8 +15,7 @@ static double begin(const struct memory_allocation *allocation, bool is_view)
 {
     enum memory_status status = allocated_memory_check(allocation);
     if (status != MEMORY_OK) return status;
-    struct reserved_pool *reserved_pool =
-        reserved_pool_of(allocation->memory_type, allocation->device_id);
+    struct reserved_pool *reserved_pool = reserved_pool_of(allocation->place);
     struct hold *hold = hold_begin(reserved_pool == NULL ? NULL : &reserved_pool->pool,
                                    reserved_pool == NULL ? NULL : reserved_pool->region,
                                    whole_number(allocation->address),

@@ -198,7 +198,7 @@ enum memory_status system_memory_free_on_stream(const struct memory_allocation *
                                                 const struct cuda_stream *stream)
 {
     struct pool *its_pool =
-        allocation->memory_type == MEMORY_CPU_PINNED ? &pinned_pool()->pool : NULL;
+        memory_type_of_place(allocation->place) == MEMORY_CPU_PINNED ? &pinned_pool()->pool : NULL;
     enum memory_status status = stream_ordered_free(its_pool, whole_number(allocation->address),
                                                     generation_of(allocation->origin),
                                                     owner_of_origin(allocation->origin), stream);

@@ -4,6 +4,7 @@
 
 #include "cuda/cudart.h"
 #include "cuda/lost.h"
+#include "memory/place.h"
 #include "message.h"
 #include "whole_number.h"
 
@@ -25,9 +26,10 @@ struct reserved_pool *pinned_pool(void)
     return &pool_of_pinned_memory;
 }
 
-struct reserved_pool *reserved_pool_of(double memory_type, double device_id)
+struct reserved_pool *reserved_pool_of(double place)
 {
-    if (memory_type == MEMORY_GPU) return gpu_pool(device_id);
+    int32_t memory_type = memory_type_of_place(place);
+    if (memory_type == MEMORY_GPU) return gpu_pool((double)device_id_of_place(place));
     return memory_type == MEMORY_CPU_PINNED ? &pool_of_pinned_memory : NULL;
 }
 

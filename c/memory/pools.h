@@ -20,7 +20,7 @@ struct reserved_pool *pinned_pool(void);
 struct reserved_pool *gpu_pool_of_memory(int32_t device);
 
 // The pool that memory of this type is from; null for non-pinned memory.
-struct reserved_pool *reserved_pool_of(double memory_type, double device_id);
+struct reserved_pool *reserved_pool_of(double place);
 
 // The lowest GPU that has a pool, or -1. The caller holds the lifecycle lock.
 int lowest_gpu_with_pool(void);

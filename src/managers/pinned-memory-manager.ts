@@ -15,6 +15,7 @@ import { memoryTypes } from "../memory/memory-type.ts";
 import { newAllocation } from "../native/allocation.ts";
 import { cudart } from "../native/cudart.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
+import { memoryTypeOf } from "../native/memory-place.ts";
 import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
 import { checkStatus, nativeError, nativeMessage, nativeMessages } from "../native/status.ts";
 import { type PinnedPoolStats, readPinnedPoolStats } from "./pool-stats.ts";
@@ -147,7 +148,7 @@ export class PinnedMemoryManager {
     if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
     return {
       pointer: allocated[at.address] as Pointer,
-      memoryType: memoryTypes[allocated[at.memory_type]!] as "CPU_PINNED" | "CPU",
+      memoryType: memoryTypes[memoryTypeOf(allocated[at.place]!)] as "CPU_PINNED" | "CPU",
     };
   }
 

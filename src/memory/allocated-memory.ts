@@ -222,8 +222,7 @@ export class AllocatedMemory implements Disposable {
     const allocation = newAllocation();
     allocation[at.address] = this.#address;
     allocation[at.byte_size] = this.#byteSize;
-    allocation[at.memory_type] = memoryTypeOf(this.#place);
-    allocation[at.device_id] = deviceIdOf(this.#place);
+    allocation[at.place] = this.#place;
     allocation[at.origin] = this.#origin;
     return allocation;
   }

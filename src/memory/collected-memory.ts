@@ -3,6 +3,7 @@ import { log } from "../logger.ts";
 import { freeAllocation, newAllocation } from "../native/allocation.ts";
 import { arrayBufferOf } from "../native/host-memory.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
+import { deviceIdOf, memoryTypeOf } from "../native/memory-place.ts";
 import {
   collectedMemoryRecordByteSize,
   memoryAllocation as at,
@@ -84,11 +85,12 @@ export function freeCollected(): number {
   while (collected_memory_take(owner, taken) === memoryStatus.MEMORY_OK) {
     // What went with a reset, or by its pointer, was not forgotten.
     if (allocated_memory_check(taken) !== memoryStatus.MEMORY_OK) continue;
+    const place = taken[at.place]!;
     const status = freeAllocation(taken);
     if (status < memoryStatus.MEMORY_OK) log.error(nativeMessage());
     log.warn(
       `an AllocatedMemory of ${taken[at.byte_size]} bytes ` +
-        `(${memoryTypes[taken[at.memory_type]!]} ${taken[at.device_id]}) was never freed; it has ` +
+        `(${memoryTypes[memoryTypeOf(place)]} ${deviceIdOf(place)}) was never freed; it has ` +
         "been freed now that it was garbage collected",
     );
     count++;

@@ -1,6 +1,7 @@
 import { checkOptions } from "../arguments.ts";
 import { MemoryError } from "../memory-error.ts";
 import type { NativeAllocation } from "../native/allocation.ts";
+import { deviceIdOf, memoryTypeOf } from "../native/memory-place.ts";
 import { memoryAllocation as at, memoryTypeNumber } from "../native/memory-symbols.ts";
 import { checkStackRoom } from "../native/stack-room.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
@@ -62,8 +63,9 @@ export async function transferBytes(
   const byteSize = bytes.byteLength; // read now: the buffer may be detached or shrink later
   checkRange(operation, allocation, byteOffset, byteSize);
   if (byteSize === 0) return;
-  const memoryType = memoryTypes[allocation[at.memory_type]!];
-  const where = `${memoryType} memory ${allocation[at.device_id]}, offset ${byteOffset}`;
+  const place = allocation[at.place]!;
+  const memoryType = memoryTypes[memoryTypeOf(place)];
+  const where = `${memoryType} memory ${deviceIdOf(place)}, offset ${byteOffset}`;
   const direction = operation === "writeAsync" ? "write" : "read";
   // Bytes that are not staged are read by the GPU from the viewed memory itself, or written there.
   const viewedUses = usesOfView(bytes.buffer);
@@ -111,14 +113,15 @@ async function runTransfer(
   memory: object,
 ): Promise<void> {
   const { allocation, description } = transfer;
-  const isOnGpu = allocation[at.memory_type] === memoryTypeNumber.MEMORY_GPU;
+  const place = allocation[at.place]!;
+  const isOnGpu = memoryTypeOf(place) === memoryTypeNumber.MEMORY_GPU;
   if (streamState !== null) {
     const transferAfter = isOnGpu ? transferOnGpuAfter : transferOnHostAfter;
     await streamState.transfer({ description, memories: [memory] }, (stream) =>
       transferAfter(transfer, stream),
     );
   } else if (isOnGpu) {
-    await transferOnGpu(transfer, allocation[at.device_id]!);
+    await transferOnGpu(transfer, deviceIdOf(place));
   } else {
     await transferOnHost(transfer);
   }

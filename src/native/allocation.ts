@@ -1,6 +1,5 @@
 import { memoryLibrary } from "./memory-library.ts";
 import { memoryAllocation as at } from "./memory-symbols.ts";
-import { placeOf } from "./memory-place.ts";
 import { owner } from "./owner.ts";
 import type { NativeStream } from "./stream.ts";
 import { newStruct } from "./struct.ts";
@@ -26,6 +25,9 @@ export function freeAllocation(
   stream: NativeStream | null = null,
 ): number {
   if (stream !== null) return allocated_memory_free_on_stream(allocation, stream);
-  const place = placeOf(allocation[at.memory_type]!, allocation[at.device_id]!);
-  return allocated_memory_free(allocation[at.address]!, place, allocation[at.origin]!);
+  return allocated_memory_free(
+    allocation[at.address]!,
+    allocation[at.place]!,
+    allocation[at.origin]!,
+  );
 }

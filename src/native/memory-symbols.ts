@@ -114,11 +114,9 @@ export const memoryFailure = {
 export const memoryAllocation = {
   address: 0,
   byte_size: 1,
-  memory_type: 2,
-  device_id: 3,
-  origin: 4,
-  owner: 5,
-  place: 6,
+  place: 2,
+  origin: 3,
+  owner: 4,
 } as const;
 
 /** The places of the members of `struct cuda_stream`, counted in doubles. */

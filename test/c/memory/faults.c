@@ -56,9 +56,7 @@ static void free_memory(int index)
     enum memory_status status = allocated_memory_read(&memory->allocation, 0, &content, 1, NULL);
     CHECK(status == MEMORY_OK, "allocated_memory_read: %d, %s", status, memory_message());
     CHECK(content == memory->content, "%d was written, %d is read", memory->content, content);
-    status =
-        owned_memory_free(memory->allocation.address, memory->allocation.memory_type,
-                          memory->allocation.device_id, memory->allocation.origin, memory_owner());
+    status = owned_memory_free(&memory->allocation, memory_owner());
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
     memories[index] = memories[--memory_count];
 }

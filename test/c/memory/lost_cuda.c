@@ -23,8 +23,7 @@ static struct memory_allocation alloc(double byte_size, double memory_type)
 
 static enum memory_status free_owned(const struct memory_allocation *memory)
 {
-    return owned_memory_free(memory->address, memory->memory_type, memory->device_id,
-                             memory->origin, memory_owner());
+    return owned_memory_free(memory, memory_owner());
 }
 
 static uint64_t cuda_call_count(void)
@@ -81,7 +80,7 @@ static void everything_else_goes_on(void)
 
     CHECK(cuda_memory_alloc(1, 0) == MEMORY_DEVICE_LOST, "nobody gets GPU memory");
     struct memory_allocation elsewhere = alloc(BLOCK_BYTE_SIZE, MEMORY_GPU);
-    CHECK(elsewhere.memory_type == MEMORY_CPU_PINNED, "a request falls back");
+    CHECK(memory_type_of(&elsewhere) == MEMORY_CPU_PINNED, "a request falls back");
     CHECK(free_owned(&elsewhere) == MEMORY_OK, "%s", memory_message());
     struct memory_pool_stats stats;
     CHECK(cuda_memory_stats(0, &stats) == MEMORY_OK && stats.allocation_count == 1,
@@ -100,7 +99,7 @@ static void everything_else_goes_on(void)
     CHECK(pinned_memory_reset() == MEMORY_OK, "a reset succeeds");
     CHECK(pinned_memory_create(4096, 0) == MEMORY_OK_WITH_WARNINGS, "there is no pinned pool");
     struct memory_allocation nonpinned = alloc(BLOCK_BYTE_SIZE, MEMORY_CPU);
-    CHECK(nonpinned.memory_type == MEMORY_CPU, "memory of the heap is left");
+    CHECK(memory_type_of(&nonpinned) == MEMORY_CPU, "memory of the heap is left");
     CHECK(free_owned(&nonpinned) == MEMORY_OK, "%s", memory_message());
     CHECK(pinned_memory_reset() == MEMORY_OK, "a reset succeeds");
     CHECK(cuda_call_count() == count, "CUDA was not called any more");

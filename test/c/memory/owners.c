@@ -21,8 +21,7 @@ static struct memory_allocation alloc_for(int32_t owner, double byte_size, doubl
 
 static enum memory_status free_for(int32_t owner, const struct memory_allocation *memory)
 {
-    return owned_memory_free(memory->address, memory->memory_type, memory->device_id,
-                             memory->origin, owner);
+    return owned_memory_free(memory, owner);
 }
 
 // What the pool of GPU 0 finds for an owner, which has to be one block at most. Its address, or 0.
@@ -44,9 +43,9 @@ static void only_its_owner_frees(void)
         struct memory_allocation memory = alloc_for(OWNER, POOL_BYTE_SIZE, memory_types[i]);
         struct memory_allocation filler = {0};
         if (i == 1) {
-            CHECK(memory.memory_type == MEMORY_CPU_PINNED, "the pinned pool serves");
+            CHECK(memory_type_of(&memory) == MEMORY_CPU_PINNED, "the pinned pool serves");
             filler = alloc_for(0, POOL_BYTE_SIZE, MEMORY_CPU);
-            CHECK(filler.memory_type == MEMORY_CPU, "the pinned pool is full");
+            CHECK(memory_type_of(&filler) == MEMORY_CPU, "the pinned pool is full");
         }
         CHECK(free_for(OTHER_OWNER, &memory) == MEMORY_INVALID_ARG, "another owner");
         CHECK(free_for(0, &memory) == MEMORY_INVALID_ARG, "the process");

@@ -58,9 +58,7 @@ static bool alloc_on_stream(int stream, struct memory_allocation *allocation)
 
 static void free_now(const struct memory_allocation *allocation)
 {
-    enum memory_status status =
-        owned_memory_free(allocation->address, allocation->memory_type, allocation->device_id,
-                          allocation->origin, memory_owner());
+    enum memory_status status = owned_memory_free(allocation, memory_owner());
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 

@@ -63,7 +63,7 @@ static void host_memory_can_be_pending_too(void)
           "%s", memory_message());
     CHECK(owned_memory_alloc(&nonpinned, 100, MEMORY_CPU, 0, memory_owner()) >= MEMORY_OK, "%s",
           memory_message());
-    CHECK(nonpinned.memory_type == MEMORY_CPU, "the pinned pool is full");
+    CHECK(memory_type_of(&nonpinned) == MEMORY_CPU, "the pinned pool is full");
     hold_stream(&streams[0], &holds[0]);
     free_on_stream(0, &pinned);
     free_on_stream(0, &nonpinned);

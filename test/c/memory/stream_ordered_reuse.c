@@ -127,7 +127,8 @@ static void pending_host_memory_is_not_reused(void)
     CHECK(owned_memory_alloc_on_stream(&other, POOL_BYTE_SIZE, MEMORY_CPU_PINNED, 0, &streams[0],
                                        memory_owner()) >= MEMORY_OK,
           "%s", memory_message());
-    CHECK(other.memory_type == MEMORY_CPU, "what the host does with it is in no stream's order");
+    CHECK(memory_type_of(&other) == MEMORY_CPU,
+          "what the host does with it is in no stream's order");
     free_now(&other);
     release_and_synchronize(0);
     tear_down();

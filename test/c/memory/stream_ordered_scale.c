@@ -81,15 +81,13 @@ static void alloc_on(int stream, struct memory_allocation *memory, double byte_s
     enum memory_status status = owned_memory_alloc_on_stream(
         memory, byte_size, MEMORY_GPU, 0, stream < 0 ? NULL : &streams[stream], memory_owner());
     CHECK(status >= MEMORY_OK, "%s", memory_message());
-    CHECK((memory->memory_type == MEMORY_GPU) == is_served, "%.0f bytes for stream %d", byte_size,
-          stream);
+    CHECK((memory_type_of(memory) == MEMORY_GPU) == is_served, "%.0f bytes for stream %d",
+          byte_size, stream);
 }
 
 static void free_now(const struct memory_allocation *memory)
 {
-    CHECK(owned_memory_free(memory->address, memory->memory_type, 0, memory->origin,
-                            memory_owner()) == MEMORY_OK,
-          "%s", memory_message());
+    CHECK(owned_memory_free(memory, memory_owner()) == MEMORY_OK, "%s", memory_message());
 }
 
 static void refuse_with_stream(void)

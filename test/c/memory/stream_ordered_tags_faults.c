@@ -76,7 +76,8 @@ static int reuse_some(struct memory_allocation kept[REUSED_COUNT])
         struct memory_allocation reused;
         enum memory_status status = owned_memory_alloc_on_stream(
             &reused, BLOCK_BYTE_SIZE, MEMORY_GPU, 0, &streams[i % STREAM_COUNT], memory_owner());
-        CHECK(status == MEMORY_OK && reused.memory_type == MEMORY_GPU, "a pending block serves");
+        CHECK(status == MEMORY_OK && memory_type_of(&reused) == MEMORY_GPU,
+              "a pending block serves");
         switch (i % 3) {
         case 0:
             status = owned_memory_free_on_stream(&reused, &streams[i / 2 % STREAM_COUNT],

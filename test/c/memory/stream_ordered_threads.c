@@ -149,8 +149,7 @@ static void write_and_read_now(const struct memory_allocation *memory, unsigned 
 
 static void free_now(const struct memory_allocation *memory)
 {
-    enum memory_status status = owned_memory_free(
-        memory->address, memory->memory_type, memory->device_id, memory->origin, memory_owner());
+    enum memory_status status = owned_memory_free(memory, memory_owner());
     CHECK(status == MEMORY_OK, "allocated_memory_free: %d, %s", status, memory_message());
 }
 

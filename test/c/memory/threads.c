@@ -76,8 +76,8 @@ static void expect_content(const struct memory *memory)
         allocated_memory_read(&memory->allocation, 0, bytes, (double)memory->byte_size, NULL);
     if (!is_done(status, "allocated_memory_read")) return;
     for (size_t i = 0; i < memory->byte_size; i++) {
-        CHECK(bytes[i] == memory->content, "byte %zu of %zu is %d, was written as %d: type %.0f", i,
-              memory->byte_size, bytes[i], memory->content, memory->allocation.memory_type);
+        CHECK(bytes[i] == memory->content, "byte %zu of %zu is %d, was written as %d: type %u", i,
+              memory->byte_size, bytes[i], memory->content, memory_type_of(&memory->allocation));
     }
 }
 
@@ -96,8 +96,7 @@ static void alloc_memory(struct memory *memory, struct random *random)
 
 static enum memory_status try_free(const struct memory_allocation *allocation)
 {
-    return owned_memory_free(allocation->address, allocation->memory_type, allocation->device_id,
-                             allocation->origin, memory_owner());
+    return owned_memory_free(allocation, memory_owner());
 }
 
 static void free_memory(struct memory *memory)

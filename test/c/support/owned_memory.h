@@ -35,10 +35,16 @@ static inline enum memory_status owned_memory_try_alloc(struct memory_allocation
     return pinned_memory_try_alloc(allocation, byte_size);
 }
 
-static inline enum memory_status owned_memory_free(double address, double memory_type,
-                                                   double device_id, double origin, int32_t owner)
+static inline enum memory_type memory_type_of(const struct memory_allocation *allocation)
 {
-    return allocated_memory_free(address, memory_type + 4 * device_id, origin_for(origin, owner));
+    return (enum memory_type)((int64_t)allocation->place & 3);
+}
+
+static inline enum memory_status owned_memory_free(const struct memory_allocation *allocation,
+                                                   int32_t owner)
+{
+    return allocated_memory_free(allocation->address, allocation->place,
+                                 origin_for(allocation->origin, owner));
 }
 
 static inline enum memory_status

@@ -84,13 +84,12 @@ struct memory_allocation alloc_now(double byte_size)
 
 bool is_on_gpu(const struct memory_allocation *allocation)
 {
-    return allocation->memory_type == MEMORY_GPU;
+    return memory_type_of(allocation) == MEMORY_GPU;
 }
 
 enum memory_status try_free(const struct memory_allocation *allocation)
 {
-    return owned_memory_free(allocation->address, allocation->memory_type, allocation->device_id,
-                             allocation->origin, memory_owner());
+    return owned_memory_free(allocation, memory_owner());
 }
 
 void free_now(const struct memory_allocation *allocation)
