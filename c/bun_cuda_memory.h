@@ -26,6 +26,7 @@ enum memory_status {
     MEMORY_QUEUED = 2,           // a copy is on its stream, and may not be done
     MEMORY_NOT_DONE = 3,         // the work that was asked about is still under way
     MEMORY_COLLECT_FIRST = 4,    // nothing was done: ask the garbage collector, and call again
+    MEMORY_FALLBACK = 5,         // memory of another kind was got; the message is still to be made
     MEMORY_UNKNOWN = -1,
     MEMORY_INTERNAL = -2,
     MEMORY_NOT_FOUND = -3,
@@ -58,12 +59,24 @@ struct memory_pool_stats {
     double nonpinned_byte_size; // of pinned memory's manager only
 };
 
-// The figures of a failure. What does not belong to it is NaN, and CUDA's error 0.
+// Why the kind of memory that a request began with has not served it.
+enum memory_cause {
+    MEMORY_CAUSE_NONE = 0,
+    MEMORY_CAUSE_FULL = 1,      // no free block of the pool is large enough
+    MEMORY_CAUSE_TOO_LARGE = 2, // the request is for more than the whole pool
+    MEMORY_CAUSE_NO_POOL = 3,
+    MEMORY_CAUSE_LOST = 4,      // CUDA has failed for good
+    MEMORY_CAUSE_NO_TABLES = 5, // the system refuses memory for the pool's own tables
+};
+
+// The figures of a failure, or of a fallback. What does not belong to it is NaN, and CUDA's error and
+// the cause are 0.
 struct memory_failure {
     double cuda_error; // a cudaError_t
     double requested_byte_size;
     double free_byte_size;
     double largest_free_byte_size;
+    double cause; // a memory_cause
 };
 
 // Memory that was allocated. The origin is of which life of its manager the memory is, so that what
@@ -160,7 +173,8 @@ MEMORY_EXPORT enum memory_status cuda_memory_reset(void);
 // MEMORY_OK_WITH_WARNINGS. MEMORY_ALREADY_EXISTS changes nothing.
 // The memory is of the context of the lowest GPU that has a pool, or else of this GPU.
 MEMORY_EXPORT enum memory_status pinned_memory_create(double byte_size, double device_id);
-// MEMORY_OK_WITH_WARNINGS is a fallback of a kind that this process has not been warned of yet;
+// MEMORY_FALLBACK where a fallback served, or MEMORY_OK_WITH_WARNINGS where the message has warnings of
+// it that this process has not seen yet. Of both, memory_last_failure() has the cause.
 // MEMORY_COLLECT_FIRST as for allocated_memory_alloc().
 MEMORY_EXPORT enum memory_status pinned_memory_alloc(struct memory_allocation *allocation,
                                                      double byte_size,
@@ -181,10 +195,14 @@ MEMORY_EXPORT enum memory_status pinned_memory_reset(void);
 // Memory belongs to the owner that it was allocated for, and a call that names another does not find it.
 
 // Allocates memory for the owner that the allocation names. The place, as in the allocation, is where it
-// is to lie. MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc(); MEMORY_COLLECT_FIRST where there is
-// non-pinned memory only, and the owner's garbage collector may find better.
+// is to lie. MEMORY_FALLBACK and MEMORY_OK_WITH_WARNINGS as for pinned_memory_alloc();
+// MEMORY_COLLECT_FIRST where there is non-pinned memory only, and the owner's garbage collector may find
+// better.
 MEMORY_EXPORT enum memory_status allocated_memory_alloc(struct memory_allocation *allocation,
                                                         double byte_size, double place);
+// Makes the message say why the thread's last call, whose status was MEMORY_FALLBACK, fell back: a line
+// for each kind of memory that did not serve.
+MEMORY_EXPORT void memory_explain_fallback(void);
 // The same for use on a stream: CUDA memory may be what the stream's earlier work still uses, or what
 // the stream is made to wait for. Host memory never is.
 MEMORY_EXPORT enum memory_status

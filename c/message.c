@@ -9,11 +9,11 @@ enum { MESSAGE_BYTE_SIZE_MAX = 16 * 1024, LINE_BYTE_SIZE_MAX = 4096 };
 
 static const char no_room[] = "there is more to say than there is room for";
 
-static const struct memory_failure no_failure = {0, NAN, NAN, NAN};
+static const struct memory_failure no_failure = {0, NAN, NAN, NAN, MEMORY_CAUSE_NONE};
 
 static _Thread_local char message[MESSAGE_BYTE_SIZE_MAX];
 static _Thread_local size_t message_length;
-static _Thread_local struct memory_failure failure = {0, NAN, NAN, NAN};
+static _Thread_local struct memory_failure failure = {0, NAN, NAN, NAN, MEMORY_CAUSE_NONE};
 
 void message_clear(void)
 {
@@ -61,6 +61,11 @@ enum memory_status message_set(enum memory_status status, const char *format, ..
 void message_set_cuda_error(int error)
 {
     if (failure.cuda_error == 0) failure.cuda_error = error;
+}
+
+void message_set_cause(enum memory_cause cause)
+{
+    failure.cause = cause;
 }
 
 void message_set_byte_sizes(double requested, double free, double largest_free)

@@ -16,6 +16,9 @@ __attribute__((format(printf, 2, 3))) enum memory_status message_set(enum memory
 // Says which CUDA error the message is about. The first one of a message stays.
 void message_set_cuda_error(int error);
 
+// Says why a request was not served by the kind of memory that it began with.
+void message_set_cause(enum memory_cause cause);
+
 // Says what a pool could not serve, and what it had. Sizes that nobody knows are NaN.
 void message_set_byte_sizes(double requested, double free, double largest_free);
 

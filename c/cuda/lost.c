@@ -109,11 +109,6 @@ enum memory_status cuda_refuse_if_lost(const char *doing)
     return cuda_refuse_as_lost("%s", doing);
 }
 
-bool cuda_has_lost_report(void)
-{
-    return has_report != 0;
-}
-
 double cuda_lost_report_address(void)
 {
     return (double)(uintptr_t)&has_report;

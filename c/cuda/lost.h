@@ -31,9 +31,6 @@ void cuda_lose(int error, const char *function, const char *name, const char *te
 // There is room for one function.
 void cuda_on_lost(void (*function)(void));
 
-// Whether CUDA is lost and nobody has taken the report of it yet.
-bool cuda_has_lost_report(void);
-
 // Adds to the message that something cannot be done because CUDA is lost. Returns MEMORY_DEVICE_LOST.
 __attribute__((format(printf, 1, 2))) enum memory_status cuda_refuse_as_lost(const char *format,
                                                                              ...);

@@ -2,11 +2,11 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 
 #include "cuda/lost.h"
+#include "memory/fallback_warnings.h"
 #include "message.h"
 
 enum { REASON_BYTE_SIZE_MAX = 512 };
@@ -32,6 +32,35 @@ static void describe(char reason[REASON_BYTE_SIZE_MAX], const struct refusal *re
              full->free_byte_size, full->capacity_byte_size, full->largest_free_byte_size);
 }
 
+static enum memory_cause cause_of(const struct refusal *refusal)
+{
+    switch (refusal->status) {
+    case POOL_FULL:
+        return MEMORY_CAUSE_FULL;
+    case POOL_TOO_LARGE:
+        return MEMORY_CAUSE_TOO_LARGE;
+    case POOL_OUT_OF_METADATA:
+        return MEMORY_CAUSE_NO_TABLES;
+    case POOL_REFUSING:
+        return MEMORY_CAUSE_LOST;
+    default:
+        return MEMORY_CAUSE_NO_POOL;
+    }
+}
+
+// Why CUDA memory was refused. There is no pool either where CUDA was lost before one could be made.
+static enum memory_cause cuda_cause_of(const struct refusal *refusal)
+{
+    return serves_nothing(refusal) && cuda_is_lost() ? MEMORY_CAUSE_LOST : cause_of(refusal);
+}
+
+// Why the kind of memory that the request began with did not serve it.
+static void set_cause(const struct refused_request *request)
+{
+    message_set_cause(request->cuda != NULL ? cuda_cause_of(request->cuda)
+                                            : cause_of(request->pinned));
+}
+
 static void report_cuda(const struct refused_request *request, const char *consequence)
 {
     char reason[REASON_BYTE_SIZE_MAX];
@@ -48,27 +77,73 @@ static void report_pinned(const struct refused_request *request, const char *con
                 reason, consequence);
 }
 
+// The thread's last fallback that the process had been warned of, for memory_explain_fallback().
+static _Thread_local struct {
+    struct refused_request request;
+    struct refusal cuda, pinned;
+} explained;
+
+static void keep_to_explain(const struct refused_request *request)
+{
+    explained.request = *request;
+    if (request->cuda != NULL) {
+        explained.cuda = *request->cuda;
+        explained.request.cuda = &explained.cuda;
+    }
+    if (request->pinned != NULL) {
+        explained.pinned = *request->pinned;
+        explained.request.pinned = &explained.pinned;
+    }
+}
+
+void memory_explain_fallback(void)
+{
+    const struct refused_request *request = &explained.request;
+    message_clear();
+    if (request->cuda == NULL && request->pinned == NULL) return; // there was none
+    set_cause(request);
+    if (request->cuda != NULL) report_cuda(request, "; falling back to pinned system memory");
+    if (request->pinned != NULL) {
+        report_pinned(request, "; falling back to non-pinned system memory");
+    }
+}
+
+static bool warn_once_of_cuda(const struct refused_request *request)
+{
+    return fallback_warn_once(FALLBACK_FROM_CUDA, request->device_id, cuda_cause_of(request->cuda),
+                              request->account);
+}
+
+static bool warn_once_of_pinned(const struct refused_request *request)
+{
+    return fallback_warn_once(FALLBACK_FROM_PINNED,
+                              request->cuda != NULL ? request->device_id : FALLBACK_NO_GPU,
+                              cause_of(request->pinned), request->account);
+}
+
 enum memory_status refusal_report_fallback(const struct refused_request *request)
 {
-    static atomic_bool has_warned_of_pinned, has_warned_of_nonpinned;
     message_clear();
-    enum memory_status status = cuda_has_lost_report() ? MEMORY_OK_WITH_WARNINGS : MEMORY_OK;
-    if (request->cuda != NULL && !atomic_exchange(&has_warned_of_pinned, true)) {
+    set_cause(request);
+    enum memory_status status = MEMORY_FALLBACK;
+    if (request->cuda != NULL && warn_once_of_cuda(request)) {
         report_cuda(request, "; falling back to pinned system memory (this warning is not "
                              "repeated)");
         status = MEMORY_OK_WITH_WARNINGS;
     }
-    if (request->pinned != NULL && !atomic_exchange(&has_warned_of_nonpinned, true)) {
+    if (request->pinned != NULL && warn_once_of_pinned(request)) {
         report_pinned(request, "; falling back to non-pinned system memory (this warning is not "
                                "repeated)");
         status = MEMORY_OK_WITH_WARNINGS;
     }
+    if (status == MEMORY_FALLBACK) keep_to_explain(request);
     return status;
 }
 
 enum memory_status refusal_report_failure(const struct refused_request *request)
 {
     message_clear();
+    set_cause(request);
     if (request->cuda != NULL) report_cuda(request, "");
     if (request->pinned != NULL) {
         report_pinned(request, request->has_tried_nonpinned

@@ -1,5 +1,6 @@
 // How pools refuse a request, and what is said about it: a warning where memory of another kind is
-// taken instead, the first time in the process for each kind of fallback; an error where none is.
+// taken instead, the first time in the process for each kind of fallback, GPU, cause and account; an
+// error where none is.
 #ifndef REFUSAL_H
 #define REFUSAL_H
 
@@ -22,11 +23,12 @@ struct refused_request {
     const struct refusal *cuda;   // null where CUDA memory was not asked for
     const struct refusal *pinned; // null where pinned memory was not asked for, or was got
     bool has_tried_nonpinned;
+    uint32_t account; // 0 where it is on nobody's
 };
 
 // For a request that was served by a fallback. MEMORY_OK_WITH_WARNINGS where the message now holds
-// warnings that this process has not seen yet, a line each, or CUDA was found to be lost; otherwise
-// MEMORY_OK.
+// warnings that this process has not seen yet, a line each; otherwise MEMORY_FALLBACK, and the message is
+// made by memory_explain_fallback(), because most callers do without.
 enum memory_status refusal_report_fallback(const struct refused_request *request);
 
 // For a request that nothing served. Returns MEMORY_UNAVAILABLE where the last pool that was asked is

@@ -124,7 +124,7 @@ export class PinnedMemoryManager {
 
   /**
    * Allocates `byteSize` bytes in the pool; where that cannot serve, in the system heap, unless the
-   * options forbid it. The first fallback of the process is warned about.
+   * options forbid it. The first fallback of the process for each cause is warned about.
    *
    * @param byteSize Bytes, from 1. The pool rounds them up to a multiple of 512.
    * @throws {MemoryError} `INVALID_ARG` for a size that cannot be one; `UNAVAILABLE` before
@@ -144,8 +144,8 @@ export class PinnedMemoryManager {
       collectDropped();
       status = request();
     }
-    checkStatus(status);
     if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
+    checkStatus(status);
     return {
       pointer: allocated[at.address] as Pointer,
       memoryType: memoryTypes[memoryTypeOf(allocated[at.place]!)] as "CPU_PINNED" | "CPU",

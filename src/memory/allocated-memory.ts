@@ -11,7 +11,13 @@ import {
 } from "../native/memory-symbols.ts";
 import { notCloneable } from "../native/not-cloneable.ts";
 import type { NativeStream } from "../native/stream.ts";
-import { checkStatus, nativeError, nativeMessage, nativeMessages } from "../native/status.ts";
+import {
+  checkStatus,
+  nativeError,
+  nativeMessage,
+  nativeMessages,
+  reportLostCuda,
+} from "../native/status.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import type { StreamState } from "../streams/stream-state.ts";
 import {
@@ -103,13 +109,15 @@ function settleRequest(
   if (status === memoryStatus.MEMORY_UNSUPPORTED) throw nativeError(status);
   if (status < memoryStatus.MEMORY_OK) log.error(nativeMessage());
   else if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
+  else reportLostCuda();
   return status;
 }
 
 /**
  * Memory for a tensor: CUDA memory where a GPU was asked for and its pool can serve, else pinned
  * system memory, else non-pinned system memory. What was really got is in {@link memoryType}. The
- * first fallback of each kind in a process is warned about. After Triton's `AllocatedMemory`.
+ * first fallback of each kind in a process is warned about, for each GPU and cause. After Triton's
+ * `AllocatedMemory`.
  *
  * Free it with `using`, {@link free} or `[Symbol.dispose]`. Memory that is only dropped is freed
  * once it is garbage collected, with a warning, which may be late.

@@ -40,6 +40,7 @@ export const memorySymbols = {
     args: ["buffer", "f64", "f64", "ptr"],
     returns: "i32",
   },
+  memory_explain_fallback: { args: [], returns: "void" },
   allocated_memory_free: { args: ["f64", "f64", "f64"], returns: "i32" },
   allocated_memory_free_on_stream: { args: ["ptr", "ptr"], returns: "i32" },
   allocated_memory_check: { args: ["ptr"], returns: "i32" },
@@ -87,6 +88,7 @@ export const memoryStatus = {
   MEMORY_QUEUED: 2,
   MEMORY_NOT_DONE: 3,
   MEMORY_COLLECT_FIRST: 4,
+  MEMORY_FALLBACK: 5,
   MEMORY_UNKNOWN: -1,
   MEMORY_INTERNAL: -2,
   MEMORY_NOT_FOUND: -3,
@@ -99,6 +101,16 @@ export const memoryStatus = {
   MEMORY_DEVICE_LOST: -10,
 } as const;
 
+/** The values of `enum memory_cause`. */
+export const memoryCause = {
+  MEMORY_CAUSE_NONE: 0,
+  MEMORY_CAUSE_FULL: 1,
+  MEMORY_CAUSE_TOO_LARGE: 2,
+  MEMORY_CAUSE_NO_POOL: 3,
+  MEMORY_CAUSE_LOST: 4,
+  MEMORY_CAUSE_NO_TABLES: 5,
+} as const;
+
 /** The values of `enum memory_type`. */
 export const memoryTypeNumber = { MEMORY_CPU: 0, MEMORY_CPU_PINNED: 1, MEMORY_GPU: 2 } as const;
 
@@ -108,6 +120,7 @@ export const memoryFailure = {
   requested_byte_size: 1,
   free_byte_size: 2,
   largest_free_byte_size: 3,
+  cause: 4,
 } as const;
 
 /** The places of the members of `struct memory_allocation`, counted in doubles. */

@@ -19,6 +19,7 @@ const memoryTypes: TypeTables = {
   },
   enums: {
     memory_status: memory.memoryStatus,
+    memory_cause: memory.memoryCause,
     memory_type: memory.memoryTypeNumber,
   },
 };

@@ -1,4 +1,4 @@
-// Each process warns of each kind of fallback once.
+// Each process warns of each kind of fallback once for each GPU and cause.
 
 import { expect, test } from "bun:test";
 import { simulatorLibraryPath } from "../../src/native/simulator-library.ts";
@@ -17,7 +17,8 @@ test("each kind of fallback warns once, with the reason", () => {
       memories.push(new AllocatedMemory(600, "GPU", 0));
       counts.push(messagesOf("warn").length);
     }
-    PinnedMemoryManager.alloc(5000);
+    PinnedMemoryManager.alloc(600);
+    PinnedMemoryManager.alloc(600);
     return [counts, messagesOf("warn")] as const;
   });
   expect(warnings[0]).toEqual([0, 1, 2, 2, 2]);
@@ -29,7 +30,56 @@ test("each kind of fallback warns once, with the reason", () => {
     "bun-cuda-memory: failed to allocate 600 bytes of pinned system memory: no free block is large enough (0 of " +
       `1024 bytes free, largest free block 0 bytes); ${rest} non-pinned system memory (this ` +
       "warning is not repeated)",
+    // Of the pinned pool again, but for a request that is no GPU's.
+    "bun-cuda-memory: failed to allocate 600 bytes of pinned system memory: no free block is large enough (0 of " +
+      `1024 bytes free, largest free block 0 bytes); ${rest} non-pinned system memory (this ` +
+      "warning is not repeated)",
   ]);
+});
+
+test("each GPU and each cause has a warning of its own, in whatever thread", () => {
+  const environment = { ...simulator, CUDART_SIM_DEVICES: "9.0:1073741824,9.0:1073741824" };
+  const counts = runWithPackage(environment, async (memory) => {
+    const { AllocatedMemory, CudaMemoryManager, CudartSimulator, PinnedMemoryManager } = memory;
+    PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 1 << 20 });
+    const counts: number[] = [];
+    const fallBackTwice = (byteSize: number, gpu: number) => {
+      for (let i = 0; i < 2; i++) new AllocatedMemory(byteSize, "GPU", gpu).free();
+      counts.push(memory.messagesOf("warn").length);
+    };
+    fallBackTwice(512, 0); // no pool
+    fallBackTwice(512, 1);
+    CudaMemoryManager.create({ memoryPoolByteSize: { 0: 1024, 1: 1024 } });
+    fallBackTwice(2048, 0); // too large
+    fallBackTwice(2048, 1);
+    const fillers = [0, 1].map((gpu) => new AllocatedMemory(1024, "GPU", gpu));
+    fallBackTwice(512, 0); // full
+    fallBackTwice(512, 1);
+    CudartSimulator.failCall({ function: "cudaMemset", error: "cudaErrorIllegalAddress" });
+    memory.outcomeOf(() => fillers[0]!.fill(0));
+    fallBackTwice(512, 0); // lost
+    fallBackTwice(512, 1);
+    const worker = new Worker(
+      URL.createObjectURL(
+        new Blob([
+          `const { AllocatedMemory, setLogger } = await import(${JSON.stringify(
+            Bun.resolveSync("./src/index.ts", process.cwd()),
+          )});
+          const warnings = [];
+          setLogger({ info() {}, warn: (message) => warnings.push(message), error() {} });
+          new AllocatedMemory(512, "GPU", 1).free();
+          new AllocatedMemory(2 << 20, "GPU", 1).free(); // for which the pinned pool is too small
+          postMessage(warnings.length);`,
+        ]),
+      ),
+    );
+    counts.push(
+      await new Promise<number>((resolve) => (worker.onmessage = (e) => resolve(e.data))),
+    );
+    worker.terminate();
+    return counts;
+  });
+  expect(counts).toEqual([1, 2, 3, 4, 5, 6, 7, 8, 1]);
 });
 
 test("both kinds at once are two warnings", () => {
