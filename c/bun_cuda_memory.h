@@ -27,6 +27,9 @@ enum memory_status {
     MEMORY_NOT_DONE = 3,         // the work that was asked about is still under way
     MEMORY_COLLECT_FIRST = 4,    // nothing was done: ask the garbage collector, and call again
     MEMORY_FALLBACK = 5,         // memory of another kind was got; the message is still to be made
+    MEMORY_OK_SERVED = 6,        // and requests that waited are over, whose threads may be told
+    MEMORY_NOTHING_SERVES = 7,   // no memory was got, and that is no failure
+    MEMORY_ACCOUNT_ENDED = 8,    // nothing was done: open the account again, and call again
     MEMORY_UNKNOWN = -1,
     MEMORY_INTERNAL = -2,
     MEMORY_NOT_FOUND = -3,
@@ -45,6 +48,14 @@ enum memory_type {
     MEMORY_GPU = 2,
 };
 
+// How far a request may fall that its own pool cannot serve.
+enum memory_fallback {
+    MEMORY_FALLBACK_DEFAULT = 0, // as the process has it
+    MEMORY_FALLBACK_SYSTEM = 1,
+    MEMORY_FALLBACK_PINNED = 2,
+    MEMORY_FALLBACK_NONE = 3,
+};
+
 // A pool's statistics, in the order of the public PoolStats.
 struct memory_pool_stats {
     double capacity_byte_size;
@@ -57,16 +68,29 @@ struct memory_pool_stats {
     double set_aside_byte_size;
     double detached_byte_size;
     double nonpinned_byte_size; // of pinned memory's manager only
+    double waiting_count;
+};
+
+// What an account has of one kind of memory or of all together, in the order of the public AccountStats.
+struct memory_account_stats {
+    double used_byte_size;
+    double peak_used_byte_size;
+    double allocation_count;
+    double cumulative_allocation_count;
+    double cumulative_byte_size;
+    double failed_allocation_count;
+    double fallback_count;
 };
 
 // Why the kind of memory that a request began with has not served it.
 enum memory_cause {
     MEMORY_CAUSE_NONE = 0,
-    MEMORY_CAUSE_FULL = 1,      // no free block of the pool is large enough
+    MEMORY_CAUSE_FULL = 1,      // no free block of the pool is large enough, or others wait for it
     MEMORY_CAUSE_TOO_LARGE = 2, // the request is for more than the whole pool
     MEMORY_CAUSE_NO_POOL = 3,
-    MEMORY_CAUSE_LOST = 4,      // CUDA has failed for good
-    MEMORY_CAUSE_NO_TABLES = 5, // the system refuses memory for the pool's own tables
+    MEMORY_CAUSE_LOST = 4,       // CUDA has failed for good
+    MEMORY_CAUSE_NO_TABLES = 5,  // the system refuses memory for the pool's own tables
+    MEMORY_CAUSE_OVER_LIMIT = 6, // the account may not have as much
 };
 
 // The figures of a failure, or of a fallback. What does not belong to it is NaN, and CUDA's error and
@@ -203,11 +227,16 @@ MEMORY_EXPORT enum memory_status allocated_memory_alloc(struct memory_allocation
 // Makes the message say why the thread's last call, whose status was MEMORY_FALLBACK, fell back: a line
 // for each kind of memory that did not serve.
 MEMORY_EXPORT void memory_explain_fallback(void);
-// The same for use on a stream: CUDA memory may be what the stream's earlier work still uses, or what
-// the stream is made to wait for. Host memory never is.
-MEMORY_EXPORT enum memory_status
-allocated_memory_alloc_on_stream(struct memory_allocation *allocation, double byte_size,
-                                 double place, const struct cuda_stream *stream);
+// The same with the key of an account, or 0, a memory_fallback and a stream, or null. For use on a stream
+// CUDA memory may be what the stream's earlier work still uses, or what the stream is made to wait for.
+// Host memory never is. Where nothing serves the request and it may fall as far as it can, the status is
+// MEMORY_NOTHING_SERVES, with a message for the log.
+MEMORY_EXPORT enum memory_status allocated_memory_request(struct memory_allocation *allocation,
+                                                          double byte_size, double place,
+                                                          double account_key, double fallback,
+                                                          const struct cuda_stream *stream);
+// What MEMORY_FALLBACK_DEFAULT stands for from now on; at first MEMORY_FALLBACK_SYSTEM.
+MEMORY_EXPORT void memory_set_default_fallback(double fallback);
 // Frees memory. Memory whose manager was reset is gone already, and freeing it does nothing.
 MEMORY_EXPORT enum memory_status allocated_memory_free(double address, double place, double origin);
 // The memory goes back when the stream has done what it was given before. Where this fails the
@@ -239,6 +268,48 @@ MEMORY_EXPORT enum memory_status allocated_memory_copy(const struct memory_alloc
 // Every byte is set when it returns.
 MEMORY_EXPORT enum memory_status allocated_memory_fill(const struct memory_allocation *target,
                                                        int32_t byte);
+
+// ---- Requests that wait
+
+// Begins to wait for memory of the first kind, a GPU's or the pinned pool's. Returns what stands for the
+// request, or how it is refused that could never be served. Memory for a stream, which may be null, may
+// be what that uses, as for allocated_memory_request(), where there is such at once.
+MEMORY_EXPORT double memory_wait_begin(const struct memory_allocation *allocation, double byte_size,
+                                       double place, double account_key,
+                                       const struct cuda_stream *stream);
+// MEMORY_NOT_DONE while the request waits. Otherwise it is over, and so is what stands for it: the memory
+// is there, or the status says why not.
+MEMORY_EXPORT enum memory_status memory_wait_take(double wait,
+                                                  struct memory_allocation *allocation);
+// Gives the request up, which may have been served.
+MEMORY_EXPORT enum memory_status memory_wait_end(double wait);
+// Looks for what streams have done with, and what threads have left behind. MEMORY_OK_SERVED where some
+// request was served; MEMORY_COLLECT_FIRST where the owner's garbage collector may help; MEMORY_NOT_DONE
+// where streams still use what was freed.
+MEMORY_EXPORT enum memory_status memory_wait_poll(int32_t owner);
+
+// ---- Accounts
+
+// The key of the account with this name, which is made where there is none; or a status. A referenced one
+// is not forgotten before account_close().
+MEMORY_EXPORT double account_open(const char *name, int32_t is_referenced);
+// The address of bytes that an ArrayBuffer can be of, which keeps a reference and ends it by its
+// deallocator, account_close().
+MEMORY_EXPORT double account_address(double key);
+MEMORY_EXPORT void account_close(void *bytes, void *key);
+// The keys of all accounts, with a reference each; those that nothing keeps are forgotten first. Returns
+// how many there are, which may be more than were written.
+MEMORY_EXPORT double account_list(double *keys, double count_max);
+// Copies the name, without a zero at its end, if there is room. Returns its bytes; 0 where there is none.
+MEMORY_EXPORT double account_copy_name(double key, char *name, double byte_size_max);
+// An infinite limit is none.
+MEMORY_EXPORT double account_limit(double key);
+MEMORY_EXPORT enum memory_status account_set_limit(double key, double byte_size);
+// Of the memory of one place; of all together where that is negative.
+MEMORY_EXPORT void account_read_stats(double key, double place, struct memory_account_stats *stats);
+MEMORY_EXPORT void account_reset_peak(double key);
+// The key of the account of a memory; 0 where it has none.
+MEMORY_EXPORT double allocated_memory_account(const struct memory_allocation *allocation);
 
 // ---- Who looks at memory
 

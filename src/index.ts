@@ -5,7 +5,13 @@
  * @module
  */
 export { AllocatedMemory } from "./memory/allocated-memory.ts";
-export type { AllocatedMemoryOptions } from "./memory/allocation-request.ts";
+export { type AccountStats, MemoryAccount } from "./accounts/memory-account.ts";
+export type { AccountOption } from "./accounts/account-key.ts";
+export type {
+  AllocatedMemoryOptions,
+  AllocateOptions,
+  MemoryFallback,
+} from "./memory/allocation-request.ts";
 export type { MemoryHandle } from "./memory/memory-handle.ts";
 export type { MemoryBuffer } from "./memory/memory-buffer.ts";
 export { copyBuffer, type CopyBufferOptions } from "./memory/copy-buffer.ts";
@@ -26,7 +32,7 @@ export {
 } from "./managers/memory-managers.ts";
 export { type MemoryOptions, parseMemoryOptions } from "./managers/memory-options.ts";
 export type { TransferOptions } from "./memory/memory-transfer.ts";
-export type { MemoryType } from "./memory/memory-type.ts";
+export type { MemoryType } from "./native/memory-type.ts";
 export {
   type PinnedAllocation,
   type PinnedAllocOptions,

@@ -17,6 +17,7 @@ export const {
   cudaStatus,
   CudaStream,
   getSupportedGpus,
+  MemoryAccount,
   MemoryError,
   parseMemoryOptions,
   PinnedMemoryManager,

@@ -8,6 +8,7 @@
 #include "cuda/cudart.h"
 #include "cuda/lost.h"
 #include "cuda/stream.h"
+#include "memory/account_figures.h"
 #include "memory/allocation.h"
 #include "memory/collected_memory.h"
 #include "memory/cuda_memory.h"
@@ -17,6 +18,7 @@
 #include "memory/pools.h"
 #include "memory/refusal.h"
 #include "memory/stream_ordered.h"
+#include "memory/waiting.h"
 #include "message.h"
 #include "owner.h"
 #include "whole_number.h"
@@ -26,27 +28,98 @@
 // What is asked for.
 struct request {
     double byte_size;
-    double device_id;
-    uint32_t owner;
+    double place;
+    enum memory_fallback fallback; // never MEMORY_FALLBACK_DEFAULT
+    struct pool_client client;
     const struct cuda_stream *stream; // or null
 };
+
+static _Atomic int32_t default_fallback = MEMORY_FALLBACK_SYSTEM;
+
+void memory_set_default_fallback(double fallback)
+{
+    default_fallback = (int32_t)fallback;
+}
+
+static struct refused_request refused_by(const struct request *request, const struct refusal *cuda,
+                                         const struct refusal *pinned)
+{
+    return (struct refused_request){.byte_size = request->byte_size,
+                                    .device_id = (double)device_id_of_place(request->place),
+                                    .account_key = request->client.account_key,
+                                    .cuda = cuda,
+                                    .pinned = pinned};
+}
+
+static enum memory_status fall_back(const struct request *request,
+                                    const struct refused_request *refused)
+{
+    accounts_note_refusal(request->place, request->client.account_key, true);
+    return refusal_report_fallback(refused);
+}
+
+// A request that may fall as far as it can, and is within its account's limit, fails only where there is
+// no memory at all.
+static enum memory_status fail(const struct request *request, const struct refused_request *refused)
+{
+    const struct refusal *last = refused->pinned != NULL ? refused->pinned : refused->cuda;
+    accounts_note_refusal(request->place, request->client.account_key, false);
+    enum memory_status status = refusal_report_failure(refused);
+    bool is_answered =
+        request->fallback == MEMORY_FALLBACK_SYSTEM && last->status != POOL_OVER_LIMIT;
+    return is_answered ? MEMORY_NOTHING_SERVES : status;
+}
+
+static bool may_collect(const struct request *request)
+{
+    return collected_memory_may_help(request->client.owner);
+}
+
+// Memory of the system heap is what a request for ordinary memory asks for, and to others a fallback.
+static bool may_be_nonpinned(const struct request *request, const struct refusal *pinned)
+{
+    if (pinned->status == POOL_OVER_LIMIT) return false;
+    return memory_type_of_place(request->place) == MEMORY_CPU ||
+           request->fallback == MEMORY_FALLBACK_SYSTEM;
+}
+
+static enum memory_status alloc_nonpinned(struct memory_allocation *allocation,
+                                          const struct request *request, const struct refusal *cuda,
+                                          struct refusal *pinned)
+{
+    struct refused_request refused = refused_by(request, cuda, pinned);
+    refused.has_tried_nonpinned = true;
+    switch (nonpinned_memory_alloc_for(allocation, request->byte_size, &request->client)) {
+    case POOL_OK:
+        if (memory_type_of_place(request->place) == MEMORY_CPU) return MEMORY_OK;
+        return fall_back(request, &refused);
+    case POOL_ACCOUNT_ENDED:
+        return MEMORY_ACCOUNT_ENDED;
+    case POOL_OVER_LIMIT:
+        pinned->status = POOL_OVER_LIMIT;
+        refused.has_tried_nonpinned = false;
+        return fail(request, &refused);
+    default:
+        return fail(request, &refused);
+    }
+}
 
 // Allocates host memory. `cuda` is how the CUDA pool has refused, or null where it was not asked.
 static enum memory_status alloc_on_host(struct memory_allocation *allocation,
                                         const struct request *request, const struct refusal *cuda)
 {
     struct refusal pinned;
-    bool may_collect = collected_memory_may_help(request->owner);
-    bool is_served =
-        system_memory_alloc(allocation, request->byte_size, !may_collect, request->owner, &pinned);
-    if (cuda == NULL && pinned.status == POOL_OK) return MEMORY_OK;
-    if (pinned.status != POOL_OK && may_collect) return MEMORY_COLLECT_FIRST;
-    const struct refused_request refused = {.byte_size = request->byte_size,
-                                            .device_id = request->device_id,
-                                            .cuda = cuda,
-                                            .pinned = pinned.status == POOL_OK ? NULL : &pinned,
-                                            .has_tried_nonpinned = true};
-    return is_served ? refusal_report_fallback(&refused) : refusal_report_failure(&refused);
+    if (pinned_memory_alloc_for(allocation, request->byte_size, &request->client, &pinned)) {
+        struct refused_request refused = refused_by(request, cuda, NULL);
+        return cuda == NULL ? MEMORY_OK : fall_back(request, &refused);
+    }
+    if (pinned.status == POOL_ACCOUNT_ENDED) return MEMORY_ACCOUNT_ENDED;
+    if (may_collect(request)) return MEMORY_COLLECT_FIRST;
+    if (may_be_nonpinned(request, &pinned)) {
+        return alloc_nonpinned(allocation, request, cuda, &pinned);
+    }
+    struct refused_request refused = refused_by(request, cuda, &pinned);
+    return fail(request, &refused);
 }
 
 // Serves a request that the GPU's pool has refused, or that names a stream.
@@ -55,18 +128,31 @@ alloc_on_gpu(struct memory_allocation *allocation, const struct request *request
 {
     // What threads have left behind that ended without freeing it.
     ended_owners_clean_up();
-    struct pool *pool = &gpu_pool(request->device_id)->pool;
+    struct pool *pool = &gpu_pool((double)device_id_of_place(request->place))->pool;
     struct pool_block block;
     struct refusal cuda;
-    cuda.status = stream_ordered_alloc(pool, whole_number(request->byte_size), request->owner,
+    cuda.status = stream_ordered_alloc(pool, whole_number(request->byte_size), &request->client,
                                        request->stream, &block, &cuda.full);
-    if (cuda.status != POOL_OK) {
-        cuda.why_closed = cuda_memory_why_closed();
-        return alloc_on_host(allocation, request, &cuda);
+    if (cuda.status == POOL_OK) {
+        allocation_fill(allocation, block, request->byte_size, request->place,
+                        request->client.owner);
+        return MEMORY_OK;
     }
-    allocation_fill(allocation, block, request->byte_size, place_of(MEMORY_GPU, request->device_id),
-                    request->owner);
-    return MEMORY_OK;
+    if (cuda.status == POOL_ACCOUNT_ENDED) return MEMORY_ACCOUNT_ENDED;
+    cuda.why_closed = cuda_memory_why_closed();
+    bool may_fall = request->fallback != MEMORY_FALLBACK_NONE && cuda.status != POOL_OVER_LIMIT;
+    if (may_fall) return alloc_on_host(allocation, request, &cuda);
+    if (may_collect(request)) return MEMORY_COLLECT_FIRST;
+    struct refused_request refused = refused_by(request, &cuda, NULL);
+    return fail(request, &refused);
+}
+
+// Serves a request as far as it may fall.
+static enum memory_status serve(struct memory_allocation *allocation, const struct request *request)
+{
+    return memory_type_of_place(request->place) == MEMORY_GPU
+               ? alloc_on_gpu(allocation, request)
+               : alloc_on_host(allocation, request, NULL);
 }
 
 // The pool that a request looks in first. A GPU's id must be one that a GPU can have.
@@ -92,24 +178,47 @@ enum memory_status allocated_memory_alloc(struct memory_allocation *allocation, 
                         memory_type == MEMORY_GPU ? place : MEMORY_CPU_PINNED, owner);
         return MEMORY_OK;
     }
-    return allocated_memory_alloc_on_stream(allocation, byte_size, place, NULL);
+    return allocated_memory_request(allocation, byte_size, place, 0, MEMORY_FALLBACK_DEFAULT, NULL);
 }
 
-enum memory_status allocated_memory_alloc_on_stream(struct memory_allocation *allocation,
-                                                    double byte_size, double place,
-                                                    const struct cuda_stream *stream)
+// The same for a request with an account, which is as frequent where a program has accounts.
+static bool alloc_at_once(struct memory_allocation *allocation, const struct request *request)
 {
+    int32_t memory_type = memory_type_of_place(request->place);
+    int64_t device_id = device_id_of_place(request->place);
+    struct pool_block block;
+    if (device_id >= DEVICE_COUNT_MAX ||
+        pool_alloc_for(first_pool_of(memory_type, device_id), whole_number(request->byte_size),
+                       &request->client, &block, NULL) != POOL_OK) {
+        return false;
+    }
+    allocation_fill(allocation, block, request->byte_size,
+                    memory_type == MEMORY_GPU ? request->place : MEMORY_CPU_PINNED,
+                    request->client.owner);
+    return true;
+}
+
+enum memory_status allocated_memory_request(struct memory_allocation *allocation, double byte_size,
+                                            double place, double account_key, double fallback,
+                                            const struct cuda_stream *stream)
+{
+    struct request request = {
+        .byte_size = byte_size,
+        // Host memory is the same whatever GPU the request names.
+        .place = memory_type_of_place(place) == MEMORY_GPU ? place : memory_type_of_place(place),
+        .fallback = (enum memory_fallback)fallback,
+        .client = {.owner = (uint32_t)allocation->owner, .account_key = whole_number(account_key)},
+    };
+    if (stream == NULL && account_key != 0 && alloc_at_once(allocation, &request)) return MEMORY_OK;
     message_clear();
+    if (request.fallback == MEMORY_FALLBACK_DEFAULT) {
+        request.fallback = (enum memory_fallback)default_fallback;
+    }
     enum memory_status status = stream == NULL ? MEMORY_OK : stream_check(stream);
     if (status == MEMORY_UNSUPPORTED) return status;
     // Where CUDA cannot tell, the request does without what the stream might have given it.
-    if (status != MEMORY_OK) stream = NULL;
-    const struct request request = {.byte_size = byte_size,
-                                    .device_id = (double)device_id_of_place(place),
-                                    .owner = (uint32_t)allocation->owner,
-                                    .stream = stream};
-    return memory_type_of_place(place) == MEMORY_GPU ? alloc_on_gpu(allocation, &request)
-                                                     : alloc_on_host(allocation, &request, NULL);
+    request.stream = status == MEMORY_OK ? stream : NULL;
+    return serve(allocation, &request);
 }
 
 // ---- Freeing
@@ -133,8 +242,8 @@ enum memory_status allocated_memory_free(double address, double place, double or
     }
     enum pool_status status = stream_ordered_free_now(&gpu_pool_of_memory(device_id)->pool,
                                                       whole_number(address), generation, owner);
-    return __builtin_expect(status != POOL_NOT_ALLOCATED, 1) ? MEMORY_OK
-                                                             : freed_already(address, device_id);
+    if (__builtin_expect(status == POOL_NOT_ALLOCATED, 0)) return freed_already(address, device_id);
+    return waiting_after_free(MEMORY_OK);
 }
 
 static enum memory_status free_on_stream(const struct memory_allocation *allocation,
@@ -161,7 +270,7 @@ enum memory_status allocated_memory_free_on_stream(const struct memory_allocatio
     message_clear();
     enum memory_status status = free_on_stream(allocation, stream);
     lifecycle_unlock();
-    if (status != MEMORY_DEVICE_LOST) return status;
+    if (status != MEMORY_DEVICE_LOST) return waiting_after_free(status);
     // That CUDA is lost was found here.
     return allocated_memory_free_on_stream(allocation, stream);
 }

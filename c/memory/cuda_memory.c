@@ -15,6 +15,7 @@
 #include "memory/refusal.h"
 #include "memory/region.h"
 #include "memory/stream_ordered.h"
+#include "memory/waiting.h"
 #include "message.h"
 #include "owner.h"
 #include "whole_number.h"
@@ -102,6 +103,7 @@ enum memory_status cuda_memory_reset(void)
     message_clear();
     enum memory_status status = reset();
     lifecycle_unlock();
+    (void)waiting_after_free(MEMORY_OK); // they are refused
     return status;
 }
 
@@ -122,16 +124,17 @@ static __attribute__((cold, noinline)) double alloc_after_refusal(double byte_si
     struct pool_block block;
     struct refusal refusal = {.why_closed = cuda_memory_why_closed()};
     ended_owners_clean_up();
+    static const struct pool_client process = {.owner = OWNER_PROCESS};
     refusal.status = stream_ordered_alloc(&gpu_pool(device_id)->pool, whole_number(byte_size),
-                                          OWNER_PROCESS, NULL, &block, &refusal.full);
+                                          &process, NULL, &block, &refusal.full);
     if (refusal.status == POOL_OK) return from_whole_number(block.address);
     const struct refused_request request = {
         .byte_size = byte_size, .device_id = device_id, .cuda = &refusal};
     return refusal_report_failure(&request);
 }
 
-// This and cuda_memory_free() are stream_ordered_alloc_now() and stream_ordered_free_now(), with
-// all that follows a refusal kept out of the way: each is all that a fast call needs.
+// This and cuda_memory_free() are stream_ordered_alloc() and stream_ordered_free_now(), with all
+// that follows a refusal kept out of the way: each is all that a fast call needs.
 double cuda_memory_alloc(double byte_size, double device_id)
 {
     struct pool_block block;
@@ -148,7 +151,7 @@ free_after_refusal(double address, double device_id, enum pool_status status)
     struct pool *pool = &gpu_pool(device_id)->pool;
     if (status == POOL_TAGGED)
         status = stream_ordered_free_tagged(pool, whole_number(address), 0, POOL_ANY_OWNER);
-    if (status == POOL_OK) return MEMORY_OK;
+    if (status == POOL_OK) return waiting_after_free(MEMORY_OK);
     if (status == POOL_CLOSED) {
         return message_set(MEMORY_UNAVAILABLE, "failed to free 0x%llx on GPU %.0f: %s",
                            (unsigned long long)address, device_id, cuda_memory_why_closed());
@@ -169,5 +172,5 @@ enum memory_status cuda_memory_free(double address, double device_id)
     if (__builtin_expect(status != POOL_OK, 0)) {
         return free_after_refusal(address, device_id, status);
     }
-    return MEMORY_OK;
+    return waiting_after_free(MEMORY_OK);
 }

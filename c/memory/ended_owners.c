@@ -14,6 +14,7 @@
 #include "memory/nonpinned_memory.h"
 #include "memory/pools.h"
 #include "memory/stream_ordered.h"
+#include "memory/waiting.h"
 #include "message.h"
 #include "owner.h"
 
@@ -92,6 +93,7 @@ static bool clean_up(uint32_t owner)
     message_clear();
     collected_memory_drop_owner(owner);
     hold_end_owner(owner);
+    waiting_drop_owner(owner);
     bool is_all_freed = free_all(&ended);
     if (is_all_freed) {
         event_release_owner(owner);

@@ -19,6 +19,7 @@ struct tracked_block {
     void *pointer;
     uint64_t byte_size; // as it was asked for
     uint32_t owner;
+    uint32_t account;
     uint32_t place; // in `blocks`
 };
 
@@ -31,6 +32,7 @@ static void *tree; // the C library's balanced tree of the live blocks; their ad
 static struct tracked_block **blocks;
 static uint32_t block_count, block_count_max;
 static uint64_t live_byte_size;
+static struct account_usages account_usages;
 
 static int compare_addresses(const void *a, const void *b)
 {
@@ -64,7 +66,7 @@ static bool track(struct tracked_block *block)
     return true;
 }
 
-static void forget(struct tracked_block *block)
+static void untrack(struct tracked_block *block)
 {
     assert(block_count > 0 && blocks[block->place] == block);
     tdelete(block, &tree, compare_addresses);
@@ -73,7 +75,6 @@ static void forget(struct tracked_block *block)
     blocks[last->place] = last;
     assert(live_byte_size >= block->byte_size);
     live_byte_size -= block->byte_size;
-    free(block);
 }
 
 // Finds the owner's block that starts at the address.
@@ -89,31 +90,80 @@ static enum pool_status find(void *pointer, uint64_t wanted_generation, uint32_t
     return is_owned ? POOL_OK : POOL_NOT_ALLOCATED;
 }
 
-// ---- Allocating and freeing
+// ---- Accounts, under the lock
 
-// Null where the system refuses. After a success the block is whoever's frees the memory.
-static void *alloc(struct tracked_block *block, uint64_t *allocated_generation)
+static uint64_t granule_count_of(const struct tracked_block *block)
 {
-    void *pointer;
-    if (posix_memalign(&pointer, POOL_GRANULE_BYTE_SIZE, block->byte_size) != 0) return NULL;
-    block->pointer = pointer;
-    pthread_mutex_lock(&lock);
-    bool is_tracked = track(block);
-    *allocated_generation = generation;
-    pthread_mutex_unlock(&lock);
-    if (is_tracked) return pointer;
-    free(pointer);
-    return NULL;
+    return (block->byte_size + POOL_GRANULE_BYTE_SIZE - 1) / POOL_GRANULE_BYTE_SIZE;
 }
 
-void *nonpinned_memory_alloc(uint64_t byte_size, uint32_t owner, uint64_t *allocated_generation)
+// Charges the client's account for a block.
+static enum pool_status charge(struct tracked_block *block, const struct pool_client *client)
+{
+    uint32_t number = account_of_key(client->account_key);
+    if (!account_usages_ensure(&account_usages, number)) return POOL_FULL;
+    switch (account_charge(client->account_key, granule_count_of(block), client->has_waited)) {
+    case ACCOUNT_OK:
+        block->account = number;
+        account_usage_add(&account_usages, client->account_key, granule_count_of(block));
+        return POOL_OK;
+    case ACCOUNT_OVER_LIMIT:
+        return POOL_OVER_LIMIT;
+    default:
+        return POOL_ACCOUNT_ENDED;
+    }
+}
+
+static void credit(const struct tracked_block *block)
+{
+    if (block->account == ACCOUNT_NONE) return;
+    account_usage_remove(&account_usages, block->account, granule_count_of(block));
+    account_credit(block->account, granule_count_of(block));
+}
+
+static void forget(struct tracked_block *block)
+{
+    untrack(block);
+    credit(block);
+    free(block);
+}
+
+// ---- Allocating and freeing
+
+static enum pool_status alloc_locked(struct tracked_block *block, const struct pool_client *client)
+{
+    if (!track(block)) return POOL_FULL;
+    enum pool_status status = POOL_OK;
+    if (client->account_key != 0) status = charge(block, client);
+    if (status != POOL_OK) untrack(block);
+    return status;
+}
+
+// After a success the block is whoever's frees the memory.
+static enum pool_status alloc(struct tracked_block *block, const struct pool_client *client,
+                              struct pool_block *allocated)
+{
+    if (posix_memalign(&block->pointer, POOL_GRANULE_BYTE_SIZE, block->byte_size) != 0) {
+        return POOL_FULL;
+    }
+    pthread_mutex_lock(&lock);
+    enum pool_status status = alloc_locked(block, client);
+    *allocated =
+        (struct pool_block){.address = (uintptr_t)block->pointer, .generation = generation};
+    pthread_mutex_unlock(&lock);
+    if (status != POOL_OK) free(block->pointer);
+    return status;
+}
+
+enum pool_status nonpinned_memory_alloc(uint64_t byte_size, const struct pool_client *client,
+                                        struct pool_block *allocated)
 {
     struct tracked_block *block = malloc(sizeof *block);
-    if (block == NULL) return NULL;
-    *block = (struct tracked_block){.byte_size = byte_size, .owner = owner};
-    void *pointer = alloc(block, allocated_generation);
-    if (pointer == NULL) free(block);
-    return pointer;
+    if (block == NULL) return POOL_FULL;
+    *block = (struct tracked_block){.byte_size = byte_size, .owner = client->owner};
+    enum pool_status status = alloc(block, client, allocated);
+    if (status != POOL_OK) free(block);
+    return status;
 }
 
 enum pool_status nonpinned_memory_forget(void *pointer, uint64_t wanted_generation, uint32_t owner,
@@ -212,6 +262,37 @@ enum pool_status nonpinned_memory_check(void *pointer, uint64_t wanted_generatio
     enum pool_status status = find(pointer, wanted_generation, owner, &block);
     pthread_mutex_unlock(&lock);
     return status;
+}
+
+uint32_t nonpinned_memory_account(void *pointer, uint64_t wanted_generation)
+{
+    struct tracked_block *block;
+    pthread_mutex_lock(&lock);
+    bool is_there = find(pointer, wanted_generation, POOL_ANY_OWNER, &block) == POOL_OK;
+    uint32_t account = is_there ? block->account : ACCOUNT_NONE;
+    pthread_mutex_unlock(&lock);
+    return account;
+}
+
+void nonpinned_memory_read_account_usage(uint64_t account_key, struct account_usage *usage)
+{
+    pthread_mutex_lock(&lock);
+    account_usage_read(&account_usages, account_key, usage);
+    pthread_mutex_unlock(&lock);
+}
+
+void nonpinned_memory_note_account_refusal(uint64_t account_key, bool is_fallback)
+{
+    pthread_mutex_lock(&lock);
+    account_usage_note_refusal(&account_usages, account_key, is_fallback);
+    pthread_mutex_unlock(&lock);
+}
+
+void nonpinned_memory_reset_account_peak(uint64_t account_key)
+{
+    pthread_mutex_lock(&lock);
+    account_usage_reset_peak(&account_usages, account_key);
+    pthread_mutex_unlock(&lock);
 }
 
 uint64_t nonpinned_memory_byte_size(void)

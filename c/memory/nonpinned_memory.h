@@ -8,8 +8,10 @@
 
 #include "pool/pool.h"
 
-// Allocates a block for an owner that is aligned as a pool's are. Null where the system refuses.
-void *nonpinned_memory_alloc(uint64_t byte_size, uint32_t owner, uint64_t *generation);
+// Allocates a block for a client that is aligned as a pool's are. POOL_FULL is a system that refuses;
+// POOL_OVER_LIMIT and POOL_ACCOUNT_ENDED as of pool_alloc_for().
+enum pool_status nonpinned_memory_alloc(uint64_t byte_size, const struct pool_client *client,
+                                        struct pool_block *allocated);
 
 // As pool_free(). Memory that somebody holds goes when nobody does.
 enum pool_status nonpinned_memory_free(void *pointer, uint64_t generation, uint32_t owner);
@@ -32,6 +34,12 @@ enum pool_status nonpinned_memory_exchange_owner(void *pointer, uint64_t generat
 // As pool_find_owned(), but a block may be found twice, and none has a tag.
 uint32_t nonpinned_memory_find_owned(uint32_t owner, uint64_t *cursor,
                                      struct pool_owned_block found[], uint32_t found_count_max);
+
+// As the functions of pools, for what accounts have of the system heap.
+uint32_t nonpinned_memory_account(void *pointer, uint64_t generation);
+void nonpinned_memory_read_account_usage(uint64_t account_key, struct account_usage *usage);
+void nonpinned_memory_note_account_refusal(uint64_t account_key, bool is_fallback);
+void nonpinned_memory_reset_account_peak(uint64_t account_key);
 
 // Frees everything that lives, but what somebody holds.
 void nonpinned_memory_reset(void);

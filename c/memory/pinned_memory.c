@@ -18,6 +18,7 @@
 #include "memory/pools.h"
 #include "memory/region.h"
 #include "memory/stream_ordered.h"
+#include "memory/waiting.h"
 #include "message.h"
 #include "owner.h"
 #include "pool/pool.h"
@@ -104,49 +105,52 @@ enum memory_status pinned_memory_reset(void)
     message_clear();
     enum memory_status status = reset();
     lifecycle_unlock();
+    (void)waiting_after_free(MEMORY_OK); // they are refused
     return status;
 }
 
 // ---- Requests
 
-static bool alloc_nonpinned(struct memory_allocation *allocation, double byte_size, uint32_t owner)
+enum pool_status nonpinned_memory_alloc_for(struct memory_allocation *allocation, double byte_size,
+                                            const struct pool_client *client)
 {
     struct pool_block block;
-    void *pointer = nonpinned_memory_alloc(whole_number(byte_size), owner, &block.generation);
-    if (pointer == NULL) return false;
-    block.address = (uintptr_t)pointer;
-    allocation_fill(allocation, block, byte_size, MEMORY_CPU, owner);
-    return true;
+    enum pool_status status = nonpinned_memory_alloc(whole_number(byte_size), client, &block);
+    if (status == POOL_OK) {
+        allocation_fill(allocation, block, byte_size, MEMORY_CPU, client->owner);
+    }
+    return status;
 }
 
-// As pool_alloc(), after taking back what streams have done with, and what threads have left behind that
-// ended.
-static inline enum pool_status alloc_pinned(uint64_t byte_size, uint32_t owner,
+// As pool_alloc_for(), after taking back what streams have done with, and what threads have left behind
+// that ended.
+static inline enum pool_status alloc_pinned(uint64_t byte_size, const struct pool_client *client,
                                             struct pool_block *block, struct pool_stats *full)
 {
     struct pool *pool = &pinned_pool()->pool;
-    enum pool_status status = pool_alloc(pool, byte_size, owner, block, NULL);
+    enum pool_status status = pool_alloc_for(pool, byte_size, client, block, NULL);
     if (__builtin_expect(status == POOL_OK, 1)) return status;
     ended_owners_clean_up();
-    return stream_ordered_alloc(pool, byte_size, owner, NULL, block, full);
+    return stream_ordered_alloc(pool, byte_size, client, NULL, block, full);
 }
 
-bool system_memory_alloc(struct memory_allocation *allocation, double byte_size,
-                         bool allow_nonpinned_fallback, uint32_t owner, struct refusal *pinned)
+bool pinned_memory_alloc_for(struct memory_allocation *allocation, double byte_size,
+                             const struct pool_client *client, struct refusal *refusal)
 {
     struct pool_block block;
-    pinned->status = alloc_pinned(whole_number(byte_size), owner, &block, &pinned->full);
-    if (__builtin_expect(pinned->status != POOL_OK, 0)) {
-        pinned->why_closed = "there is no pinned memory pool";
-        return allow_nonpinned_fallback && alloc_nonpinned(allocation, byte_size, owner);
+    refusal->status = alloc_pinned(whole_number(byte_size), client, &block, &refusal->full);
+    if (__builtin_expect(refusal->status != POOL_OK, 0)) {
+        refusal->why_closed = "there is no pinned memory pool";
+        return false;
     }
-    allocation_fill(allocation, block, byte_size, MEMORY_CPU_PINNED, owner);
+    allocation_fill(allocation, block, byte_size, MEMORY_CPU_PINNED, client->owner);
     return true;
 }
 
 enum memory_status pinned_memory_alloc(struct memory_allocation *allocation, double byte_size,
                                        int32_t allow_nonpinned_fallback)
 {
+    static const struct pool_client process = {.owner = OWNER_PROCESS};
     if (!is_created) {
         return message_set(MEMORY_UNAVAILABLE,
                            "failed to allocate %.0f bytes of pinned system memory: the pinned "
@@ -154,11 +158,13 @@ enum memory_status pinned_memory_alloc(struct memory_allocation *allocation, dou
                            byte_size);
     }
     struct refusal pinned;
-    bool is_served = system_memory_alloc(allocation, byte_size, false, OWNER_PROCESS, &pinned);
-    if (__builtin_expect(pinned.status == POOL_OK, 1)) return MEMORY_OK;
+    if (__builtin_expect(pinned_memory_alloc_for(allocation, byte_size, &process, &pinned), 1)) {
+        return MEMORY_OK;
+    }
+    bool is_served = false;
     if (allow_nonpinned_fallback) {
         if (collected_memory_may_help(owner_of_thread())) return MEMORY_COLLECT_FIRST;
-        is_served = alloc_nonpinned(allocation, byte_size, OWNER_PROCESS);
+        is_served = nonpinned_memory_alloc_for(allocation, byte_size, &process) == POOL_OK;
     }
     const struct refused_request request = {
         .byte_size = byte_size, .pinned = &pinned, .has_tried_nonpinned = allow_nonpinned_fallback};
@@ -175,11 +181,12 @@ static enum memory_status not_allocated(double address)
 
 enum memory_status pinned_memory_try_alloc(struct memory_allocation *allocation, double byte_size)
 {
-    uint32_t owner = (uint32_t)allocation->owner;
+    // What moves bytes goes on while others wait for room: they may wait for the end of that.
+    const struct pool_client client = {.owner = (uint32_t)allocation->owner, .has_waited = true};
     struct pool_block block;
     uint64_t size = whole_number(byte_size);
-    if (alloc_pinned(size, owner, &block, NULL) != POOL_OK) return MEMORY_UNAVAILABLE;
-    allocation_fill(allocation, block, byte_size, MEMORY_CPU_PINNED, owner);
+    if (alloc_pinned(size, &client, &block, NULL) != POOL_OK) return MEMORY_UNAVAILABLE;
+    allocation_fill(allocation, block, byte_size, MEMORY_CPU_PINNED, client.owner);
     return MEMORY_OK;
 }
 
@@ -191,7 +198,8 @@ enum memory_status system_memory_free(double address, int32_t memory_type, uint6
             ? stream_ordered_free_now(&pinned_pool()->pool, whole_number(address), generation,
                                       owner)
             : nonpinned_memory_free((void *)(uintptr_t)address, generation, owner);
-    return status == POOL_OK || status == POOL_CLOSED ? MEMORY_OK : not_allocated(address);
+    if (status != POOL_OK && status != POOL_CLOSED) return not_allocated(address);
+    return waiting_after_free(MEMORY_OK);
 }
 
 enum memory_status system_memory_free_on_stream(const struct memory_allocation *allocation,

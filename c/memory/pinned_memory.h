@@ -10,14 +10,16 @@
 
 bool pinned_memory_is_created(void);
 
-// Allocates pinned memory, else non-pinned memory where that is allowed; with or without a pool, and
-// before the manager is created too. False where neither can be had. Where it is not pinned memory,
-// `pinned` says why; otherwise its status is POOL_OK.
+// Allocates pinned memory; before the manager is created there is none. Otherwise `refusal` says why.
 //
 // Nobody gets pinned memory before its last use is over, not even for the same stream: the host
 // writes to it and reads it in no stream's order.
-bool system_memory_alloc(struct memory_allocation *allocation, double byte_size,
-                         bool allow_nonpinned_fallback, uint32_t owner, struct refusal *pinned);
+bool pinned_memory_alloc_for(struct memory_allocation *allocation, double byte_size,
+                             const struct pool_client *client, struct refusal *refusal);
+
+// Allocates memory of the system heap.
+enum pool_status nonpinned_memory_alloc_for(struct memory_allocation *allocation, double byte_size,
+                                            const struct pool_client *client);
 
 // Frees memory of either kind. Memory of an earlier life of the manager is gone already: that is a
 // success. With generation 0, frees whatever lives at the address now.

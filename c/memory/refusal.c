@@ -6,10 +6,11 @@
 #include <stdio.h>
 
 #include "cuda/lost.h"
+#include "memory/accounts.h"
 #include "memory/fallback_warnings.h"
 #include "message.h"
 
-enum { REASON_BYTE_SIZE_MAX = 512 };
+enum { REASON_BYTE_SIZE_MAX = 2048 };
 
 // Whether the pool has refused without a look at what is free in it.
 static bool serves_nothing(const struct refusal *refusal)
@@ -17,26 +18,56 @@ static bool serves_nothing(const struct refusal *refusal)
     return refusal->status == POOL_CLOSED || refusal->status == POOL_REFUSING;
 }
 
-static void describe(char reason[REASON_BYTE_SIZE_MAX], const struct refusal *refusal)
+static void describe_limit(char reason[REASON_BYTE_SIZE_MAX], uint64_t account_key)
+{
+    const struct account *account = &accounts[account_of_key(account_key)];
+    char name[ACCOUNT_NAME_BYTE_SIZE_MAX];
+    accounts_copy_name(account_key, name);
+    snprintf(reason, REASON_BYTE_SIZE_MAX,
+             "the account \"%s\" has %" PRIu64 " of the %" PRIu64 " bytes that it may have%s", name,
+             account_granules_of(account->charged) * POOL_GRANULE_BYTE_SIZE,
+             account->limit_granule_count * POOL_GRANULE_BYTE_SIZE,
+             account->waiting_count > 0 ? ", and others wait for the rest" : "");
+}
+
+static const char *in_words(enum pool_status status)
+{
+    switch (status) {
+    case POOL_OUT_OF_METADATA:
+        return "the system refuses memory for the pool's tables";
+    case POOL_AWAITED:
+        return "others wait for what is free";
+    default:
+        return "no free block is large enough";
+    }
+}
+
+static void describe(char reason[REASON_BYTE_SIZE_MAX], const struct refused_request *request,
+                     const struct refusal *refusal)
 {
     if (serves_nothing(refusal)) {
         snprintf(reason, REASON_BYTE_SIZE_MAX, "%s", refusal->why_closed);
         return;
     }
+    if (refusal->status == POOL_OVER_LIMIT) {
+        describe_limit(reason, request->account_key);
+        return;
+    }
     const struct pool_stats *full = &refusal->full;
     snprintf(reason, REASON_BYTE_SIZE_MAX,
              "%s (%" PRIu64 " of %" PRIu64 " bytes free, largest free block %" PRIu64 " bytes)",
-             refusal->status == POOL_OUT_OF_METADATA
-                 ? "the system refuses memory for the pool's tables"
-                 : "no free block is large enough",
-             full->free_byte_size, full->capacity_byte_size, full->largest_free_byte_size);
+             in_words(refusal->status), full->free_byte_size, full->capacity_byte_size,
+             full->largest_free_byte_size);
 }
 
 static enum memory_cause cause_of(const struct refusal *refusal)
 {
     switch (refusal->status) {
     case POOL_FULL:
+    case POOL_AWAITED:
         return MEMORY_CAUSE_FULL;
+    case POOL_OVER_LIMIT:
+        return MEMORY_CAUSE_OVER_LIMIT;
     case POOL_TOO_LARGE:
         return MEMORY_CAUSE_TOO_LARGE;
     case POOL_OUT_OF_METADATA:
@@ -64,7 +95,7 @@ static void set_cause(const struct refused_request *request)
 static void report_cuda(const struct refused_request *request, const char *consequence)
 {
     char reason[REASON_BYTE_SIZE_MAX];
-    describe(reason, request->cuda);
+    describe(reason, request, request->cuda);
     message_add("failed to allocate %.0f bytes of CUDA memory on GPU %.0f: %s%s",
                 request->byte_size, request->device_id, reason, consequence);
 }
@@ -72,7 +103,7 @@ static void report_cuda(const struct refused_request *request, const char *conse
 static void report_pinned(const struct refused_request *request, const char *consequence)
 {
     char reason[REASON_BYTE_SIZE_MAX];
-    describe(reason, request->pinned);
+    describe(reason, request, request->pinned);
     message_add("failed to allocate %.0f bytes of pinned system memory: %s%s", request->byte_size,
                 reason, consequence);
 }
@@ -111,14 +142,14 @@ void memory_explain_fallback(void)
 static bool warn_once_of_cuda(const struct refused_request *request)
 {
     return fallback_warn_once(FALLBACK_FROM_CUDA, request->device_id, cuda_cause_of(request->cuda),
-                              request->account);
+                              account_of_key(request->account_key));
 }
 
 static bool warn_once_of_pinned(const struct refused_request *request)
 {
     return fallback_warn_once(FALLBACK_FROM_PINNED,
                               request->cuda != NULL ? request->device_id : FALLBACK_NO_GPU,
-                              cause_of(request->pinned), request->account);
+                              cause_of(request->pinned), account_of_key(request->account_key));
 }
 
 enum memory_status refusal_report_fallback(const struct refused_request *request)
@@ -151,6 +182,14 @@ enum memory_status refusal_report_failure(const struct refused_request *request)
                                    : "");
     }
     const struct refusal *last = request->pinned != NULL ? request->pinned : request->cuda;
+    if (last->status == POOL_OVER_LIMIT) {
+        const struct account *account = &accounts[account_of_key(request->account_key)];
+        uint64_t limit = account->limit_granule_count;
+        uint64_t used = account_granules_of(account->charged);
+        double room = used < limit ? (double)((limit - used) * POOL_GRANULE_BYTE_SIZE) : 0;
+        message_set_byte_sizes(request->byte_size, room, NAN);
+        return MEMORY_OUT_OF_MEMORY;
+    }
     if (last->status == POOL_REFUSING) {
         message_set_cuda_error(cuda_lost_error());
         return MEMORY_DEVICE_LOST;

@@ -23,7 +23,7 @@ struct refused_request {
     const struct refusal *cuda;   // null where CUDA memory was not asked for
     const struct refusal *pinned; // null where pinned memory was not asked for, or was got
     bool has_tried_nonpinned;
-    uint32_t account; // 0 where it is on nobody's
+    uint64_t account_key; // 0 where it is on nobody's
 };
 
 // For a request that was served by a fallback. MEMORY_OK_WITH_WARNINGS where the message now holds

@@ -1,4 +1,4 @@
-// What the managers say of themselves.
+#include "memory/statistics.h"
 
 #include <math.h>
 #include <stddef.h>
@@ -11,21 +11,30 @@
 #include "memory/lifecycle_lock.h"
 #include "memory/nonpinned_memory.h"
 #include "memory/pinned_memory.h"
+#include "memory/place.h"
 #include "memory/pools.h"
 #include "memory/region.h"
 #include "memory/stream_ordered.h"
+#include "memory/waiting.h"
 #include "message.h"
 #include "pool/pool.h"
 
-// Brings the figures up to date: what no stream, no thread and no view needs any more goes back.
+// Who waits for what goes back gets it, and is told when his thread looks.
 static void reclaim(enum memory_type memory_type)
 {
     ended_owners_clean_up();
     stream_ordered_reclaim();
+    (void)waiting_after_free(MEMORY_OK);
     if (region_closed_count() == 0) return;
     lifecycle_lock_exclusive();
     (void)region_give_back_closed(memory_type); // the next look tries again
     lifecycle_unlock();
+}
+
+void bring_statistics_up_to_date(void)
+{
+    reclaim(MEMORY_GPU);
+    reclaim(MEMORY_CPU_PINNED);
 }
 
 static void fill(struct memory_pool_stats *stats, const struct pool_stats *exact)
@@ -52,6 +61,7 @@ enum memory_status cuda_memory_stats(double device_id, struct memory_pool_stats 
     fill(stats, &exact);
     stats->set_aside_byte_size = (double)region_set_aside_byte_size(MEMORY_GPU, (int)device_id);
     stats->detached_byte_size = (double)handover_byte_size(MEMORY_GPU, (int)device_id);
+    stats->waiting_count = waiting_count(place_of(MEMORY_GPU, device_id));
     return MEMORY_OK;
 }
 
@@ -71,5 +81,6 @@ enum memory_status pinned_memory_stats(struct memory_pool_stats *stats)
     stats->detached_byte_size =
         (double)(handover_byte_size(MEMORY_CPU_PINNED, 0) + handover_byte_size(MEMORY_CPU, 0));
     stats->nonpinned_byte_size = (double)nonpinned_memory_byte_size();
+    stats->waiting_count = waiting_count(MEMORY_CPU_PINNED);
     return MEMORY_OK;
 }

@@ -393,7 +393,7 @@ enum pool_status stream_ordered_free_tagged(struct pool *pool, uint64_t address,
 struct request {
     struct pool *pool;
     uint64_t byte_size;
-    uint32_t owner;
+    const struct pool_client *client;
     const struct cuda_stream *stream; // null for none
 };
 
@@ -403,11 +403,16 @@ static uint64_t rounded_up(uint64_t byte_size)
     return (byte_size + granule - 1) / granule * granule;
 }
 
-static struct pool_block reuse(struct freed_block *block, uint32_t owner)
+// POOL_OVER_LIMIT and POOL_ACCOUNT_ENDED change nothing.
+static enum pool_status reuse(struct freed_block *block, const struct pool_client *client,
+                              struct pool_block *reused)
 {
-    set_owner(block, owner);
+    enum pool_status status = pool_exchange_client(block->list->pool->pool, block->address,
+                                                   block->generation, block->tag, client);
+    if (status != POOL_OK) return status;
     freed_block_set_reused(block);
-    return (struct pool_block){.address = block->address, .generation = block->generation};
+    *reused = (struct pool_block){.address = block->address, .generation = block->generation};
+    return POOL_OK;
 }
 
 // The smallest block that is pending on the request's own stream and large enough, or null.
@@ -424,8 +429,7 @@ static bool reuse_of_same_stream(const struct request *request, bool is_exact,
     struct freed_block *best = best_of_same_stream(request);
     if (best == NULL) return false;
     if (is_exact && best->byte_size != rounded_up(request->byte_size)) return false;
-    *reused = reuse(best, request->owner);
-    return true;
+    return reuse(best, request->client, reused) == POOL_OK;
 }
 
 static bool reuse_of_other_stream(const struct request *request, struct pool_block *reused)
@@ -435,35 +439,42 @@ static bool reuse_of_other_stream(const struct request *request, struct pool_blo
         freed_pool_best(freed_pool_find(request->pool), rounded_up(request->byte_size));
     if (best == NULL) return false;
     if (event_make_stream_wait(best->event, request->stream) != MEMORY_OK) return false;
-    *reused = reuse(best, request->owner);
-    return true;
+    return reuse(best, request->client, reused) == POOL_OK;
 }
 
 static enum pool_status try_pool(const struct request *request, struct pool_block *block)
 {
-    return pool_alloc(request->pool, request->byte_size, request->owner, block, NULL);
+    return pool_alloc_for(request->pool, request->byte_size, request->client, block, NULL);
+}
+
+// Whether the request may be served once more has been taken back.
+static bool may_be_served_later(enum pool_status status)
+{
+    return status == POOL_FULL || status == POOL_OVER_LIMIT;
 }
 
 static enum pool_status alloc_locked(const struct request *request, struct pool_block *block)
 {
     if (reuse_of_same_stream(request, true, block)) return POOL_OK;
     enum pool_status status = try_pool(request, block);
-    for (bool is_all = false; status == POOL_FULL && !is_all;) {
-        is_all = reclaim_some_of(request->pool);
+    for (bool is_all = false; may_be_served_later(status) && !is_all;) {
+        // An account may have memory of other pools too.
+        is_all = status == POOL_FULL ? reclaim_some_of(request->pool) : reclaim_some_of_all();
         status = try_pool(request, block);
         pthread_mutex_unlock(&lock);
         pthread_mutex_lock(&lock);
     }
-    if (status != POOL_FULL) return status;
+    if (!may_be_served_later(status)) return status;
     bool is_reused =
         reuse_of_same_stream(request, false, block) || reuse_of_other_stream(request, block);
-    return is_reused ? POOL_OK : POOL_FULL;
+    return is_reused ? POOL_OK : status;
 }
 
 static enum pool_status alloc(const struct request *request, struct pool_block *block)
 {
     // A request that the pool could not serve if all of it were free looks at no block.
-    enum pool_status status = pool_check_request(request->pool, request->byte_size);
+    enum pool_status status =
+        pool_check_request(request->pool, request->byte_size, request->client);
     if (status != POOL_OK) return status;
     lifecycle_lock_shared();
     pthread_mutex_lock(&lock);
@@ -473,13 +484,14 @@ static enum pool_status alloc(const struct request *request, struct pool_block *
     return status;
 }
 
-enum pool_status stream_ordered_alloc(struct pool *pool, uint64_t byte_size, uint32_t owner,
+enum pool_status stream_ordered_alloc(struct pool *pool, uint64_t byte_size,
+                                      const struct pool_client *client,
                                       const struct cuda_stream *stream, struct pool_block *block,
                                       struct pool_stats *full)
 {
     const struct request request = {
-        .pool = pool, .byte_size = byte_size, .owner = owner, .stream = stream};
+        .pool = pool, .byte_size = byte_size, .client = client, .stream = stream};
     if (freed_block_count() > 0 && alloc(&request, block) == POOL_OK) return POOL_OK;
     // A refusal is counted by a last try, which also gives the statistics of that moment.
-    return pool_alloc(pool, byte_size, owner, block, full);
+    return pool_alloc_for(pool, byte_size, client, block, full);
 }

@@ -45,20 +45,12 @@ enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint
 // As pool_alloc(), with the five steps above; the stream is null for none. The caller of a request
 // without a stream may have been refused by the pool already.
 __attribute__((cold)) enum pool_status stream_ordered_alloc(struct pool *pool, uint64_t byte_size,
-                                                            uint32_t owner,
+                                                            const struct pool_client *client,
                                                             const struct cuda_stream *stream,
                                                             struct pool_block *block,
                                                             struct pool_stats *full);
 
 // The same for a request without a stream.
-static inline enum pool_status stream_ordered_alloc_now(struct pool *pool, uint64_t byte_size,
-                                                        uint32_t owner, struct pool_block *block,
-                                                        struct pool_stats *full)
-{
-    enum pool_status status = pool_alloc(pool, byte_size, owner, block, NULL);
-    if (__builtin_expect(status == POOL_OK, 1)) return status;
-    return stream_ordered_alloc(pool, byte_size, owner, NULL, block, full);
-}
 
 // Frees a block that pool_free() has refused with POOL_TAGGED.
 __attribute__((cold)) enum pool_status stream_ordered_free_tagged(struct pool *pool,

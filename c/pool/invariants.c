@@ -43,8 +43,8 @@ static const char *broken_in_address_order(const struct pool *pool, struct found
                 indexed = node_at(pool, indexed)->bucket_next;
             }
             if (indexed != number) return "every live block is in the index";
-        } else if (owner_of(node) != 0) {
-            return "only a live block has an owner";
+        } else if (owner_of(node) != 0 || account_of(node) != 0) {
+            return "only a live block has an owner and an account";
         } else if (number == WILDERNESS) {
             has_wilderness = true;
         } else {
@@ -63,6 +63,40 @@ static const char *broken_in_address_order(const struct pool *pool, struct found
         return "the sizes of large live blocks are exact";
     }
     return NULL;
+}
+
+// What an account has is what its blocks have, in the pool's table and in all pools together at least.
+static const char *broken_in_account(const struct pool *pool, uint32_t account)
+{
+    struct account_usage usage;
+    account_usage_read(&pool->account_usages, account_key(account), &usage);
+    uint64_t granule_count = 0, block_count = 0;
+    uint32_t number = node_at(pool, SENTINEL)->address_next;
+    for (; number != SENTINEL; number = node_at(pool, number)->address_next) {
+        const struct node *node = node_at(pool, number);
+        if (account_of(node) != account) continue;
+        granule_count += granule_count_of(node);
+        block_count++;
+    }
+    if (usage.used_granule_count != granule_count || usage.live_block_count != block_count) {
+        return "what an account has is exact";
+    }
+    if (account_granules_of(accounts[account].charged) < granule_count) {
+        return "an account is charged for all that it has";
+    }
+    return NULL;
+}
+
+static const char *broken_in_accounts(const struct pool *pool)
+{
+    size_t line_count =
+        pool->account_usages.array.committed_byte_size / sizeof(struct account_usage);
+    const char *broken = NULL;
+    for (uint32_t account = 1; broken == NULL && account < line_count; account++) {
+        bool has_had_some = account_usage_at(&pool->account_usages, account)->term != 0;
+        if (has_had_some) broken = broken_in_account(pool, account);
+    }
+    return broken;
 }
 
 static const char *broken_in_bins(const struct pool *pool, enum side side,
@@ -115,6 +149,7 @@ const char *pool_broken_invariant(struct pool *pool)
         struct found found;
         broken = broken_in_address_order(pool, &found);
         if (broken == NULL) broken = broken_in_nodes(pool, found.owned_block_count);
+        if (broken == NULL) broken = broken_in_accounts(pool);
         for (enum side side = LOW; broken == NULL && side <= HIGH; side++) {
             broken = broken_in_bins(pool, side, found.free_block_counts[side]);
         }

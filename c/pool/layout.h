@@ -3,8 +3,10 @@
 #ifndef POOL_LAYOUT_H
 #define POOL_LAYOUT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
+#include "pool/account.h"
 #include "pool/lock.h"
 #include "pool/metadata_array.h"
 
@@ -32,6 +34,7 @@ enum {
     POOL_ANY_OWNER, // as the owner of a call that is for blocks of all of them
     // The owner and the account of a live block are the 16 upper bits of a word each.
     POOL_OWNER_SHIFT = 48,
+    POOL_ACCOUNT_SHIFT = 48,
 };
 
 _Static_assert(POOL_GRANULE_COUNT_MAX <= UINT64_C(1) << (POOL_OWNER_SHIFT - 2),
@@ -92,9 +95,10 @@ struct pool {
     uint32_t spare_node;  // a stack of node numbers that were given back
     uint32_t unused_node; // the first that was never used
     uint64_t base;
-    uint64_t generation;             // 0 while closed; unique to each opening of any pool
-    uint64_t granule_count;          // 0 while closed, so that nothing is found
-    uint64_t servable_granule_count; // the same, but 0 while refusing too, so that nothing fits
+    uint64_t generation;    // 0 while closed; unique to each opening of any pool
+    uint64_t granule_count; // 0 while closed, so that nothing is found
+    // The same, but 0 while refusing, or awaited, so that nothing fits.
+    uint64_t servable_granule_count;
     uint64_t used_granule_count;
     uint64_t peak_used_granule_count;
     uint64_t live_block_count;
@@ -111,6 +115,10 @@ struct pool {
     uint64_t bucket_mask; // 2^n - 1, where bucket_mask < bucket_count <= 2 * bucket_mask + 2
 
     struct pool_bins bins[2]; // by side
+
+    bool is_refusing;
+    bool is_awaited;
+    struct account_usages account_usages; // stays when the pool is closed
 };
 
 #endif

@@ -293,6 +293,8 @@ static enum pool_status open_locked(struct pool *pool, uint64_t base, uint64_t g
     pool->base = base;
     pool->granule_count = granule_count;
     pool->servable_granule_count = granule_count;
+    pool->is_refusing = false;
+    pool->is_awaited = false;
     pool->large_granule_count_min = (granule_count + LARGE_SHARE_DIVISOR - 1) / LARGE_SHARE_DIVISOR;
     pool->used_granule_count = 0;
     pool->peak_used_granule_count = 0;
@@ -330,13 +332,29 @@ void pool_close(struct pool *pool)
     pool->servable_granule_count = 0;
     metadata_array_release(&pool->nodes);
     metadata_array_release(&pool->buckets);
+    account_usages_credit_all(&pool->account_usages);
     lock_release(&pool->lock);
+}
+
+static void set_servable(struct pool *pool)
+{
+    bool serves_all = !pool->is_refusing && !pool->is_awaited;
+    pool->servable_granule_count = serves_all ? pool->granule_count : 0;
 }
 
 void pool_refuse(struct pool *pool)
 {
     lock_acquire(&pool->lock);
-    pool->servable_granule_count = 0;
+    pool->is_refusing = true;
+    set_servable(pool);
+    lock_release(&pool->lock);
+}
+
+void pool_set_awaited(struct pool *pool, bool is_awaited)
+{
+    lock_acquire(&pool->lock);
+    pool->is_awaited = is_awaited;
+    set_servable(pool);
     lock_release(&pool->lock);
 }
 
@@ -365,32 +383,75 @@ static void read_stats_locked(struct pool *pool, struct pool_stats *stats)
     stats->failed_allocation_count = pool->failed_allocation_count;
 }
 
-static enum pool_status why_no_block_has(const struct pool *pool, uint64_t byte_size)
-{
-    if (byte_size == 0) return POOL_BAD_RANGE;
-    if (pool->generation == 0) return POOL_CLOSED;
-    return pool->servable_granule_count == 0 ? POOL_REFUSING : POOL_TOO_LARGE;
-}
-
 // A size of 0 wraps round to a count that no pool has.
 ALWAYS_INLINE uint64_t granules_of_request(uint64_t byte_size)
 {
     return (byte_size - 1) / POOL_GRANULE_BYTE_SIZE + 1;
 }
 
-ALWAYS_INLINE enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size, uint32_t owner,
-                                            struct pool_block *block)
+static enum pool_status why_no_block_has(const struct pool *pool, uint64_t byte_size)
+{
+    if (byte_size == 0) return POOL_BAD_RANGE;
+    if (pool->generation == 0) return POOL_CLOSED;
+    if (pool->is_refusing) return POOL_REFUSING;
+    return granules_of_request(byte_size) > pool->granule_count ? POOL_TOO_LARGE : POOL_AWAITED;
+}
+
+// Whether the pool would serve the request if all of it were free.
+ALWAYS_INLINE bool may_ever_fit(const struct pool *pool, uint64_t granule_count, bool has_waited)
+{
+    if (granule_count <= pool->servable_granule_count) return true;
+    return has_waited && !pool->is_refusing && granule_count <= pool->granule_count;
+}
+
+// Charges the client's account, for which the pool then has a line.
+static enum pool_status charge(struct pool *pool, const struct pool_client *client,
+                               uint64_t granule_count)
+{
+    if (!account_usages_ensure(&pool->account_usages, account_of_key(client->account_key))) {
+        return POOL_OUT_OF_METADATA;
+    }
+    switch (account_charge(client->account_key, granule_count, client->has_waited)) {
+    case ACCOUNT_OK:
+        return POOL_OK;
+    case ACCOUNT_OVER_LIMIT:
+        return POOL_OVER_LIMIT;
+    default:
+        return POOL_ACCOUNT_ENDED;
+    }
+}
+
+ALWAYS_INLINE void enter_account(struct pool *pool, struct node *node, uint64_t account_key,
+                                 uint64_t granule_count)
+{
+    set_account(node, account_of_key(account_key));
+    account_usage_add(&pool->account_usages, account_key, granule_count);
+}
+
+ALWAYS_INLINE enum pool_status alloc_locked(struct pool *pool, uint64_t byte_size,
+                                            struct pool_client client, struct pool_block *block)
 {
     uint64_t granule_count = granules_of_request(byte_size);
-    if (__builtin_expect(granule_count > pool->servable_granule_count, 0)) {
+    if (__builtin_expect(!may_ever_fit(pool, granule_count, client.has_waited), 0)) {
         return why_no_block_has(pool, byte_size);
     }
     uint32_t number;
-    enum pool_status status = allocate(pool, granule_count, &number);
+    enum pool_status status = POOL_OK;
+    if (client.account_key != 0) status = charge(pool, &client, granule_count);
     if (__builtin_expect(status != POOL_OK, 0)) return status;
+    status = allocate(pool, granule_count, &number);
+    if (__builtin_expect(status != POOL_OK, 0)) {
+        if (client.account_key != 0) {
+            account_credit(account_of_key(client.account_key), granule_count);
+        }
+        return status;
+    }
     pool->live_block_count++;
     uint64_t granule = node_at(pool, number)->place;
-    index_insert(pool, number, owner);
+    index_insert(pool, number, client.owner);
+    if (client.account_key != 0) {
+        enter_account(pool, node_at(pool, number), client.account_key, granule_count);
+    }
     pool->used_granule_count += granule_count;
     if (pool->used_granule_count > pool->peak_used_granule_count) {
         pool->peak_used_granule_count = pool->used_granule_count;
@@ -401,10 +462,11 @@ ALWAYS_INLINE enum pool_status alloc_locked(struct pool *pool, uint64_t byte_siz
     return POOL_OK;
 }
 
-enum pool_status pool_check_request(struct pool *pool, uint64_t byte_size)
+enum pool_status pool_check_request(struct pool *pool, uint64_t byte_size,
+                                    const struct pool_client *client)
 {
     lock_acquire(&pool->lock);
-    bool may_fit = granules_of_request(byte_size) <= pool->servable_granule_count;
+    bool may_fit = may_ever_fit(pool, granules_of_request(byte_size), client->has_waited);
     enum pool_status status = may_fit ? POOL_OK : why_no_block_has(pool, byte_size);
     lock_release(&pool->lock);
     return status;
@@ -412,21 +474,36 @@ enum pool_status pool_check_request(struct pool *pool, uint64_t byte_size)
 
 static bool has_statistics(enum pool_status refusal)
 {
-    return refusal == POOL_FULL || refusal == POOL_TOO_LARGE || refusal == POOL_OUT_OF_METADATA;
+    return refusal == POOL_FULL || refusal == POOL_TOO_LARGE || refusal == POOL_AWAITED ||
+           refusal == POOL_OVER_LIMIT || refusal == POOL_OUT_OF_METADATA;
 }
 
-enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, uint32_t owner,
-                            struct pool_block *block, struct pool_stats *full)
+ALWAYS_INLINE enum pool_status alloc(struct pool *pool, uint64_t byte_size,
+                                     struct pool_client client, struct pool_block *block,
+                                     struct pool_stats *full)
 {
-    assert(owner <= POOL_OWNER_MAX);
+    assert(client.owner <= POOL_OWNER_MAX);
     lock_acquire(&pool->lock);
-    enum pool_status status = alloc_locked(pool, byte_size, owner, block);
+    enum pool_status status = alloc_locked(pool, byte_size, client, block);
     if (__builtin_expect(status != POOL_OK, 0) && full != NULL && has_statistics(status)) {
         pool->failed_allocation_count++;
         read_stats_locked(pool, full);
     }
     lock_release(&pool->lock);
     return status;
+}
+
+enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, uint32_t owner,
+                            struct pool_block *block, struct pool_stats *full)
+{
+    return alloc(pool, byte_size, (struct pool_client){.owner = owner}, block, full);
+}
+
+enum pool_status pool_alloc_for(struct pool *pool, uint64_t byte_size,
+                                const struct pool_client *client, struct pool_block *block,
+                                struct pool_stats *full)
+{
+    return alloc(pool, byte_size, *client, block, full);
 }
 
 ALWAYS_INLINE enum pool_status find_live(const struct pool *pool, uint64_t address,
@@ -456,6 +533,18 @@ ALWAYS_INLINE enum pool_status find_tagged(const struct pool *pool, uint64_t add
                                                                               : POOL_TAGGED;
 }
 
+NOINLINE void forget_large_or_charged(struct pool *pool, const struct node *node)
+{
+    uint64_t granule_count = granule_count_of(node);
+    uint32_t account = account_of(node);
+    if (may_be_large(pool, granule_count)) {
+        pool->large_granule_counts[level_of(granule_count)] -= granule_count;
+    }
+    if (account == ACCOUNT_NONE) return;
+    account_usage_remove(&pool->account_usages, account, granule_count);
+    account_credit(account, granule_count);
+}
+
 ALWAYS_INLINE void free_live(struct pool *pool, struct indexed live)
 {
     struct node *node = node_at(pool, live.number);
@@ -466,9 +555,9 @@ ALWAYS_INLINE void free_live(struct pool *pool, struct indexed live)
     uint64_t granule_count = granule_count_of(node);
     assert(pool->used_granule_count >= granule_count);
     pool->used_granule_count -= granule_count;
-    if (may_be_large(pool, granule_count)) {
-        pool->large_granule_counts[level_of(granule_count)] -= granule_count;
-    }
+    // With an account in the upper bits the word is larger than any size, so that one comparison finds
+    // both kinds of blocks that there is more to do for.
+    if (may_be_large(pool, node->extent >> 1)) forget_large_or_charged(pool, node);
     coalesce(pool, live.number, granule_count);
 }
 
@@ -528,6 +617,74 @@ enum pool_status pool_exchange_owner(struct pool *pool, uint64_t address, uint64
     struct pool_mark mark = {.owner = expected};
     return pool_exchange_mark(pool, address, generation, &mark,
                               (struct pool_mark){.owner = desired}, block_byte_size);
+}
+
+// Charges the client's account for a block that has an account, which may be the same.
+static enum pool_status change_account(struct pool *pool, struct node *node,
+                                       const struct pool_client *client)
+{
+    uint64_t granule_count = granule_count_of(node);
+    uint32_t former = account_of(node);
+    enum pool_status status = POOL_OK;
+    // What the account has stays what it is where the block is its own already.
+    bool is_charged = former != ACCOUNT_NONE && client->account_key == account_key(former);
+    uint64_t added_granule_count = is_charged ? 0 : granule_count;
+    if (client->account_key != 0) status = charge(pool, client, added_granule_count);
+    if (status != POOL_OK) return status;
+    if (former != ACCOUNT_NONE) {
+        account_usage_remove(&pool->account_usages, former, granule_count);
+        if (!is_charged) account_credit(former, granule_count);
+    }
+    set_account(node, ACCOUNT_NONE);
+    if (client->account_key != 0) enter_account(pool, node, client->account_key, granule_count);
+    return POOL_OK;
+}
+
+enum pool_status pool_exchange_client(struct pool *pool, uint64_t address, uint64_t generation,
+                                      uint32_t tag, const struct pool_client *client)
+{
+    lock_acquire(&pool->lock);
+    struct indexed found;
+    struct pool_mark mark = {.owner = POOL_ANY_OWNER, .tag = tag};
+    enum pool_status status = find_tagged(pool, address, generation, mark, &found);
+    if (status == POOL_OK) status = change_account(pool, node_at(pool, found.number), client);
+    if (status == POOL_OK) {
+        set_mark(node_at(pool, found.number),
+                 (struct pool_mark){.owner = client->owner, .tag = tag});
+    }
+    lock_release(&pool->lock);
+    return status;
+}
+
+uint32_t pool_account(struct pool *pool, uint64_t address, uint64_t generation)
+{
+    lock_acquire(&pool->lock);
+    struct indexed found;
+    enum pool_status status = find_live(pool, address, generation, POOL_ANY_OWNER, &found);
+    uint32_t account = status == POOL_OK ? account_of(node_at(pool, found.number)) : ACCOUNT_NONE;
+    lock_release(&pool->lock);
+    return account;
+}
+
+void pool_read_account_usage(struct pool *pool, uint64_t account_key, struct account_usage *usage)
+{
+    lock_acquire(&pool->lock);
+    account_usage_read(&pool->account_usages, account_key, usage);
+    lock_release(&pool->lock);
+}
+
+void pool_note_account_refusal(struct pool *pool, uint64_t account_key, bool is_fallback)
+{
+    lock_acquire(&pool->lock);
+    account_usage_note_refusal(&pool->account_usages, account_key, is_fallback);
+    lock_release(&pool->lock);
+}
+
+void pool_reset_account_peak(struct pool *pool, uint64_t account_key)
+{
+    lock_acquire(&pool->lock);
+    account_usage_reset_peak(&pool->account_usages, account_key);
+    lock_release(&pool->lock);
 }
 
 // ---- Looking at a pool

@@ -25,6 +25,9 @@
 //           request pays for a rehash of all.
 // Owners.   A live block has an owner, a number from 0 to POOL_OWNER_MAX that is the caller's, and
 //           who names another does not find it. POOL_ANY_OWNER finds the blocks of all.
+// Accounts. A live block may have an account, which it is charged to from when it is allocated until it
+//           is free again, whatever becomes of its owner and its tag.
+// Waiting.  A pool that somebody waits for is full for all requests of those who have not waited.
 // Tags.     A live block has a tag, which is 0 from when it is allocated. A caller that keeps a block
 //           from being freed, because a GPU still uses it, gives it a tag of its own choice;
 //           pool_free() then refuses it with POOL_TAGGED.
@@ -43,6 +46,9 @@ enum pool_status {
     POOL_CLOSED,          // not open, or reopened since the generation that was asked for
     POOL_REFUSING,        // open, but serves no request any more
     POOL_FULL,            // no free block is large enough
+    POOL_AWAITED,         // what is free goes to those who wait for it
+    POOL_OVER_LIMIT,      // the account may not have as much
+    POOL_ACCOUNT_ENDED,   // the key is not that of an account any more
     POOL_TOO_LARGE,       // the request is for more than the whole pool
     POOL_OUT_OF_METADATA, // the system refuses memory for the pool's own tables
     POOL_NOT_ALLOCATED,   // the address is not that of a live block of this owner
@@ -63,6 +69,13 @@ struct pool_stats {
 struct pool_block {
     uint64_t address;
     uint64_t generation;
+};
+
+// Whom a block is for.
+struct pool_client {
+    uint32_t owner;
+    bool has_waited;
+    uint64_t account_key; // 0 for no account
 };
 
 // What a live block has besides its place and its size. As what is expected of a block,
@@ -96,8 +109,18 @@ void pool_refuse(struct pool *pool);
 enum pool_status pool_alloc(struct pool *pool, uint64_t byte_size, uint32_t owner,
                             struct pool_block *block, struct pool_stats *full);
 
-// POOL_OK where the pool could serve the request if all of it were free, otherwise how it refuses it.
-enum pool_status pool_check_request(struct pool *pool, uint64_t byte_size);
+// The same for a client with an account, or who has waited.
+enum pool_status pool_alloc_for(struct pool *pool, uint64_t byte_size,
+                                const struct pool_client *client, struct pool_block *block,
+                                struct pool_stats *full);
+
+// From now on, or no longer, the pool keeps what is free for those who have waited.
+void pool_set_awaited(struct pool *pool, bool is_awaited);
+
+// POOL_OK where the pool could serve the client's request if all of it were free, otherwise how it
+// refuses it. Accounts are not looked at.
+enum pool_status pool_check_request(struct pool *pool, uint64_t byte_size,
+                                    const struct pool_client *client);
 
 // Frees a live block of the owner whose tag is 0. With a generation other than 0, frees only if the
 // pool was not reopened since.
@@ -120,6 +143,23 @@ enum pool_status pool_exchange_mark(struct pool *pool, uint64_t address, uint64_
 enum pool_status pool_exchange_owner(struct pool *pool, uint64_t address, uint64_t generation,
                                      uint32_t expected, uint32_t desired,
                                      uint64_t *block_byte_size);
+
+// Gives a live block with this tag to another client, whose account is charged in the place of the
+// block's. The tag stays. `POOL_OVER_LIMIT` and `POOL_ACCOUNT_ENDED` change nothing.
+enum pool_status pool_exchange_client(struct pool *pool, uint64_t address, uint64_t generation,
+                                      uint32_t tag, const struct pool_client *client);
+
+// The number of the account of a live block; ACCOUNT_NONE where it has none.
+uint32_t pool_account(struct pool *pool, uint64_t address, uint64_t generation);
+
+// What the key's account has in the pool, and has had.
+void pool_read_account_usage(struct pool *pool, uint64_t account_key, struct account_usage *usage);
+
+// Takes note of a request of the account that failed, or that memory of another pool served.
+void pool_note_account_refusal(struct pool *pool, uint64_t account_key, bool is_fallback);
+
+// Makes what the account has in the pool the most that it has had.
+void pool_reset_account_peak(struct pool *pool, uint64_t account_key);
 
 // Looks for live blocks of an owner, whatever their tags, in a piece of the pool, and returns how many
 // of them it has written to `found`. The cursor is 0 before the first call and 0 again after the last

@@ -42,6 +42,12 @@ static inline uint64_t owned_place(uint64_t granule, uint32_t owner)
     return granule | (uint64_t)owner << POOL_OWNER_SHIFT;
 }
 
+// 0 where the block is not live.
+static inline uint32_t account_of(const struct node *node)
+{
+    return (uint32_t)(node->extent >> POOL_ACCOUNT_SHIFT);
+}
+
 static inline uint64_t free_extent(uint64_t granule_count)
 {
     return granule_count << 1;
@@ -55,6 +61,11 @@ static inline uint64_t live_extent(uint64_t granule_count)
 static inline uint64_t granule_count_of(const struct node *node)
 {
     return without_upper_bits(node->extent) >> 1;
+}
+
+static inline void set_account(struct node *node, uint32_t account)
+{
+    node->extent = without_upper_bits(node->extent) | (uint64_t)account << POOL_ACCOUNT_SHIFT;
 }
 
 // The same, of a block that is known to be free.

@@ -166,7 +166,7 @@ export class CudaMemoryManager {
       checkDeviceId("CudaMemoryManager.free", deviceId);
     }
     const status = cuda_memory_free(pointer, deviceId);
-    if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
+    if (status !== memoryStatus.MEMORY_OK) checkStatus(status);
   }
 
   /**

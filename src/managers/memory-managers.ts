@@ -14,7 +14,7 @@ import {
 } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
-import type { MemoryType } from "../memory/memory-type.ts";
+import type { MemoryType } from "../native/memory-type.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { nativeMessages } from "../native/status.ts";

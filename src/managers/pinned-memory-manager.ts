@@ -11,7 +11,7 @@ import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { collectDropped } from "../memory/collected-memory.ts";
 import { detachHostViews } from "../memory/host-view.ts";
-import { memoryTypes } from "../memory/memory-type.ts";
+import { memoryTypes } from "../native/memory-type.ts";
 import { newAllocation } from "../native/allocation.ts";
 import { cudart } from "../native/cudart.ts";
 import { memoryLibrary } from "../native/memory-library.ts";

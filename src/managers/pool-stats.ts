@@ -28,6 +28,8 @@ export interface PoolStats {
   setAsideByteSize: number;
   /** Bytes that {@link AllocatedMemory.detach} has taken from a thread, and that none has attached. */
   detachedByteSize: number;
+  /** The number of requests that wait for memory of the pool. */
+  waitingCount: number;
 }
 
 /** What the pinned memory manager holds at one moment. */
@@ -64,5 +66,6 @@ function poolStatsOf(stats: Float64Array): PoolStats {
     failedAllocationCount: stats[at.failed_allocation_count]!,
     setAsideByteSize: stats[at.set_aside_byte_size]!,
     detachedByteSize: stats[at.detached_byte_size]!,
+    waitingCount: stats[at.waiting_count]!,
   };
 }

@@ -2,6 +2,7 @@ import type { Pointer } from "bun:ffi";
 import { invalidArgument, isSmallWholeNumber, isWholeNumber } from "../arguments.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
+import { accountName } from "../native/account.ts";
 import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import {
@@ -10,7 +11,6 @@ import {
   memoryTypeNumber,
 } from "../native/memory-symbols.ts";
 import { notCloneable } from "../native/not-cloneable.ts";
-import type { NativeStream } from "../native/stream.ts";
 import {
   checkStatus,
   nativeError,
@@ -22,8 +22,12 @@ import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import type { StreamState } from "../streams/stream-state.ts";
 import {
   type AllocatedMemoryOptions,
+  type AllocateOptions,
+  type AllocationRequest,
   checkAllocationArguments,
-  streamOf,
+  renewAccount,
+  requestOf,
+  waitingRequestOf,
 } from "./allocation-request.ts";
 import { collectDropped, unwatchMemory, watchMemory } from "./collected-memory.ts";
 import { checkViewable, hostResetCount } from "./host-view.ts";
@@ -34,13 +38,15 @@ import type { MemoryBuffer } from "./memory-buffer.ts";
 import { checkHandle, type MemoryHandle } from "./memory-handle.ts";
 import { checkRange } from "./memory-range.ts";
 import { transferBytes, type TransferOptions, transferRequestOf } from "./memory-transfer.ts";
-import { type MemoryType, memoryTypes, numberOfMemoryType } from "./memory-type.ts";
+import { type MemoryType, memoryTypes, numberOfMemoryType } from "../native/memory-type.ts";
 import { MemoryExtras } from "./memory-extras.ts";
+import { waitForMemory } from "./waiting-requests.ts";
 import { deviceIdMax, deviceIdOf, memoryTypeOf, placeOf } from "../native/memory-place.ts";
 
 const {
+  allocated_memory_account,
   allocated_memory_alloc,
-  allocated_memory_alloc_on_stream,
+  allocated_memory_request,
   allocated_memory_fill,
   allocated_memory_free,
   allocated_memory_write,
@@ -88,26 +94,41 @@ export function allocationOf(operation: string, memory: unknown): NativeAllocati
 
 const leakGuard = new LeakGuard<AllocatedMemory>((memory) => promote(memory));
 
+const constructorName = "new AllocatedMemory";
+const allocateName = "AllocatedMemory.allocate";
+
+function makeRequest(byteSize: number, place: number, request: AllocationRequest | null): number {
+  if (request === null) return allocated_memory_alloc(allocated, byteSize, place);
+  const { accountKey, fallback, stream } = request;
+  return allocated_memory_request(allocated, byteSize, place, accountKey, fallback, stream);
+}
+
 /**
  * Sees to a request that was not simply served: has the collector look for memory and asks once more,
  * and logs what there is to say. Returns the `memory_status` of it all.
  *
- * @throws {MemoryError} `UNSUPPORTED` where the stream is being captured into a CUDA graph.
+ * @throws {MemoryError} As the constructor does.
  */
 function settleRequest(
   first: number,
   byteSize: number,
   place: number,
-  stream: NativeStream | null,
+  request: AllocationRequest | null,
 ): number {
   let status = first;
+  if (status === memoryStatus.MEMORY_ACCOUNT_ENDED) {
+    renewAccount(constructorName, request!);
+    status = makeRequest(byteSize, place, request);
+  }
   if (status === memoryStatus.MEMORY_COLLECT_FIRST) {
     collectDropped();
-    status = allocated_memory_alloc_on_stream(allocated, byteSize, place, stream);
+    status = makeRequest(byteSize, place, request);
   }
-  // A stream that cannot be used is the caller's to set right, and no lack of memory.
-  if (status === memoryStatus.MEMORY_UNSUPPORTED) throw nativeError(status);
-  if (status < memoryStatus.MEMORY_OK) log.error(nativeMessage());
+  if (status < memoryStatus.MEMORY_OK) throw nativeError(status);
+  if (status === memoryStatus.MEMORY_ACCOUNT_ENDED) {
+    return settleRequest(status, byteSize, place, request); // forgotten again, which is rare
+  }
+  if (status === memoryStatus.MEMORY_NOTHING_SERVES) log.error(nativeMessage());
   else if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
   else reportLostCuda();
   return status;
@@ -169,11 +190,12 @@ export class AllocatedMemory implements Disposable {
    * @param byteSize Bytes, from 0, which allocates nothing.
    * @param memoryType `"GPU"` begins at CUDA memory, `"CPU_PINNED"` and `"CPU"` at pinned memory.
    * @param memoryTypeId The GPU's CUDA ordinal; not looked at for host memory.
-   * @param options For use with streams.
+   * @param options Whom it is for, how far the request may fall, and for use with streams.
    * @throws {MemoryError} `INVALID_ARG` for arguments that are not what they have to be;
-   * `UNSUPPORTED` where the stream is being captured into a CUDA graph. It does not throw for lack of
-   * memory: a request that nothing can serve is an empty memory, and an error
-   * is logged.
+   * `UNSUPPORTED` where the stream is being captured into a CUDA graph; `OUT_OF_MEMORY` over the
+   * account's limit. Where the request may not fall as far as it would have to: `OUT_OF_MEMORY`,
+   * `UNAVAILABLE` without a pool, `DEVICE_LOST`. With the fallback `"system"` it does not throw for
+   * lack of memory: a request that nothing can serve is an empty memory, and an error is logged.
    */
   constructor(
     byteSize: number,
@@ -183,22 +205,19 @@ export class AllocatedMemory implements Disposable {
   ) {
     const wanted = numberOfMemoryType(memoryType);
     if (!isSmallWholeNumber(byteSize) || wanted < 0 || !isSmallWholeNumber(memoryTypeId)) {
-      checkAllocationArguments(byteSize, memoryType, memoryTypeId);
+      checkAllocationArguments(constructorName, byteSize, memoryType, memoryTypeId);
       memoryTypeId = Math.min(memoryTypeId, deviceIdMax); // only here, since a minimum costs 3 ns
     }
-    const stream = options === undefined ? null : streamOf(options);
+    const request = options === undefined ? null : requestOf(constructorName, options);
     if (byteSize === 0) {
       this.#place = placeOf(wanted, memoryType === "GPU" ? memoryTypeId : 0);
       return;
     }
     const place = placeOf(wanted, memoryTypeId);
-    let status =
-      stream === null
-        ? allocated_memory_alloc(allocated, byteSize, place)
-        : allocated_memory_alloc_on_stream(allocated, byteSize, place, stream);
+    let status = makeRequest(byteSize, place, request);
     if (status !== memoryStatus.MEMORY_OK) {
-      status = settleRequest(status, byteSize, place, stream);
-      if (status < memoryStatus.MEMORY_OK) {
+      status = settleRequest(status, byteSize, place, request);
+      if (status === memoryStatus.MEMORY_NOTHING_SERVES) {
         this.#origin = absence.neverGot;
         return;
       }
@@ -210,12 +229,61 @@ export class AllocatedMemory implements Disposable {
     leakGuard.watch(this, this.id);
   }
 
+  /**
+   * Allocates memory as soon as there is room, without blocking the event loop: back-pressure instead of
+   * a fallback. Requests for the same pool are served in the order in which they were made, by whatever
+   * thread, however large they are; while one waits, a request that does not wait finds the pool full.
+   * A request over its account's limit waits too, for what the account frees, and holds up no other's.
+   *
+   * @param byteSize Bytes, from 0, which allocates nothing.
+   * @param memoryType `"GPU"` waits for CUDA memory, `"CPU_PINNED"` for pinned memory; `"CPU"` never
+   * waits.
+   * @param memoryTypeId The GPU's CUDA ordinal; not looked at for host memory.
+   * @param options As for the constructor, but `fallback` is `"none"` by default: it is for requests
+   * that could wait for ever, which fall back at once. A `signal` ends the wait.
+   * @throws {MemoryError} Rejects with `INVALID_ARG` for arguments that are not what they have to be;
+   * with `OUT_OF_MEMORY` where the pool, or the limit of the account, could never serve the request;
+   * `UNAVAILABLE` where there is no pool, or it goes meanwhile; `DEVICE_LOST`. Aborted, it rejects with
+   * the signal's reason.
+   *
+   * @example
+   * ```ts
+   * const signal = AbortSignal.timeout(100); // milliseconds
+   * using tensor = await AllocatedMemory.allocate(byteSize, "GPU", 0, { signal });
+   * ```
+   */
+  static async allocate(
+    byteSize: number,
+    memoryType: MemoryType,
+    memoryTypeId = 0,
+    options?: AllocateOptions,
+  ): Promise<AllocatedMemory> {
+    checkAllocationArguments(allocateName, byteSize, memoryType, memoryTypeId);
+    const { request, options: own, signal } = waitingRequestOf(allocateName, options);
+    signal?.throwIfAborted();
+    if (byteSize === 0 || memoryType === "CPU") {
+      return new AllocatedMemory(byteSize, memoryType, memoryTypeId, own);
+    }
+    try {
+      const memory = new AllocatedMemory(0, memoryType, memoryTypeId);
+      const place = placeOf(numberOfMemoryType(memoryType), memory.memoryTypeId);
+      await waitForMemory(allocateName, byteSize, place, request, signal, (allocation) =>
+        memory.#take(allocation),
+      );
+      return memory;
+    } catch (error) {
+      const mayFall = own.fallback !== "none" && error instanceof MemoryError;
+      if (!mayFall || error.code === "UNSUPPORTED") throw error;
+      return new AllocatedMemory(byteSize, memoryType, memoryTypeId, own);
+    }
+  }
+
   /** Makes this the memory that the native library has just given. */
-  #take(): void {
-    this.#address = allocated[at.address]!;
-    this.#byteSize = allocated[at.byte_size]!;
-    this.#place = allocated[at.place]!;
-    this.#origin = allocated[at.origin]!;
+  #take(given: NativeAllocation): void {
+    this.#address = given[at.address]!;
+    this.#byteSize = given[at.byte_size]!;
+    this.#place = given[at.place]!;
+    this.#origin = given[at.origin]!;
     leakGuard.watch(this, this.id);
   }
 
@@ -282,6 +350,13 @@ export class AllocatedMemory implements Disposable {
   /** The GPU's CUDA ordinal; 0 for host memory, also after a fallback. */
   get memoryTypeId(): number {
     return deviceIdOf(this.#place);
+  }
+
+  /** The name of the account that the memory is charged to; `null` where there is none. */
+  get account(): string | null {
+    if (this.#address === 0) return null;
+    const key = allocated_memory_account(this.#allocation());
+    return key === 0 ? null : accountName(key);
   }
 
   /**
@@ -529,7 +604,7 @@ export class AllocatedMemory implements Disposable {
     const memory = new AllocatedMemory(0, handle.memoryType, handle.memoryTypeId);
     if (handle.id !== 0) {
       checkStatus(memory_attach(allocated, handle.id));
-      memory.#take();
+      memory.#take(allocated);
     }
     return memory;
   }
@@ -564,7 +639,7 @@ export class AllocatedMemory implements Disposable {
     this.#byteSize = 0;
     this.#origin = absence.freed;
     leakGuard.release(this, this.id);
-    if (status !== memoryStatus.MEMORY_OK) throw nativeError(status);
+    if (status !== memoryStatus.MEMORY_OK) checkStatus(status);
   }
 
   /** Frees the memory after the uses that are under way, and after what the stream was given. */
@@ -580,7 +655,7 @@ export class AllocatedMemory implements Disposable {
       streamState === null
         ? allocated_memory_free(this.#address, this.#place, this.#origin)
         : freeAllocation(this.#allocation(), streamState.native);
-    const isGone = status === memoryStatus.MEMORY_OK || status === memoryStatus.MEMORY_INVALID_ARG;
+    const isGone = status >= memoryStatus.MEMORY_OK || status === memoryStatus.MEMORY_INVALID_ARG;
     if (isGone) this.#forget(absence.freed);
     checkStatus(status);
   }

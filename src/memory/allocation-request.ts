@@ -1,9 +1,28 @@
-import { checkByteSize, checkDeviceId, checkOptions, invalidArgument } from "../arguments.ts";
+import { type AccountOption, accountKeyOf, renewedAccountKey } from "../accounts/account-key.ts";
+import {
+  checkByteSize,
+  checkDeviceId,
+  checkOptions,
+  checkSignal,
+  invalidArgument,
+} from "../arguments.ts";
+import { memoryFallback } from "../native/memory-symbols.ts";
 import type { NativeStream } from "../native/stream.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
-import { numberOfMemoryType } from "./memory-type.ts";
+import { numberOfMemoryType } from "../native/memory-type.ts";
 
-const operation = "new AllocatedMemory";
+/**
+ * How far a request may fall that the memory it asks for cannot serve: to memory of the system heap,
+ * to pinned memory, or not at all.
+ */
+export type MemoryFallback = "system" | "pinned" | "none";
+
+/** The native library's numbers of the policies. */
+const fallbackNumbers: Readonly<Record<MemoryFallback, number>> = {
+  system: memoryFallback.MEMORY_FALLBACK_SYSTEM,
+  pinned: memoryFallback.MEMORY_FALLBACK_PINNED,
+  none: memoryFallback.MEMORY_FALLBACK_NONE,
+};
 
 /** Options of {@link AllocatedMemory}'s constructor. */
 export interface AllocatedMemoryOptions {
@@ -13,20 +32,78 @@ export interface AllocatedMemoryOptions {
    * that this stream is made to wait for.
    */
   stream?: CudaStream | undefined;
+  /** Whom the memory is for, or his account's name. A request over its limit throws. */
+  account?: AccountOption | undefined;
+  /**
+   * How far the request may fall. Where it may not fall as far as it would have to, it throws and
+   * touches no other memory. Default: what {@link createMemoryManagers} was told, else `"system"`.
+   * Non-pinned memory is what a request for `"CPU"` asks for, and no fallback.
+   */
+  fallback?: MemoryFallback | undefined;
 }
 
+/** Options of {@link AllocatedMemory.allocate}. */
+export interface AllocateOptions extends AllocatedMemoryOptions {
+  /** Ends the wait: the promise is rejected with the signal's reason, and nothing is held. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What a request asks for besides a size and a place. */
+export interface AllocationRequest {
+  readonly stream: NativeStream | null;
+  readonly account: AccountOption | undefined;
+  accountKey: number;
+  readonly fallback: number;
+}
+
+const names = ["stream", "account", "fallback"] as const;
+
 /**
- * The stream that an allocation is for, or `null`.
+ * What the options ask for.
  *
  * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be.
  */
-export function streamOf(options: AllocatedMemoryOptions): NativeStream | null {
-  const { stream } = checkOptions(operation, options, ["stream"]);
-  return stream === undefined ? null : streamStateOf(operation, stream).native;
+export function requestOf(operation: string, options: AllocatedMemoryOptions): AllocationRequest {
+  const { stream, account, fallback } = checkOptions(operation, options, names);
+  return {
+    stream: stream === undefined ? null : streamStateOf(operation, stream).native,
+    account,
+    accountKey: account === undefined ? 0 : accountKeyOf(operation, account),
+    fallback: fallback === undefined ? 0 : fallbackNumberOf(operation, fallback),
+  };
+}
+
+const waitingNames = [...names, "signal"] as const;
+
+/**
+ * What the options of a request that may wait ask for: `fallback` is `"none"` by default.
+ *
+ * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be.
+ */
+export function waitingRequestOf(operation: string, options: AllocateOptions | undefined) {
+  const { signal, fallback = "none", ...others } = checkOptions(operation, options, waitingNames);
+  checkSignal(operation, signal);
+  const own: AllocatedMemoryOptions = { fallback, ...others };
+  return { request: requestOf(operation, own), options: own, signal };
+}
+
+/** Opens the account again, because it was forgotten since the request named it. */
+export function renewAccount(operation: string, request: AllocationRequest): void {
+  request.accountKey = renewedAccountKey(operation, request.account);
+}
+
+/** @throws {MemoryError} `INVALID_ARG` for what is no policy. */
+export function fallbackNumberOf(operation: string, fallback: unknown): number {
+  const number = Object.hasOwn(fallbackNumbers, fallback as string)
+    ? fallbackNumbers[fallback as MemoryFallback]
+    : undefined;
+  if (number !== undefined && typeof fallback === "string") return number;
+  throw invalidArgument(operation, "fallback", '"system", "pinned" or "none"', fallback);
 }
 
 /** @throws {MemoryError} `INVALID_ARG` for the first argument that is not what it has to be. */
 export function checkAllocationArguments(
+  operation: string,
   byteSize: unknown,
   memoryType: unknown,
   memoryTypeId: unknown,

@@ -13,7 +13,7 @@ import { nativeMessage } from "../native/status.ts";
 import { owner } from "../native/owner.ts";
 import { forgetDoneOperations } from "../streams/stream-state.ts";
 import { threadState } from "../native/thread-state.ts";
-import { memoryTypes } from "./memory-type.ts";
+import { memoryTypes } from "../native/memory-type.ts";
 
 const {
   allocated_memory_check,

@@ -1,5 +1,5 @@
 import type { Pointer } from "bun:ffi";
-import type { MemoryType } from "./memory-type.ts";
+import type { MemoryType } from "../native/memory-type.ts";
 
 /** One buffer of a memory. */
 export interface MemoryBuffer {

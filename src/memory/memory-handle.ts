@@ -1,5 +1,5 @@
 import { checkDeviceId, invalidArgument, isWholeNumber } from "../arguments.ts";
-import { type MemoryType, numberOfMemoryType } from "./memory-type.ts";
+import { type MemoryType, numberOfMemoryType } from "../native/memory-type.ts";
 
 /**
  * What stands for a memory that was detached, until it is attached again: a plain object, for

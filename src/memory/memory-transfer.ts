@@ -12,7 +12,7 @@ import type { Transfer } from "../streams/transfer.ts";
 import { usesOfView } from "./host-view.ts";
 import { bytesOf } from "./js-bytes.ts";
 import { checkRange } from "./memory-range.ts";
-import { memoryTypes } from "./memory-type.ts";
+import { memoryTypes } from "../native/memory-type.ts";
 import type { MemoryUses } from "./memory-uses.ts";
 
 /** Options of {@link AllocatedMemory.writeAsync} and {@link AllocatedMemory.readAsync}. */

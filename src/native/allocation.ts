@@ -1,6 +1,7 @@
 import { memoryLibrary } from "./memory-library.ts";
-import { memoryAllocation as at } from "./memory-symbols.ts";
+import { memoryAllocation as at, memoryStatus } from "./memory-symbols.ts";
 import { owner } from "./owner.ts";
+import { tellServed } from "./served-requests.ts";
 import type { NativeStream } from "./stream.ts";
 import { newStruct } from "./struct.ts";
 
@@ -18,16 +19,19 @@ export function newAllocation(): NativeAllocation {
 
 /**
  * Frees memory that this thread owns: at once, or where a stream is given when the stream has done
- * what it was given before. Returns a `memory_status`.
+ * what it was given before. Returns a `memory_status`, of which threads have been told where requests
+ * of theirs were served.
  */
 export function freeAllocation(
   allocation: NativeAllocation,
   stream: NativeStream | null = null,
 ): number {
-  if (stream !== null) return allocated_memory_free_on_stream(allocation, stream);
-  return allocated_memory_free(
-    allocation[at.address]!,
-    allocation[at.place]!,
-    allocation[at.origin]!,
-  );
+  const { address, place, origin } = at;
+  const status =
+    stream === null
+      ? allocated_memory_free(allocation[address]!, allocation[place]!, allocation[origin]!)
+      : allocated_memory_free_on_stream(allocation, stream);
+  if (status !== memoryStatus.MEMORY_OK_SERVED) return status;
+  tellServed();
+  return memoryStatus.MEMORY_OK;
 }

@@ -36,10 +36,11 @@ export const memorySymbols = {
   pinned_memory_reset: { args: [], returns: "i32" },
 
   allocated_memory_alloc: { args: ["buffer", "f64", "f64"], returns: "i32" },
-  allocated_memory_alloc_on_stream: {
-    args: ["buffer", "f64", "f64", "ptr"],
+  allocated_memory_request: {
+    args: ["buffer", "f64", "f64", "f64", "f64", "ptr"],
     returns: "i32",
   },
+  memory_set_default_fallback: { args: ["f64"], returns: "void" },
   memory_explain_fallback: { args: [], returns: "void" },
   allocated_memory_free: { args: ["f64", "f64", "f64"], returns: "i32" },
   allocated_memory_free_on_stream: { args: ["ptr", "ptr"], returns: "i32" },
@@ -48,6 +49,22 @@ export const memorySymbols = {
   allocated_memory_read: { args: ["ptr", "f64", "ptr", "f64", "ptr"], returns: "i32" },
   allocated_memory_fill: { args: ["ptr", "i32"], returns: "i32" },
   allocated_memory_copy: { args: ["ptr", "f64", "ptr", "f64", "f64", "ptr"], returns: "i32" },
+
+  memory_wait_begin: { args: ["buffer", "f64", "f64", "f64", "ptr"], returns: "f64" },
+  memory_wait_take: { args: ["f64", "buffer"], returns: "i32" },
+  memory_wait_end: { args: ["f64"], returns: "i32" },
+  memory_wait_poll: { args: ["i32"], returns: "i32" },
+
+  account_open: { args: ["ptr", "i32"], returns: "f64" },
+  account_address: { args: ["f64"], returns: "f64" },
+  account_close: { args: ["ptr", "ptr"], returns: "void" },
+  account_list: { args: ["buffer", "f64"], returns: "f64" },
+  account_copy_name: { args: ["f64", "ptr", "f64"], returns: "f64" },
+  account_limit: { args: ["f64"], returns: "f64" },
+  account_set_limit: { args: ["f64", "f64"], returns: "i32" },
+  account_read_stats: { args: ["f64", "f64", "ptr"], returns: "void" },
+  account_reset_peak: { args: ["f64"], returns: "void" },
+  allocated_memory_account: { args: ["ptr"], returns: "f64" },
 
   memory_hold_begin: { args: ["ptr", "i32"], returns: "f64" },
   memory_hold_end: { args: ["f64"], returns: "void" },
@@ -89,6 +106,9 @@ export const memoryStatus = {
   MEMORY_NOT_DONE: 3,
   MEMORY_COLLECT_FIRST: 4,
   MEMORY_FALLBACK: 5,
+  MEMORY_OK_SERVED: 6,
+  MEMORY_NOTHING_SERVES: 7,
+  MEMORY_ACCOUNT_ENDED: 8,
   MEMORY_UNKNOWN: -1,
   MEMORY_INTERNAL: -2,
   MEMORY_NOT_FOUND: -3,
@@ -109,6 +129,15 @@ export const memoryCause = {
   MEMORY_CAUSE_NO_POOL: 3,
   MEMORY_CAUSE_LOST: 4,
   MEMORY_CAUSE_NO_TABLES: 5,
+  MEMORY_CAUSE_OVER_LIMIT: 6,
+} as const;
+
+/** The values of `enum memory_fallback`. */
+export const memoryFallback = {
+  MEMORY_FALLBACK_DEFAULT: 0,
+  MEMORY_FALLBACK_SYSTEM: 1,
+  MEMORY_FALLBACK_PINNED: 2,
+  MEMORY_FALLBACK_NONE: 3,
 } as const;
 
 /** The values of `enum memory_type`. */
@@ -147,6 +176,18 @@ export const memoryPoolStats = {
   set_aside_byte_size: 7,
   detached_byte_size: 8,
   nonpinned_byte_size: 9,
+  waiting_count: 10,
+} as const;
+
+/** The places of the members of `struct memory_account_stats`, counted in doubles. */
+export const memoryAccountStats = {
+  used_byte_size: 0,
+  peak_used_byte_size: 1,
+  allocation_count: 2,
+  cumulative_allocation_count: 3,
+  cumulative_byte_size: 4,
+  failed_allocation_count: 5,
+  fallback_count: 6,
 } as const;
 
 /** The bytes of a record of `collected_memory_watch()` that an ArrayBuffer may have. */

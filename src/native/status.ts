@@ -4,6 +4,7 @@ import { MemoryError, type MemoryErrorCode, type MemoryErrorFigures } from "../m
 import { counterAt } from "./host-memory.ts";
 import { memoryLibrary } from "./memory-library.ts";
 import { memoryFailure as at, memoryStatus } from "./memory-symbols.ts";
+import { tellServed } from "./served-requests.ts";
 import { newStruct } from "./struct.ts";
 
 const codes = Object.fromEntries(
@@ -56,12 +57,13 @@ export function nativeError(status: number): MemoryError {
 }
 
 /**
- * Reads what a call returned. Also logs, once in the process, that CUDA is lost, which a call that
- * succeeds may have found out too.
+ * Reads what a call returned. Also tells threads whose requests it has served, and logs, once in the
+ * process, that CUDA is lost, which a call that succeeds may have found out too.
  *
  * @throws {MemoryError} where the `memory_status` is a failure.
  */
 export function checkStatus(status: number): void {
   if (status < memoryStatus.MEMORY_OK) throw nativeError(status);
+  if (status === memoryStatus.MEMORY_OK_SERVED) tellServed();
   reportLostCuda();
 }

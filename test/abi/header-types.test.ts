@@ -15,11 +15,13 @@ const memoryTypes: TypeTables = {
     memory_failure: memory.memoryFailure,
     memory_allocation: memory.memoryAllocation,
     memory_pool_stats: memory.memoryPoolStats,
+    memory_account_stats: memory.memoryAccountStats,
     cuda_stream: memory.cudaStream,
   },
   enums: {
     memory_status: memory.memoryStatus,
     memory_cause: memory.memoryCause,
+    memory_fallback: memory.memoryFallback,
     memory_type: memory.memoryTypeNumber,
   },
 };

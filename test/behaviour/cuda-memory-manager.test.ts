@@ -258,6 +258,7 @@ describe("stats", () => {
       failedAllocationCount: 0,
       setAsideByteSize: 0,
       detachedByteSize: 0,
+      waitingCount: 0,
     };
     expect(CudaMemoryManager.stats(gpu)).toEqual(empty);
     const pointer = CudaMemoryManager.alloc(513, gpu);

@@ -3,21 +3,12 @@ import { AllocatedMemory, CudaMemoryManager, PinnedMemoryManager } from "../../s
 import { gpus, resetAfterEach } from "../support/runtime.ts";
 import type { GuestResult } from "./guest-worker.ts";
 import type { HammerResult, HammerTask } from "./hammer-worker.ts";
+import { inWorker } from "./in-worker.ts";
 
 resetAfterEach();
 
 const [gpu = 0] = gpus;
 const granuleByteSize = 512;
-
-/** Runs a script beside this one in a Worker; returns its answer to the message. */
-function inWorker<Result>(script: string, message: unknown): Promise<Result> {
-  const worker = new Worker(new URL(script, import.meta.url));
-  return new Promise<Result>((resolve, reject) => {
-    worker.onmessage = ({ data }) => resolve(data as Result);
-    worker.onerror = (event) => reject(new Error(event.message));
-    worker.postMessage(message);
-  }).finally(() => worker.terminate());
-}
 
 /** The lowest address of a pool that is empty. */
 function baseOf(kind: HammerTask["kind"]): number {

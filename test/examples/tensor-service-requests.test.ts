@@ -120,6 +120,7 @@ test("statistics have the pools that exist, and the tensors", async () => {
     failedAllocationCount: 0,
     setAsideByteSize: 0,
     detachedByteSize: 0,
+    waitingCount: 0,
   });
   expect(stats.pinned).toMatchObject({ capacityByteSize: 2 * MiB, usedByteSize: 0 });
   expect(stats.tensors).toMatchObject({ count: 1, byteSize: 1000 });

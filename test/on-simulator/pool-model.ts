@@ -91,6 +91,7 @@ class PoolModel {
       failedAllocationCount: this.failedCount,
       setAsideByteSize: 0,
       detachedByteSize: 0,
+      waitingCount: 0,
     };
   }
 }

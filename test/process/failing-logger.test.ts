@@ -113,7 +113,7 @@ test("a logger with getters is read each time, and what they throw is caught", (
 test("messages begin with the package's name, on the console too", () => {
   const [logged, printed] = runWithPackage(simulator, async (memory) => {
     memory.createMemoryManagers({ pinnedMemoryPoolByteSize: 1024 });
-    new memory.AllocatedMemory(2048, "CPU").free();
+    new memory.AllocatedMemory(2048, "CPU_PINNED").free();
     new memory.AllocatedMemory(2 ** 52, "CPU").free();
     const program = `
       const { AllocatedMemory } = await import(process.env.PACKAGE);

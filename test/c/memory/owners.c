@@ -132,10 +132,13 @@ static uint32_t free_all_of(uint32_t owner)
 static void a_walk_over_the_heap_misses_nothing(void)
 {
     static void *pointers[HEAP_BLOCK_COUNT];
-    uint64_t generation;
+    uint64_t generation = 0;
     for (uint32_t i = 0; i < HEAP_BLOCK_COUNT; i++) {
-        pointers[i] = nonpinned_memory_alloc(1, owner_of_block(i), &generation);
-        CHECK(pointers[i] != NULL, "no memory");
+        const struct pool_client client = {.owner = owner_of_block(i)};
+        struct pool_block block;
+        CHECK(nonpinned_memory_alloc(1, &client, &block) == POOL_OK, "no memory");
+        pointers[i] = (void *)(uintptr_t)block.address;
+        generation = block.generation;
     }
     CHECK(nonpinned_memory_exchange_owner(pointers[0], generation, 1, 2, NULL) ==
               POOL_NOT_ALLOCATED,

@@ -53,7 +53,7 @@ static bool alloc_on_stream(int stream, struct memory_allocation *allocation)
     enum memory_status status =
         owned_memory_alloc_on_stream(allocation, POOL_BYTE_SIZE, MEMORY_GPU, 0,
                                      stream == NO_STREAM ? NULL : &streams[stream], memory_owner());
-    return is_done(status, "allocated_memory_alloc_on_stream");
+    return is_done(status, "allocated_memory_request");
 }
 
 static void free_now(const struct memory_allocation *allocation)

@@ -172,8 +172,7 @@ static void use_some_memory(struct user *user)
                                      random_below(random, 8) == 0 ? MEMORY_CPU_PINNED : MEMORY_GPU,
                                      (double)random_below(random, DEVICE_COUNT),
                                      stream < 0 ? NULL : &user->streams[stream], memory_owner());
-    CHECK(status >= MEMORY_OK, "allocated_memory_alloc_on_stream: %d, %s", status,
-          memory_message());
+    CHECK(status >= MEMORY_OK, "allocated_memory_request: %d, %s", status, memory_message());
     if (stream < 0) {
         write_and_read_now(&memory, content);
         free_now(&memory);

@@ -9,12 +9,19 @@ static inline double origin_for(double origin, int32_t owner)
     return (double)((int64_t)origin / 65536 * 65536 + owner);
 }
 
+// A request that nothing serves is a failure for tests.
+static inline enum memory_status served_or_failed(enum memory_status status)
+{
+    return status == MEMORY_NOTHING_SERVES ? MEMORY_OUT_OF_MEMORY : status;
+}
+
 static inline enum memory_status owned_memory_alloc(struct memory_allocation *allocation,
                                                     double byte_size, double memory_type,
                                                     double device_id, int32_t owner)
 {
     allocation->owner = owner;
-    return allocated_memory_alloc(allocation, byte_size, memory_type + 4 * device_id);
+    return served_or_failed(
+        allocated_memory_alloc(allocation, byte_size, memory_type + 4 * device_id));
 }
 
 static inline enum memory_status owned_memory_alloc_on_stream(struct memory_allocation *allocation,
@@ -24,8 +31,8 @@ static inline enum memory_status owned_memory_alloc_on_stream(struct memory_allo
                                                               int32_t owner)
 {
     allocation->owner = owner;
-    return allocated_memory_alloc_on_stream(allocation, byte_size, memory_type + 4 * device_id,
-                                            stream);
+    return served_or_failed(allocated_memory_request(
+        allocation, byte_size, memory_type + 4 * device_id, 0, MEMORY_FALLBACK_DEFAULT, stream));
 }
 
 static inline enum memory_status owned_memory_try_alloc(struct memory_allocation *allocation,

@@ -72,8 +72,7 @@ struct memory_allocation alloc_on_stream(int stream, double byte_size)
     enum memory_status status =
         owned_memory_alloc_on_stream(&allocation, byte_size, MEMORY_GPU, 0,
                                      stream == NO_STREAM ? NULL : &streams[stream], memory_owner());
-    CHECK(status >= MEMORY_OK, "allocated_memory_alloc_on_stream: %d, %s", status,
-          memory_message());
+    CHECK(status >= MEMORY_OK, "allocated_memory_request: %d, %s", status, memory_message());
     return allocation;
 }
 

@@ -1,4 +1,4 @@
-import { memoryTypeNumber } from "../native/memory-symbols.ts";
+import { memoryTypeNumber } from "./memory-symbols.ts";
 
 /** Where memory lies: ordinary host memory, page-locked host memory, or a GPU's memory. */
 export type MemoryType = "CPU" | "CPU_PINNED" | "GPU";

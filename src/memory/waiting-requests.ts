@@ -1,0 +1,117 @@
+// Requests of this thread that wait for memory.
+
+import { pause } from "../native/event-loop.ts";
+import { type NativeAllocation, newAllocation } from "../native/allocation.ts";
+import { memoryLibrary } from "../native/memory-library.ts";
+import { memoryStatus } from "../native/memory-symbols.ts";
+import { owner } from "../native/owner.ts";
+import { nativeError } from "../native/status.ts";
+import { type AllocationRequest, renewAccount } from "./allocation-request.ts";
+import { collectDropped } from "./collected-memory.ts";
+import { listenForServed, tellServed } from "../native/served-requests.ts";
+
+const { memory_wait_begin, memory_wait_end, memory_wait_poll, memory_wait_take } = memoryLibrary;
+
+/** Is called with what a request was served with, or with the error. The allocation is used again. */
+type Settle = (error: unknown, allocation: NativeAllocation | null) => void;
+
+const requests = new Map<number, Settle>();
+const taken = newAllocation();
+
+/**
+ * What nobody frees is looked for: memory whose stream is done soon, that of threads that have ended
+ * seldom. Who waits for what others free is told at once.
+ */
+const shortestMilliseconds = 1;
+const longestOfStreams = 2;
+const longest = 16;
+
+/**
+ * Waits until the request is served, and calls `take` with the allocation at once.
+ *
+ * @throws {MemoryError} Rejects where the request could never be served, and with the signal's reason.
+ */
+export async function waitForMemory(
+  operation: string,
+  byteSize: number,
+  place: number,
+  request: AllocationRequest,
+  signal: AbortSignal | undefined,
+  take: (allocation: NativeAllocation) => void,
+): Promise<void> {
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  let id = beginToWait(byteSize, place, request);
+  while (id === memoryStatus.MEMORY_ACCOUNT_ENDED) {
+    renewAccount(operation, request);
+    id = beginToWait(byteSize, place, request);
+  }
+  if (id < memoryStatus.MEMORY_OK) throw nativeError(id);
+  const settle: Settle = (error, allocation) => {
+    signal?.removeEventListener("abort", giveUp);
+    if (allocation === null) return reject(error);
+    take(allocation);
+    resolve();
+  };
+  const giveUp = () => {
+    stopWaiting(id);
+    settle(signal!.reason, null);
+  };
+  requests.set(id, settle);
+  if (settleIfOver(id, settle)) return promise;
+  signal?.addEventListener("abort", giveUp, { once: true });
+  listenForServed(settleServed);
+  lookForMemory(); // the collector may find what makes waiting needless
+  void keepLooking();
+  return promise;
+}
+
+/** Returns what stands for the request, which is a pointer, or a `memory_status`. */
+function beginToWait(byteSize: number, place: number, request: AllocationRequest): number {
+  return memory_wait_begin(taken, byteSize, place, request.accountKey, request.stream);
+}
+
+/** Gives up a request that has not been settled. */
+function stopWaiting(id: number): void {
+  requests.delete(id);
+  if (memory_wait_end(id) === memoryStatus.MEMORY_OK_SERVED) tellServed();
+}
+
+function settleIfOver(id: number, settle: Settle): boolean {
+  const status = memory_wait_take(id, taken);
+  if (status === memoryStatus.MEMORY_NOT_DONE) return false;
+  requests.delete(id);
+  if (status === memoryStatus.MEMORY_OK) settle(null, taken);
+  else settle(nativeError(status), null);
+  return true;
+}
+
+function settleServed(): void {
+  for (const [id, settle] of requests) settleIfOver(id, settle);
+}
+
+/** Returns how long it may take until there is something to be found, in milliseconds. */
+function lookForMemory(): number {
+  let status = memory_wait_poll(owner);
+  if (status === memoryStatus.MEMORY_COLLECT_FIRST) {
+    collectDropped();
+    status = memory_wait_poll(owner);
+  }
+  if (status === memoryStatus.MEMORY_OK_SERVED) tellServed();
+  settleServed();
+  return status === memoryStatus.MEMORY_NOT_DONE ? longestOfStreams : longest;
+}
+
+let isLooking = false;
+
+async function keepLooking(): Promise<void> {
+  if (isLooking) return;
+  isLooking = true;
+  for (let milliseconds = shortestMilliseconds; requests.size > 0;) {
+    const countBefore = requests.size;
+    await pause(milliseconds);
+    const longestNow = lookForMemory();
+    const isServed = requests.size < countBefore;
+    milliseconds = isServed ? shortestMilliseconds : Math.min(2 * milliseconds, longestNow);
+  }
+  isLooking = false;
+}
