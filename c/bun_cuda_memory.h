@@ -197,8 +197,9 @@ MEMORY_EXPORT enum memory_status cuda_memory_reset(void);
 // MEMORY_OK_WITH_WARNINGS. MEMORY_ALREADY_EXISTS changes nothing.
 // The memory is of the context of the lowest GPU that has a pool, or else of this GPU.
 MEMORY_EXPORT enum memory_status pinned_memory_create(double byte_size, double device_id);
-// MEMORY_FALLBACK where a fallback served, or MEMORY_OK_WITH_WARNINGS where the message has warnings of
-// it that this process has not seen yet. Of both, memory_last_failure() has the cause.
+// MEMORY_FALLBACK where a fallback served, which memory_explain_fallback() explains, or
+// MEMORY_OK_WITH_WARNINGS where the message has warnings of it that this process has not seen yet, and
+// memory_last_failure() the cause.
 // MEMORY_COLLECT_FIRST as for allocated_memory_alloc().
 MEMORY_EXPORT enum memory_status pinned_memory_alloc(struct memory_allocation *allocation,
                                                      double byte_size,
@@ -225,7 +226,7 @@ MEMORY_EXPORT enum memory_status pinned_memory_reset(void);
 MEMORY_EXPORT enum memory_status allocated_memory_alloc(struct memory_allocation *allocation,
                                                         double byte_size, double place);
 // Makes the message say why the thread's last call, whose status was MEMORY_FALLBACK, fell back: a line
-// for each kind of memory that did not serve.
+// for each kind of memory that did not serve. memory_last_failure() has the cause then.
 MEMORY_EXPORT void memory_explain_fallback(void);
 // The same with the key of an account, or 0, a memory_fallback and a stream, or null. For use on a stream
 // CUDA memory may be what the stream's earlier work still uses, or what the stream is made to wait for.

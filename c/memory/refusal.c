@@ -139,36 +139,32 @@ void memory_explain_fallback(void)
     }
 }
 
-static bool warn_once_of_cuda(const struct refused_request *request)
-{
-    return fallback_warn_once(FALLBACK_FROM_CUDA, request->device_id, cuda_cause_of(request->cuda),
-                              account_of_key(request->account_key));
-}
-
-static bool warn_once_of_pinned(const struct refused_request *request)
-{
-    return fallback_warn_once(FALLBACK_FROM_PINNED,
-                              request->cuda != NULL ? request->device_id : FALLBACK_NO_GPU,
-                              cause_of(request->pinned), account_of_key(request->account_key));
-}
-
+// Nearly all fallbacks come to a load for each refusal and a copy; to make the message takes far longer.
 enum memory_status refusal_report_fallback(const struct refused_request *request)
 {
+    const struct refusal *cuda = request->cuda, *pinned = request->pinned;
+    uint32_t account = account_of_key(request->account_key);
+    bool warns_of_cuda = cuda != NULL && fallback_warn_once(FALLBACK_FROM_CUDA, request->device_id,
+                                                            cuda_cause_of(cuda), account);
+    bool warns_of_pinned =
+        pinned != NULL && fallback_warn_once(FALLBACK_FROM_PINNED,
+                                             cuda != NULL ? request->device_id : FALLBACK_NO_GPU,
+                                             cause_of(pinned), account);
+    if (!warns_of_cuda && !warns_of_pinned) {
+        keep_to_explain(request);
+        return MEMORY_FALLBACK;
+    }
     message_clear();
     set_cause(request);
-    enum memory_status status = MEMORY_FALLBACK;
-    if (request->cuda != NULL && warn_once_of_cuda(request)) {
+    if (warns_of_cuda) {
         report_cuda(request, "; falling back to pinned system memory (this warning is not "
                              "repeated)");
-        status = MEMORY_OK_WITH_WARNINGS;
     }
-    if (request->pinned != NULL && warn_once_of_pinned(request)) {
+    if (warns_of_pinned) {
         report_pinned(request, "; falling back to non-pinned system memory (this warning is not "
                                "repeated)");
-        status = MEMORY_OK_WITH_WARNINGS;
     }
-    if (status == MEMORY_FALLBACK) keep_to_explain(request);
-    return status;
+    return MEMORY_OK_WITH_WARNINGS;
 }
 
 enum memory_status refusal_report_failure(const struct refused_request *request)

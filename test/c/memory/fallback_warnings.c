@@ -4,7 +4,6 @@
 #include <stdatomic.h>
 
 #include "check.h"
-#include "cuda/cudart.h"
 #include "threads.h"
 
 enum { ACCOUNT_COUNT = 4, LAST_CAUSE = MEMORY_CAUSE_NO_TABLES };
@@ -16,7 +15,7 @@ static int warning_count(void)
 {
     int count = 0;
     for (int kind = 0; kind < FALLBACK_KIND_COUNT; kind++) {
-        for (int device = FALLBACK_NO_GPU; device < DEVICE_COUNT_MAX; device++) {
+        for (int device = 0; device <= FALLBACK_NO_GPU; device++) {
             for (int cause = 1; cause <= LAST_CAUSE; cause++) {
                 for (int i = 0; i < ACCOUNT_COUNT; i++) {
                     count += fallback_warn_once((enum fallback_kind)kind, device,
@@ -39,7 +38,7 @@ static void warn_of_all(int number)
 static void threads_warn_once_of_each(void)
 {
     threads_run(threads_beyond_processors(), warn_of_all);
-    int expected = FALLBACK_KIND_COUNT * (DEVICE_COUNT_MAX + 1) * LAST_CAUSE * ACCOUNT_COUNT;
+    int expected = FALLBACK_KIND_COUNT * (FALLBACK_NO_GPU + 1) * LAST_CAUSE * ACCOUNT_COUNT;
     CHECK(warning_count_of_all == expected, "%d warnings, not %d", warning_count_of_all, expected);
     CHECK(warning_count() == 0, "nothing is warned of again");
 }
@@ -47,7 +46,7 @@ static void threads_warn_once_of_each(void)
 static void ids_that_no_gpu_has_are_one(void)
 {
     const uint32_t account = 7;
-    CHECK(fallback_warn_once(FALLBACK_FROM_CUDA, DEVICE_COUNT_MAX, MEMORY_CAUSE_NO_POOL, account),
+    CHECK(fallback_warn_once(FALLBACK_FROM_CUDA, FALLBACK_NO_GPU, MEMORY_CAUSE_NO_POOL, account),
           "the first");
     CHECK(!fallback_warn_once(FALLBACK_FROM_CUDA, 0x1p50, MEMORY_CAUSE_NO_POOL, account),
           "another");
