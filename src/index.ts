@@ -24,6 +24,14 @@ export { cudaStatus, type CudaStatus } from "./devices/cuda-status.ts";
 export { pointerAttributes, type PointerAttributes } from "./devices/pointer-attributes.ts";
 export { getSupportedGpus } from "./devices/supported-gpus.ts";
 export { type Logger, setLogger } from "./logger.ts";
+export type {
+  LeakMessage,
+  MemoryCause,
+  MemoryEvent,
+  MemoryMessage,
+  RequestMessage,
+  StateMessage,
+} from "./message-channel.ts";
 export { MemoryError, type MemoryErrorCode, type MemoryErrorFigures } from "./memory-error.ts";
 export {
   createMemoryManagers,

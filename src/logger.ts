@@ -1,7 +1,16 @@
 import { invalidArgument } from "./arguments.ts";
 import { describeThrown } from "./describe.ts";
+import {
+  hasSubscribers,
+  type MemoryMessage,
+  publish,
+  type StateMessage,
+} from "./message-channel.ts";
 
-/** Takes this package's messages, which begin with `bun-cuda-memory: `. `console` is one. */
+/**
+ * Takes this package's messages, which begin with `bun-cuda-memory: `. `console` is one. For machines
+ * there is {@link MemoryMessage}.
+ */
 export interface Logger {
   /** Says what has been reserved, and which CUDA runtime is used. */
   info(message: string): void;
@@ -58,9 +67,9 @@ const prefix = "bun-cuda-memory: ";
 /** Whether the logger is being called, by which this package may come to have more to say. */
 let isSending = false;
 
-function send(level: keyof Logger, text: string): void {
-  const message = text.startsWith(prefix) ? text : prefix + text;
-  const logger = isSending ? console : current;
+function sendToLogger(level: keyof Logger, message: string): void {
+  const wasSending = isSending;
+  const logger = wasSending ? console : current;
   isSending = true;
   try {
     const result: unknown = logger[level](message);
@@ -71,7 +80,7 @@ function send(level: keyof Logger, text: string): void {
   } catch (error) {
     reportFailure(error, message);
   } finally {
-    isSending = false;
+    isSending = wasSending;
   }
 }
 
@@ -82,9 +91,34 @@ function reportFailure(thrown: unknown, message: string): void {
   } catch {} // the console is the program's own too, and there is nothing else to say it with
 }
 
-/** Sends messages to the logger in use. Never throws. */
-export const log: Logger = {
-  info: (message) => send("info", message),
-  warn: (message) => send("warn", message),
-  error: (message) => send("error", message),
+type WithoutText<Message> = Message extends unknown ? Omit<Message, "level" | "message"> : never;
+
+/** What a message is about, for machines: all that it has but its text, or only its event. */
+type Subject = WithoutText<MemoryMessage> | StateMessage["event"];
+
+function sendToChannel(level: keyof Logger, subject: Subject, message: string): void {
+  if (!hasSubscribers()) return;
+  publish({ ...(typeof subject === "string" ? { event: subject } : subject), level, message });
+}
+
+function send(level: keyof Logger, subject: Subject, text: string): void {
+  const message = prefix + text;
+  sendToLogger(level, message);
+  sendToChannel(level, subject, message);
+}
+
+/** Sends messages to the logger in use, and to the channel. Never throws. */
+export const log = {
+  info: (subject: Subject, text: string) => send("info", subject, text),
+  warn: (subject: Subject, text: string) => send("warn", subject, text),
+  error: (subject: Subject, text: string) => send("error", subject, text),
 };
+
+/**
+ * Warns of what is one message to the channel: the log has a line for each text that is new to it,
+ * which may be none. Never throws.
+ */
+export function warnOnce(subject: Subject, newTexts: readonly string[], text: string): void {
+  for (const newText of newTexts) sendToLogger("warn", prefix + newText);
+  sendToChannel("warn", subject, prefix + text);
+}

@@ -38,7 +38,7 @@ function capabilityOf(runtime: Cudart, deviceId: number): number | MemoryError {
 function isSupported(runtime: Cudart, deviceId: number, minComputeCapability: number): boolean {
   const capability = capabilityOf(runtime, deviceId);
   if (capability instanceof MemoryError) {
-    log.error(`GPU ${deviceId} is left out: ${capability.message}`);
+    log.error("device", `GPU ${deviceId} is left out: ${capability.message}`);
     return false;
   }
   return capability > minComputeCapability - tolerance;
@@ -66,7 +66,7 @@ export function getSupportedGpus(minComputeCapability = defaultMinComputeCapabil
   if (runtime === null || isCudaLost()) return [];
   const count = deviceCount(runtime);
   if (count > gpuCountMax) {
-    log.error(`CUDA has ${count} GPUs; those from GPU ${gpuCountMax} on are left out`);
+    log.error("device", `CUDA has ${count} GPUs; those from GPU ${gpuCountMax} on are left out`);
   }
   return Array.from({ length: Math.min(count, gpuCountMax) }, (_, deviceId) => deviceId).filter(
     (deviceId) => isSupported(runtime, deviceId, minComputeCapability),

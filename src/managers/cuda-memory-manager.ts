@@ -50,6 +50,7 @@ function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: numbe
   for (const [deviceId, byteSize] of wanted) {
     if (supported.has(deviceId)) continue;
     log.warn(
+      "pool",
       `no CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}: ` +
         `${unsupportedReason(deviceId, minComputeCapability)}; supported GPUs: ` +
         ([...supported].join(", ") || "none"),
@@ -82,16 +83,18 @@ export function createCudaMemoryManager(
     goesOn ? 1 : 0,
   );
   if (status === memoryStatus.MEMORY_ALREADY_EXISTS) {
-    log.warn(nativeMessage());
+    log.warn("pool", nativeMessage());
     return false;
   }
-  if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.error);
+  if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) {
+    for (const message of nativeMessages()) log.error("pool", message);
+  }
   checkStatus(status);
   for (const [deviceId] of pools) {
     const byteSize = poolByteSizeOf(deviceId);
-    if (byteSize > 0) log.info(`CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}`);
+    if (byteSize > 0) log.info("pool", `CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}`);
   }
-  if (pools.length === 0) log.info("CUDA memory pools are disabled");
+  if (pools.length === 0) log.info("pool", "CUDA memory pools are disabled");
   return true;
 }
 

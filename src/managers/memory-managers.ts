@@ -50,7 +50,7 @@ function warnOfNoSupportedGpus(minComputeCapability: number): void {
     Array.from({ length: gpuCount() }, (_, deviceId) => deviceId)
       .map((deviceId) => `GPU ${deviceId}: ${unsupportedReason(deviceId, minComputeCapability)}`)
       .join("; ");
-  log.warn(`no CUDA memory pools: ${reason}`);
+  log.warn("pool", `no CUDA memory pools: ${reason}`);
 }
 
 /** A pool as it was really reserved. */
@@ -89,7 +89,7 @@ class CreatedManagers implements MemoryManagers {
       try {
         reset();
       } catch (error) {
-        log.error(`failed to reset a memory manager: ${(error as Error).message}`);
+        log.error("unreleased", `failed to reset a memory manager: ${(error as Error).message}`);
       }
     }
   }
@@ -121,7 +121,7 @@ function tryToCreateCudaPools({ named, minComputeCapability }: WantedPools): {
     return { isNew: createCudaMemoryManager(options, true) };
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
-    log.error(`there are no CUDA memory pools: ${error.message}`);
+    log.error("pool", `there are no CUDA memory pools: ${error.message}`);
     return { isNew: false, error };
   }
 }
@@ -132,7 +132,8 @@ function tryToCreateCudaPools({ named, minComputeCapability }: WantedPools): {
 function enablePeerAccess(deviceIds: readonly number[]): void {
   if (deviceIds.length < 2) return;
   const status = memoryLibrary.peer_access_enable(Float64Array.from(deviceIds), deviceIds.length);
-  if (status !== memoryStatus.MEMORY_OK) nativeMessages().forEach(log.warn);
+  if (status === memoryStatus.MEMORY_OK) return;
+  for (const message of nativeMessages()) log.warn("device", message);
 }
 
 /** The pools of all GPUs that could have one, and of pinned memory. */
@@ -248,7 +249,7 @@ function supportedGpus(minComputeCapability: number): number[] {
     return getSupportedGpus(minComputeCapability);
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
-    log.error(`no GPU is made ready: ${error.message}`);
+    log.error("device", `no GPU is made ready: ${error.message}`);
     return [];
   }
 }

@@ -12,12 +12,17 @@ import { MemoryError } from "../memory-error.ts";
 import { collectDropped } from "../memory/collected-memory.ts";
 import { detachHostViews } from "../memory/host-view.ts";
 import { memoryTypes } from "../native/memory-type.ts";
+import { reportFallback } from "../memory/request-report.ts";
 import { newAllocation } from "../native/allocation.ts";
 import { cudart } from "../native/cudart.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryTypeOf } from "../native/memory-place.ts";
-import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
-import { checkStatus, nativeError, nativeMessage, nativeMessages } from "../native/status.ts";
+import {
+  memoryAllocation as at,
+  memoryStatus,
+  memoryTypeNumber,
+} from "../native/memory-symbols.ts";
+import { checkStatus, nativeError, nativeMessage, reportLostCuda } from "../native/status.ts";
 import { type PinnedPoolStats, readPinnedPoolStats } from "./pool-stats.ts";
 
 const {
@@ -66,9 +71,11 @@ export function createPinnedMemoryManager(options?: PinnedMemoryManagerOptions):
   checkByteSize(operation, "pinnedMemoryPoolByteSize", byteSize);
   cudart(); // hands the native library the functions that it reserves memory with
   const status = pinned_memory_create(byteSize, byteSize > 0 ? lowestSupportedGpu() : 0);
-  if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) log.warn(withReason(nativeMessage()));
-  else if (status !== memoryStatus.MEMORY_OK) log.warn(nativeMessage());
-  else log.info(byteSize > 0 ? `pinned memory pool of ${byteSize} bytes` : "no pinned memory pool");
+  if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS)
+    log.warn("pool", withReason(nativeMessage()));
+  else if (status !== memoryStatus.MEMORY_OK) log.warn("pool", nativeMessage());
+  else if (byteSize > 0) log.info("pool", `pinned memory pool of ${byteSize} bytes`);
+  else log.info("pool", "no pinned memory pool");
   return status !== memoryStatus.MEMORY_ALREADY_EXISTS;
 }
 
@@ -88,7 +95,7 @@ function lowestSupportedGpu(): number {
     return getSupportedGpus()[0] ?? 0;
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
-    log.warn(`the pinned memory pool is of the context of GPU 0: ${error.message}`);
+    log.warn("device", `the pinned memory pool is of the context of GPU 0: ${error.message}`);
     return 0;
   }
 }
@@ -144,12 +151,14 @@ export class PinnedMemoryManager {
       collectDropped();
       status = request();
     }
-    if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
-    checkStatus(status);
-    return {
+    if (status < memoryStatus.MEMORY_OK) throw nativeError(status);
+    const allocation: PinnedAllocation = {
       pointer: allocated[at.address] as Pointer,
       memoryType: memoryTypes[memoryTypeOf(allocated[at.place]!)] as "CPU_PINNED" | "CPU",
     };
+    if (status === memoryStatus.MEMORY_OK) reportLostCuda();
+    else reportFallback(status, byteSize, memoryTypeNumber.MEMORY_CPU_PINNED);
+    return allocation;
   }
 
   /**

@@ -11,13 +11,7 @@ import {
   memoryTypeNumber,
 } from "../native/memory-symbols.ts";
 import { notCloneable } from "../native/not-cloneable.ts";
-import {
-  checkStatus,
-  nativeError,
-  nativeMessage,
-  nativeMessages,
-  reportLostCuda,
-} from "../native/status.ts";
+import { checkStatus, nativeError } from "../native/status.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import type { StreamState } from "../streams/stream-state.ts";
 import {
@@ -25,6 +19,7 @@ import {
   type AllocateOptions,
   type AllocationRequest,
   checkAllocationArguments,
+  accountNameOfRequest,
   renewAccount,
   requestOf,
   waitingRequestOf,
@@ -38,6 +33,7 @@ import type { MemoryBuffer } from "./memory-buffer.ts";
 import { checkHandle, type MemoryHandle } from "./memory-handle.ts";
 import { checkRange } from "./memory-range.ts";
 import { transferBytes, type TransferOptions, transferRequestOf } from "./memory-transfer.ts";
+import { isWorthReporting, reportFallback, reportRefusal } from "./request-report.ts";
 import { type MemoryType, memoryTypes, numberOfMemoryType } from "../native/memory-type.ts";
 import { MemoryExtras } from "./memory-extras.ts";
 import { waitForMemory } from "./waiting-requests.ts";
@@ -115,6 +111,7 @@ function settleRequest(
   place: number,
   request: AllocationRequest | null,
 ): number {
+  if (!isWorthReporting(first)) return first;
   let status = first;
   if (status === memoryStatus.MEMORY_ACCOUNT_ENDED) {
     renewAccount(constructorName, request!);
@@ -128,9 +125,13 @@ function settleRequest(
   if (status === memoryStatus.MEMORY_ACCOUNT_ENDED) {
     return settleRequest(status, byteSize, place, request); // forgotten again, which is rare
   }
-  if (status === memoryStatus.MEMORY_NOTHING_SERVES) log.error(nativeMessage());
-  else if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) nativeMessages().forEach(log.warn);
-  else reportLostCuda();
+  if (status === memoryStatus.MEMORY_NOTHING_SERVES) {
+    reportRefusal(byteSize, place, accountNameOfRequest(request));
+  } else if (status !== memoryStatus.MEMORY_OK) {
+    const got = allocated.slice(); // whoever reads the report may make requests himself
+    reportFallback(status, byteSize, place, accountNameOfRequest(request));
+    allocated.set(got);
+  }
   return status;
 }
 
@@ -249,7 +250,7 @@ export class AllocatedMemory implements Disposable {
    * @example
    * ```ts
    * const signal = AbortSignal.timeout(100); // milliseconds
-   * using tensor = await AllocatedMemory.allocate(byteSize, "GPU", 0, { signal });
+   * using tensor = await AllocatedMemory.allocate(4096, "GPU", 0, { signal });
    * ```
    */
   static async allocate(
@@ -603,7 +604,8 @@ export class AllocatedMemory implements Disposable {
     checkHandle("AllocatedMemory.attach", handle);
     const memory = new AllocatedMemory(0, handle.memoryType, handle.memoryTypeId);
     if (handle.id !== 0) {
-      checkStatus(memory_attach(allocated, handle.id));
+      const status = memory_attach(allocated, handle.id);
+      if (status < memoryStatus.MEMORY_OK) throw nativeError(status);
       memory.#take(allocated);
     }
     return memory;
@@ -679,7 +681,7 @@ export class AllocatedMemory implements Disposable {
     try {
       this.free();
     } catch (error) {
-      log.error((error as Error).message);
+      log.error("unreleased", (error as Error).message);
     }
   }
 }

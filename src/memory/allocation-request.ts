@@ -87,6 +87,12 @@ export function waitingRequestOf(operation: string, options: AllocateOptions | u
   return { request: requestOf(operation, own), options: own, signal };
 }
 
+/** The name of the account that a request names. */
+export function accountNameOfRequest(request: AllocationRequest | null): string | undefined {
+  const account = request?.account;
+  return typeof account === "string" ? account : account?.name;
+}
+
 /** Opens the account again, because it was forgotten since the request named it. */
 export function renewAccount(operation: string, request: AllocationRequest): void {
   request.accountKey = renewedAccountKey(operation, request.account);

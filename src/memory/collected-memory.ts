@@ -13,7 +13,7 @@ import { nativeMessage } from "../native/status.ts";
 import { owner } from "../native/owner.ts";
 import { forgetDoneOperations } from "../streams/stream-state.ts";
 import { threadState } from "../native/thread-state.ts";
-import { memoryTypes } from "../native/memory-type.ts";
+import { type MemoryType, memoryTypes } from "../native/memory-type.ts";
 
 const {
   allocated_memory_check,
@@ -85,17 +85,22 @@ export function freeCollected(): number {
   while (collected_memory_take(owner, taken) === memoryStatus.MEMORY_OK) {
     // What went with a reset, or by its pointer, was not forgotten.
     if (allocated_memory_check(taken) !== memoryStatus.MEMORY_OK) continue;
+    const byteSize = taken[at.byte_size]!;
     const place = taken[at.place]!;
     const status = freeAllocation(taken);
-    if (status < memoryStatus.MEMORY_OK) log.error(nativeMessage());
-    log.warn(
-      `an AllocatedMemory of ${taken[at.byte_size]} bytes ` +
-        `(${memoryTypes[memoryTypeOf(place)]} ${deviceIdOf(place)}) was never freed; it has ` +
-        "been freed now that it was garbage collected",
-    );
+    if (status < memoryStatus.MEMORY_OK) log.error("unreleased", nativeMessage());
+    warnOfLeak(byteSize, memoryTypes[memoryTypeOf(place)]!, deviceIdOf(place));
     count++;
   }
   return count;
+}
+
+function warnOfLeak(byteSize: number, memoryType: MemoryType, memoryTypeId: number): void {
+  log.warn(
+    { event: "leak", byteSize, memoryType, memoryTypeId },
+    `an AllocatedMemory of ${byteSize} bytes (${memoryType} ${memoryTypeId}) was never freed; it has ` +
+      "been freed now that it was garbage collected",
+  );
 }
 
 /**

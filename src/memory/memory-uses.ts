@@ -66,7 +66,7 @@ async function freeInOrder(
   for (let milliseconds = 1; ; milliseconds = Math.min(2 * milliseconds, pauseMillisecondsMax)) {
     const status = freeAllocation(allocation, streamState?.native);
     if (status >= memoryStatus.MEMORY_OK) break;
-    if (milliseconds === 1) log.error(nativeMessage());
+    if (milliseconds === 1) log.error("unreleased", nativeMessage());
     if (streamState === null || status === memoryStatus.MEMORY_INVALID_ARG) break;
     await pauseOfBackground(milliseconds);
   }

@@ -30,7 +30,7 @@ export function openOverride(path: string): OpenedRuntime | NoRuntime {
   const reason =
     `${overrideVariable} names ${excerpt(path, 1000)}, which cannot be loaded as a CUDA runtime: ` +
     excerpt(named.message, 1000);
-  log.error(`${reason}; there are no GPUs`);
+  log.error("library", `${reason}; there are no GPUs`);
   return { reason };
 }
 
@@ -45,7 +45,7 @@ export function openBestOf(paths: Iterable<string>): OpenedRuntime | NoRuntime {
     const candidate = tryToOpen(path);
     if (candidate instanceof Error) {
       refusals.push(`${path} cannot be loaded: ${excerpt(candidate.message, 300)}`);
-      log.info(`passed over a CUDA runtime: ${refusals.at(-1)}`);
+      log.info("library", `passed over a CUDA runtime: ${refusals.at(-1)}`);
       continue;
     }
     const driverVersion = readVersion(candidate.cudart.cudaDriverGetVersion);
@@ -67,7 +67,7 @@ function noCandidate(refusals: readonly string[]): NoRuntime {
     `${overrideVariable} can name the library`;
   // A machine that has none may well be meant to have none. One that has a GPU, or a runtime that
   // is broken, is not.
-  if (refusals.length > 0 || existsSync("/proc/driver/nvidia")) log.warn(reason);
+  if (refusals.length > 0 || existsSync("/proc/driver/nvidia")) log.warn("library", reason);
   return { reason };
 }
 

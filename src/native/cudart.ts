@@ -52,13 +52,13 @@ function open(): OpenedRuntime | NoRuntime {
     override ? openOverride(override) : openBestOf(cudartCandidates(searchOrigin())),
   );
   if ("reason" in runtime) {
-    log.info(`there are no GPUs: ${runtime.reason}`);
+    log.info("library", `there are no GPUs: ${runtime.reason}`);
     return runtime;
   }
   const late = handOverVariables(runtime.path);
-  if (late !== null) log.error(late);
+  if (late !== null) log.error("library", late);
   bind(runtime.cudart);
-  log.info(`CUDA runtime: ${runtime.path}`);
+  log.info("library", `CUDA runtime: ${runtime.path}`);
   return runtime;
 }
 
@@ -67,6 +67,7 @@ function reportOtherEnvironment(override: string | undefined): void {
   const own = ownVariable(overrideVariable);
   if (own === undefined) return; // nothing was asked for here
   log.error(
+    "library",
     `this Worker's ${overrideVariable} is ${quoted(own)}, which is not looked at: the process has one ` +
       `CUDA runtime, and in its environment the variable ` +
       (override === undefined ? "is not set" : `is ${quoted(override)}`),
@@ -109,7 +110,7 @@ function agree(own: OpenedRuntime | NoRuntime): OpenedRuntime | NoRuntime {
     `the process has ${claimedPath === "" ? "no CUDA runtime" : `the CUDA runtime ${claimedPath}`}, ` +
     `as the thread that asked first found it, while this thread finds ` +
     `${path === "" ? "none" : path}: set ${overrideVariable} where the process is started`;
-  log.error(reason);
+  log.error("library", reason);
   if (claimedPath === "") return { reason };
   const claimed = tryToOpen(claimedPath);
   if (claimed instanceof Error) {

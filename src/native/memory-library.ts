@@ -69,6 +69,7 @@ function open() {
   const other = String(own.library_of_other_version());
   if (other !== "") {
     log.warn(
+      "library",
       `bun-cuda-memory ${packageVersion} is used beside version ${other} in one process: each has ` +
         "pools of its own, and neither knows the other's memory and streams",
     );

@@ -1,9 +1,10 @@
 import type { Pointer } from "bun:ffi";
 import { log } from "../logger.ts";
+import type { MemoryCause } from "../message-channel.ts";
 import { MemoryError, type MemoryErrorCode, type MemoryErrorFigures } from "../memory-error.ts";
 import { counterAt } from "./host-memory.ts";
 import { memoryLibrary } from "./memory-library.ts";
-import { memoryFailure as at, memoryStatus } from "./memory-symbols.ts";
+import { memoryCause, memoryFailure as at, memoryStatus } from "./memory-symbols.ts";
 import { tellServed } from "./served-requests.ts";
 import { newStruct } from "./struct.ts";
 
@@ -29,11 +30,35 @@ export function nativeMessage(): string {
 /** Is not 0 while CUDA is lost and nobody in the process has logged it. */
 const lostReportCount = counterAt(memoryLibrary.cuda_lost_report_address() as Pointer);
 
+/** Whether {@link reportLostCuda} may have something to log. */
+export function hasLostReport(): boolean {
+  return lostReportCount[0] !== 0;
+}
+
 /** Logs, once in the process, that CUDA is lost, if it is. */
 export function reportLostCuda(): void {
-  if (lostReportCount[0] === 0) return;
+  if (!hasLostReport()) return;
   if (memoryLibrary.cuda_take_lost_report() !== memoryStatus.MEMORY_OK) return;
-  log.error(String(memoryLibrary.memory_message()));
+  log.error("lost", String(memoryLibrary.memory_message()));
+}
+
+const causes: Readonly<Record<number, MemoryCause>> = {
+  [memoryCause.MEMORY_CAUSE_FULL]: "full",
+  [memoryCause.MEMORY_CAUSE_TOO_LARGE]: "too large",
+  [memoryCause.MEMORY_CAUSE_NO_POOL]: "no pool",
+  [memoryCause.MEMORY_CAUSE_LOST]: "lost",
+  [memoryCause.MEMORY_CAUSE_NO_TABLES]: "no tables",
+  [memoryCause.MEMORY_CAUSE_OVER_LIMIT]: "over the limit",
+};
+
+/**
+ * Why the calling thread's last call, which was a request, was not served by the kind of memory that
+ * it began with.
+ */
+export function nativeCause(): MemoryCause {
+  const failure = newStruct(at);
+  memoryLibrary.memory_last_failure(failure);
+  return causes[failure[at.cause]!]!;
 }
 
 /** The figures of what the calling thread's last call had to say. */

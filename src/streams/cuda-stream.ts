@@ -14,9 +14,10 @@ function destroyDropped(streamState: StreamState): void {
   try {
     streamState.dispose();
   } catch (error) {
-    log.error((error as Error).message);
+    log.error("unreleased", (error as Error).message);
   }
   log.warn(
+    { event: "leak", memoryType: "GPU", memoryTypeId: streamState.native[at.device_id]! },
     `a CudaStream of GPU ${streamState.native[at.device_id]} was never disposed of; it has been ` +
       "destroyed now that it was garbage collected",
   );
@@ -141,7 +142,7 @@ export class CudaStream implements Disposable {
       this.#state.dispose();
       if (this.#state.isDisposed) streams.dropped.unregister(this);
     } catch (error) {
-      log.error(`a CudaStream of GPU ${this.deviceId}: ${(error as Error).message}`);
+      log.error("unreleased", `a CudaStream of GPU ${this.deviceId}: ${(error as Error).message}`);
     }
   }
 }

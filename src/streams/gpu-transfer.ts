@@ -47,7 +47,7 @@ export async function transferOnGpuAfter(transfer: Transfer, stream: NativeStrea
     await run.run();
   } catch (error) {
     transfer.isStuck = !(await run.isOverAfter(error));
-    if (transfer.isStuck) log.error(stuckMessage(transfer));
+    if (transfer.isStuck) log.error("unreleased", stuckMessage(transfer));
     throw error;
   } finally {
     if (!transfer.isStuck) staging?.[Symbol.dispose]();

@@ -102,7 +102,7 @@ export class StreamState {
     try {
       this.#destroy();
     } catch (error) {
-      log.error((error as Error).message);
+      log.error("unreleased", (error as Error).message);
     }
   }
 
@@ -154,7 +154,7 @@ export class StreamState {
     } catch (error) {
       // That CUDA is lost is logged once, and not for each stream.
       if (error instanceof MemoryError && error.code === "DEVICE_LOST") return;
-      log.error(`on a CudaStream that was disposed of: ${(error as Error).message}`);
+      log.error("stream", `on a CudaStream that was disposed of: ${(error as Error).message}`);
     }
   }
 

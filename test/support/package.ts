@@ -1,6 +1,7 @@
 // The package and some helpers, for functions that run in a process of their own.
 
-import { setLogger } from "../../src/index.ts";
+import { subscribe } from "node:diagnostics_channel";
+import { type MemoryMessage, setLogger } from "../../src/index.ts";
 import type { MemoryError } from "../../src/memory-error.ts";
 import { memoryLibrary } from "../../src/native/memory-library.ts";
 import { resultOf, spawnBody } from "./process.ts";
@@ -20,6 +21,13 @@ setLogger({
 
 export const messagesOf = (level: string) =>
   logged.filter(([of]) => of === level).map(([, message]) => message);
+
+/** Subscribes to the channel. What is published from now on is in what this returns. */
+export function subscribeToMessages(): MemoryMessage[] {
+  const messages: MemoryMessage[] = [];
+  subscribe("bun-cuda-memory", (message) => void messages.push(message as MemoryMessage));
+  return messages;
+}
 
 /** The outcome of an action: "OK", or the error's code and message. */
 export function outcomeOf(action: () => unknown): string {
