@@ -40,7 +40,10 @@ interface MessageFields {
   readonly cause?: MemoryCause;
 }
 
-/** Says of a request that it was not served as it was meant. */
+/**
+ * Says of a request that it was not served as it was meant. A request is one message, also where the
+ * log has a line for each kind of memory that did not serve.
+ */
 export interface RequestMessage extends MessageFields {
   /** Whether other memory served. */
   readonly event: "fallback" | "refused";
