@@ -147,19 +147,17 @@ alloc_on_gpu(struct memory_allocation *allocation, const struct request *request
     return fail(request, &refused);
 }
 
-// Serves a request as far as it may fall.
-static enum memory_status serve(struct memory_allocation *allocation, const struct request *request)
-{
-    return memory_type_of_place(request->place) == MEMORY_GPU
-               ? alloc_on_gpu(allocation, request)
-               : alloc_on_host(allocation, request, NULL);
-}
-
 // The pool that a request looks in first. A GPU's id must be one that a GPU can have.
 static inline struct pool *first_pool_of(int32_t memory_type, int64_t device_id)
 {
     if (memory_type != MEMORY_GPU) return &pinned_pool()->pool;
     return &gpu_pool_of_memory((int32_t)device_id)->pool;
+}
+
+static __attribute__((cold, noinline)) enum memory_status
+request_after_refusal(struct memory_allocation *allocation, double byte_size, double place)
+{
+    return allocated_memory_request(allocation, byte_size, place, 0, MEMORY_FALLBACK_DEFAULT, NULL);
 }
 
 // What follows a refusal is kept out of the way: this is all that a fast call needs.
@@ -178,47 +176,50 @@ enum memory_status allocated_memory_alloc(struct memory_allocation *allocation, 
                         memory_type == MEMORY_GPU ? place : MEMORY_CPU_PINNED, owner);
         return MEMORY_OK;
     }
-    return allocated_memory_request(allocation, byte_size, place, 0, MEMORY_FALLBACK_DEFAULT, NULL);
+    return request_after_refusal(allocation, byte_size, place);
 }
 
-// The same for a request with an account, which is as frequent where a program has accounts.
-static bool alloc_at_once(struct memory_allocation *allocation, const struct request *request)
+// Serves a request as far as it may fall, after a look at its stream.
+static __attribute__((cold, noinline)) enum memory_status
+serve_slowly(struct memory_allocation *allocation, struct request *request)
 {
-    int32_t memory_type = memory_type_of_place(request->place);
-    int64_t device_id = device_id_of_place(request->place);
-    struct pool_block block;
-    if (device_id >= DEVICE_COUNT_MAX ||
-        pool_alloc_for(first_pool_of(memory_type, device_id), whole_number(request->byte_size),
-                       &request->client, &block, NULL) != POOL_OK) {
-        return false;
+    message_clear();
+    if (request->fallback == MEMORY_FALLBACK_DEFAULT) {
+        request->fallback = (enum memory_fallback)default_fallback;
     }
-    allocation_fill(allocation, block, request->byte_size,
-                    memory_type == MEMORY_GPU ? request->place : MEMORY_CPU_PINNED,
-                    request->client.owner);
-    return true;
+    enum memory_status status = request->stream == NULL ? MEMORY_OK : stream_check(request->stream);
+    if (status == MEMORY_UNSUPPORTED) return status;
+    // Where CUDA cannot tell, the request does without what the stream might have given it.
+    if (status != MEMORY_OK) request->stream = NULL;
+    return memory_type_of_place(request->place) == MEMORY_GPU
+               ? alloc_on_gpu(allocation, request)
+               : alloc_on_host(allocation, request, NULL);
 }
 
 enum memory_status allocated_memory_request(struct memory_allocation *allocation, double byte_size,
                                             double place, double account_key, double fallback,
                                             const struct cuda_stream *stream)
 {
-    struct request request = {
-        .byte_size = byte_size,
-        // Host memory is the same whatever GPU the request names.
-        .place = memory_type_of_place(place) == MEMORY_GPU ? place : memory_type_of_place(place),
-        .fallback = (enum memory_fallback)fallback,
-        .client = {.owner = (uint32_t)allocation->owner, .account_key = whole_number(account_key)},
-    };
-    if (stream == NULL && account_key != 0 && alloc_at_once(allocation, &request)) return MEMORY_OK;
-    message_clear();
-    if (request.fallback == MEMORY_FALLBACK_DEFAULT) {
-        request.fallback = (enum memory_fallback)default_fallback;
+    int32_t memory_type = memory_type_of_place(place);
+    int64_t device_id = device_id_of_place(place);
+    // Host memory is the same whatever GPU the request names.
+    double asked_place = memory_type == MEMORY_GPU ? place : memory_type;
+    const struct pool_client client = {.owner = (uint32_t)(int64_t)allocation->owner,
+                                       .account_key = whole_number(account_key)};
+    struct pool_block block;
+    if (stream == NULL && device_id < DEVICE_COUNT_MAX &&
+        pool_alloc_for(first_pool_of(memory_type, device_id), whole_number(byte_size), &client,
+                       &block, NULL) == POOL_OK) {
+        allocation_fill(allocation, block, byte_size,
+                        memory_type == MEMORY_GPU ? place : MEMORY_CPU_PINNED, client.owner);
+        return MEMORY_OK;
     }
-    enum memory_status status = stream == NULL ? MEMORY_OK : stream_check(stream);
-    if (status == MEMORY_UNSUPPORTED) return status;
-    // Where CUDA cannot tell, the request does without what the stream might have given it.
-    request.stream = status == MEMORY_OK ? stream : NULL;
-    return serve(allocation, &request);
+    struct request request = {.byte_size = byte_size,
+                              .place = asked_place,
+                              .fallback = (enum memory_fallback)fallback,
+                              .client = client,
+                              .stream = stream};
+    return serve_slowly(allocation, &request);
 }
 
 // ---- Freeing

@@ -16,6 +16,7 @@ export type AccountOption = MemoryAccount | string;
  * there are as many accounts as there can be.
  */
 export function accountKeyOf(operation: string, account: unknown): number {
+  if (typeof account === "string") return keys.get(account) ?? openKey(operation, account);
   const key = ownAccountKey(account);
   if (key >= 0) return key;
   const name = accountNameOf(account) ?? account;

@@ -35,15 +35,15 @@ export interface AccountStats {
   fallbackCount: number;
 }
 
-/** The key of an account that this copy of the package has made, or undefined. The class sets it. */
-let keyOf: (account: object) => number | undefined;
+/** The key of an account that this copy of the package has made, or -1. The class sets it. */
+let keyOf: (account: object) => number;
 
 /** The method by which an account of another copy of the package tells its name. */
 const nameKey = Symbol.for(`bun-cuda-memory.account ${packageVersion}`);
 
 /** The key of an account of this copy of the package; -1 for any other value. */
 export function ownAccountKey(account: unknown): number {
-  return typeof account === "object" && account !== null ? (keyOf(account) ?? -1) : -1;
+  return typeof account === "object" && account !== null ? keyOf(account) : -1;
 }
 
 /** The name of an account, whichever copy of the package made it; `null` for any other value. */
@@ -56,6 +56,9 @@ export function accountNameOf(account: unknown): string | null {
     return null; // a Proxy that has been revoked
   }
 }
+
+/** What keeps accounts from being forgotten as long as there are objects of them. */
+const references = new WeakMap<MemoryAccount, ReferencedAccount>();
 
 /** The accounts that this thread refers to, so that a name has one object. */
 const accounts = threadState("accounts", () => new Map<string, WeakRef<MemoryAccount>>());
@@ -89,11 +92,11 @@ function sweepAccounts(): void {
  */
 export class MemoryAccount {
   readonly #name: string;
-  /** What the native library knows it by. With the reference the account is remembered. */
-  readonly #account: ReferencedAccount;
+  /** What the native library knows it by. */
+  readonly #key: number;
 
   static {
-    keyOf = (account) => (#account in account ? account.#account.key : undefined);
+    keyOf = (account) => (#key in account ? account.#key : -1);
     Object.defineProperty(MemoryAccount.prototype, nameKey, {
       get(this: unknown) {
         return typeof this === "object" && this !== null && #name in this ? this.#name : null;
@@ -103,7 +106,8 @@ export class MemoryAccount {
 
   private constructor(name: string, account: ReferencedAccount) {
     this.#name = name;
-    this.#account = account;
+    this.#key = account.key;
+    references.set(this, account);
   }
 
   /**
@@ -145,7 +149,7 @@ export class MemoryAccount {
    * at first. A limit below what is used refuses requests until enough is freed.
    */
   get limitByteSize(): number {
-    return account_limit(this.#account.key);
+    return account_limit(this.#key);
   }
 
   /** @throws {MemoryError} `INVALID_ARG` for what is neither a whole number of bytes nor `Infinity`. */
@@ -154,7 +158,7 @@ export class MemoryAccount {
       const expected = "a whole number of bytes, or Infinity";
       throw invalidArgument("MemoryAccount", "limitByteSize", expected, byteSize);
     }
-    checkStatus(account_set_limit(this.#account.key, byteSize));
+    checkStatus(account_set_limit(this.#key, byteSize));
   }
 
   /**
@@ -166,7 +170,7 @@ export class MemoryAccount {
    * @throws {MemoryError} `INVALID_ARG` for what is no kind of memory, or no ordinal.
    */
   stats(memoryType?: MemoryType, memoryTypeId = 0): AccountStats {
-    const stats = readAccountStats(this.#account.key, placeOfArguments(memoryType, memoryTypeId));
+    const stats = readAccountStats(this.#key, placeOfArguments(memoryType, memoryTypeId));
     return {
       usedByteSize: stats[at.used_byte_size]!,
       peakUsedByteSize: stats[at.peak_used_byte_size]!,
@@ -180,7 +184,7 @@ export class MemoryAccount {
 
   /** Makes what is used now the peak, of each kind of memory and of all together. */
   resetPeak(): void {
-    account_reset_peak(this.#account.key);
+    account_reset_peak(this.#key);
   }
 }
 

@@ -17,13 +17,6 @@ import { numberOfMemoryType } from "../native/memory-type.ts";
  */
 export type MemoryFallback = "system" | "pinned" | "none";
 
-/** The native library's numbers of the policies. */
-const fallbackNumbers: Readonly<Record<MemoryFallback, number>> = {
-  system: memoryFallback.MEMORY_FALLBACK_SYSTEM,
-  pinned: memoryFallback.MEMORY_FALLBACK_PINNED,
-  none: memoryFallback.MEMORY_FALLBACK_NONE,
-};
-
 /** Options of {@link AllocatedMemory}'s constructor. */
 export interface AllocatedMemoryOptions {
   /**
@@ -50,10 +43,10 @@ export interface AllocateOptions extends AllocatedMemoryOptions {
 
 /** What a request asks for besides a size and a place. */
 export interface AllocationRequest {
-  readonly stream: NativeStream | null;
-  readonly account: AccountOption | undefined;
+  stream: NativeStream | null;
+  account: AccountOption | undefined;
   accountKey: number;
-  readonly fallback: number;
+  fallback: number;
 }
 
 const names = ["stream", "account", "fallback"] as const;
@@ -64,7 +57,30 @@ const names = ["stream", "account", "fallback"] as const;
  * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be.
  */
 export function requestOf(operation: string, options: AllocatedMemoryOptions): AllocationRequest {
+  try {
+    const plain = Object.getPrototypeOf(options) === Object.prototype ? options : noOptions;
+    const { stream, account, fallback } = plain;
+    let count = 0;
+    if (stream !== undefined) count++;
+    if (account !== undefined) count++;
+    if (fallback !== undefined) count++;
+    // A call as it should be has options, and no others than these.
+    if (count > 0 && count === Object.keys(plain).length) {
+      return checkedRequest(operation, stream, account, fallback);
+    }
+  } catch {} // looked at closer: a Proxy or a getter may have thrown
   const { stream, account, fallback } = checkOptions(operation, options, names);
+  return checkedRequest(operation, stream, account, fallback);
+}
+
+const noOptions: AllocatedMemoryOptions = {};
+
+function checkedRequest(
+  operation: string,
+  stream: CudaStream | undefined,
+  account: AccountOption | undefined,
+  fallback: MemoryFallback | undefined,
+): AllocationRequest {
   return {
     stream: stream === undefined ? null : streamStateOf(operation, stream).native,
     account,
@@ -100,10 +116,9 @@ export function renewAccount(operation: string, request: AllocationRequest): voi
 
 /** @throws {MemoryError} `INVALID_ARG` for what is no policy. */
 export function fallbackNumberOf(operation: string, fallback: unknown): number {
-  const number = Object.hasOwn(fallbackNumbers, fallback as string)
-    ? fallbackNumbers[fallback as MemoryFallback]
-    : undefined;
-  if (number !== undefined && typeof fallback === "string") return number;
+  if (fallback === "system") return memoryFallback.MEMORY_FALLBACK_SYSTEM;
+  if (fallback === "pinned") return memoryFallback.MEMORY_FALLBACK_PINNED;
+  if (fallback === "none") return memoryFallback.MEMORY_FALLBACK_NONE;
   throw invalidArgument(operation, "fallback", '"system", "pinned" or "none"', fallback);
 }
 
