@@ -114,6 +114,12 @@ struct memory_allocation {
     double owner; // set before a request: whom it is for, from 0 to 65535
 };
 
+// The memory of a GPU, whoever uses it.
+struct device_memory {
+    double free_byte_size;
+    double total_byte_size;
+};
+
 // A queue of work for a GPU. The id tells it from every other stream, also where CUDA gives a
 // handle again.
 struct cuda_stream {
@@ -162,6 +168,9 @@ MEMORY_EXPORT void cudart_bind(const char *name, void *address);
 // 1 where any of the first so many GPUs has a context, or where that cannot be known; otherwise 0. It
 // makes none.
 MEMORY_EXPORT int32_t cuda_has_context(int32_t device_count);
+
+// Makes a context on the GPU. The calling thread's current device stays as it is.
+MEMORY_EXPORT enum memory_status cuda_device_memory(double device_id, struct device_memory *memory);
 
 // MEMORY_DEVICE_LOST once CUDA has failed for good: then it is not called any more.
 MEMORY_EXPORT enum memory_status cuda_check_lost(void);

@@ -20,10 +20,10 @@ export const runtime = requireRuntime();
 /** The file of the runtime that the process has chosen. */
 export const cudartPath = chosenPath()!;
 
-const { cudaPeekAtLastError, cudaMemGetInfo } = extraCudartSymbols;
+const { cudaPeekAtLastError } = extraCudartSymbols;
 
 /** Functions that the package itself does not call. */
-const extra = dlopen(cudartPath, { cudaPeekAtLastError, cudaMemGetInfo }).symbols;
+const extra = dlopen(cudartPath, { cudaPeekAtLastError }).symbols;
 
 /** @throws {Error} with CUDA's name and text of the error, where there is one. */
 export function requireSuccess(error: number, doing: string): void {
@@ -81,7 +81,7 @@ export function memoryInfo(deviceId: number): MemoryInfo {
   makeCurrent(deviceId);
   const free = new BigUint64Array(new ArrayBuffer(8));
   const total = new BigUint64Array(new ArrayBuffer(8));
-  const error = extra.cudaMemGetInfo(free, total);
+  const error = runtime.cudaMemGetInfo(free, total);
   makeCurrent(current);
   requireSuccess(error, `read the memory of GPU ${deviceId}`);
   return { freeByteSize: Number(free[0]), totalByteSize: Number(total[0]) };

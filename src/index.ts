@@ -21,6 +21,7 @@ export {
 } from "./managers/cuda-memory-manager.ts";
 export { CudaStream } from "./streams/cuda-stream.ts";
 export { cudaStatus, type CudaStatus } from "./devices/cuda-status.ts";
+export { type DeviceMemory, getDeviceMemory } from "./devices/device-memory.ts";
 export { pointerAttributes, type PointerAttributes } from "./devices/pointer-attributes.ts";
 export { getSupportedGpus } from "./devices/supported-gpus.ts";
 export { type Logger, setLogger } from "./logger.ts";

@@ -16,6 +16,7 @@ export const {
   CudaMemoryManager,
   cudaStatus,
   CudaStream,
+  getDeviceMemory,
   getSupportedGpus,
   MemoryAccount,
   MemoryError,

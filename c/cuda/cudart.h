@@ -23,6 +23,7 @@
     X(int, cudaFree, (void *pointer))                                                              \
     X(int, cudaHostAlloc, (void **pointer, size_t byte_size, unsigned int flags))                  \
     X(int, cudaFreeHost, (void *pointer))                                                          \
+    X(int, cudaMemGetInfo, (size_t *free_byte_size, size_t *total_byte_size))                      \
     X(int, cudaMemcpy, (void *target, const void *source, size_t byte_size, int kind))             \
     X(int, cudaMemcpyAsync,                                                                        \
       (void *target, const void *source, size_t byte_size, int kind, void *stream))                \

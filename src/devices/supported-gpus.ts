@@ -84,18 +84,27 @@ export function noGpuReason(): string | null {
 }
 
 /**
+ * Why there is no such GPU; `null` where there is one, supported or not.
+ *
+ * @throws {MemoryError} `INTERNAL` where CUDA fails to count the GPUs.
+ */
+export function absentReason(deviceId: number): string | null {
+  const noGpu = noGpuReason();
+  if (noGpu !== null) return noGpu;
+  const count = gpuCount();
+  if (deviceId < count) return null;
+  return `there is no GPU ${deviceId}: CUDA has ${count}, which are numbered from 0`;
+}
+
+/**
  * Why a GPU is not among the supported ones.
  *
  * @throws {MemoryError} `INTERNAL` where CUDA fails to count the GPUs.
  */
 export function unsupportedReason(deviceId: number, minComputeCapability: number): string {
   const runtime = cudart();
-  const noGpu = noGpuReason();
-  if (runtime === null || noGpu !== null) return noGpu ?? "there is no CUDA runtime";
-  const count = deviceCount(runtime);
-  if (deviceId >= count) {
-    return `there is no GPU ${deviceId}: CUDA has ${count}, which are numbered from 0`;
-  }
+  const absent = absentReason(deviceId);
+  if (runtime === null || absent !== null) return absent ?? "there is no CUDA runtime";
   if (deviceId >= gpuCountMax) return `no more than ${gpuCountMax} GPUs can have a pool`;
   const capability = capabilityOf(runtime, deviceId);
   if (capability instanceof MemoryError) return capability.message;

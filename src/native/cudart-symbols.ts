@@ -20,6 +20,7 @@ export const cudartSymbols = {
   cudaFree: { args: ["ptr"], returns: "i32" },
   cudaHostAlloc: { args: ["ptr", "u64", "u32"], returns: "i32" },
   cudaFreeHost: { args: ["ptr"], returns: "i32" },
+  cudaMemGetInfo: { args: ["ptr", "ptr"], returns: "i32" },
   cudaMemcpy: { args: ["ptr", "ptr", "u64", "i32"], returns: "i32" },
   cudaMemcpyAsync: { args: ["ptr", "ptr", "u64", "i32", "ptr"], returns: "i32" },
   cudaMemset: { args: ["ptr", "i32", "u64"], returns: "i32" },
@@ -55,7 +56,6 @@ export const extraCudartSymbols = {
   cudaEventCreate: { args: ["ptr"], returns: "i32" },
   cudaEventSynchronize: { args: ["ptr"], returns: "i32" },
   cudaEventElapsedTime: { args: ["ptr", "ptr", "ptr"], returns: "i32" },
-  cudaMemGetInfo: { args: ["ptr", "ptr"], returns: "i32" },
   cudaMemcpyPeerAsync: { args: ["ptr", "i32", "ptr", "i32", "u64", "ptr"], returns: "i32" },
   cudaMemsetAsync: { args: ["ptr", "i32", "u64", "ptr"], returns: "i32" },
 } as const satisfies Record<string, FFIFunction>;

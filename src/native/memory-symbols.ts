@@ -15,6 +15,7 @@ export const memorySymbols = {
   cudart_bind: { args: ["ptr", "ptr"], returns: "void" },
 
   cuda_has_context: { args: ["i32"], returns: "i32" },
+  cuda_device_memory: { args: ["f64", "ptr"], returns: "i32" },
   cuda_check_lost: { args: [], returns: "i32" },
   cuda_refuse_if_lost: { args: ["ptr"], returns: "i32" },
   cuda_note_error: { args: ["i32", "ptr"], returns: "i32" },
@@ -160,6 +161,9 @@ export const memoryAllocation = {
   origin: 3,
   owner: 4,
 } as const;
+
+/** The places of the members of `struct device_memory`, counted in doubles. */
+export const deviceMemory = { free_byte_size: 0, total_byte_size: 1 } as const;
 
 /** The places of the members of `struct cuda_stream`, counted in doubles. */
 export const cudaStream = { handle: 0, device_id: 1, id: 2 } as const;

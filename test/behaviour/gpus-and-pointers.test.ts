@@ -1,5 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { CudaMemoryManager, getSupportedGpus, pointerAttributes } from "../../src/index.ts";
+import {
+  CudaMemoryManager,
+  getDeviceMemory,
+  getSupportedGpus,
+  pointerAttributes,
+} from "../../src/index.ts";
+import { cudart } from "../../src/native/cudart.ts";
 import { expectMemoryError } from "../support/expectations.ts";
 import { gpus, resetAfterEach } from "../support/runtime.ts";
 import { notWholeNumbers, pointerPlus, untyped } from "../support/values.ts";
@@ -38,5 +44,40 @@ describe("getSupportedGpus and pointerAttributes", () => {
     expect(pointerAttributes(pointerPlus(pointer, 4095)).type).toBe("device");
     CudaMemoryManager.reset();
     expect(pointerAttributes(pointer).type).toBe("unregistered");
+  });
+});
+
+describe("getDeviceMemory", () => {
+  test("counts what a pool takes of its GPU, and what comes back", () => {
+    for (const id of gpus) {
+      const { freeByteSize, totalByteSize } = getDeviceMemory(id);
+      expect(totalByteSize).toBeGreaterThan(0);
+      expect(freeByteSize).toBeLessThanOrEqual(totalByteSize);
+      CudaMemoryManager.create({ memoryPoolByteSize: { [id]: 64 * 1024 ** 2 } });
+      const taken = getDeviceMemory(id);
+      expect(taken.totalByteSize).toBe(totalByteSize);
+      expect(freeByteSize - taken.freeByteSize).toBeGreaterThanOrEqual(64 * 1024 ** 2);
+      CudaMemoryManager.reset();
+      expect(getDeviceMemory(id).freeByteSize).toBeGreaterThan(taken.freeByteSize);
+    }
+  });
+
+  test("leaves the thread's current device as it is", () => {
+    const current = new Int32Array(1);
+    for (const device of gpus.toReversed()) {
+      expect(cudart()!.cudaSetDevice(device)).toBe(0);
+      for (const id of gpus) getDeviceMemory(id);
+      expect(cudart()!.cudaGetDevice(current)).toBe(0);
+      expect(current[0]).toBe(device);
+    }
+    expect(cudart()!.cudaSetDevice(gpu)).toBe(0);
+  });
+
+  test("what is no GPU is refused", () => {
+    for (const value of [...notWholeNumbers, -0]) {
+      expectMemoryError("INVALID_ARG", () => getDeviceMemory(untyped(value)));
+    }
+    expect(expectMemoryError("UNAVAILABLE", () => getDeviceMemory(77))).toContain("GPU 77");
+    expectMemoryError("UNAVAILABLE", () => getDeviceMemory(2 ** 53 - 1));
   });
 });

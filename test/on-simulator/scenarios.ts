@@ -7,6 +7,7 @@ import {
   createMemoryManagers,
   CudaMemoryManager,
   CudaStream,
+  getDeviceMemory,
   getSupportedGpus,
   PinnedMemoryManager,
   pointerAttributes,
@@ -97,6 +98,11 @@ export const scenarios: Scenario[] = [
     name: "getSupportedGpus",
     run: () => void getSupportedGpus(),
     mayTolerate: (name, error) => meansNoDevice(name, error) || asksOneGpu(name),
+  },
+  {
+    name: "getDeviceMemory",
+    run: () => void getDeviceMemory(1),
+    mayTolerate: meansNoDevice,
   },
   {
     name: "pointerAttributes",

@@ -51,6 +51,10 @@ describe("a context", () => {
     ).toEqual([1]);
   });
 
+  test("is made on the GPU whose memory is asked for", () => {
+    expect(contextsAfter(({ getDeviceMemory }) => getDeviceMemory(2))).toEqual([2]);
+  });
+
   test("is made on the GPU that has a stream, whatever is done with it", () => {
     expect(
       contextsAfter(({ AllocatedMemory, createMemoryManagers, CudaStream, copyBuffer }) => {

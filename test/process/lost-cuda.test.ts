@@ -32,7 +32,7 @@ describe("once CUDA has failed for good", () => {
         status.push(exports.cudaStatus());
 
         const functions =
-          `cudaGetDeviceCount cudaGetDevice cudaSetDevice cudaMalloc cudaFree cudaFreeHost cudaMemcpy
+          `cudaGetDeviceCount cudaGetDevice cudaSetDevice cudaMalloc cudaFree cudaFreeHost cudaMemcpy cudaMemGetInfo
          cudaMemcpyAsync cudaMemset cudaStreamQuery cudaStreamDestroy cudaEventQuery cudaEventDestroy
          cudaEventRecord cudaDeviceSynchronize cudaPointerGetAttributes cudaGetLastError
          cudaThreadExchangeStreamCaptureMode cudaStreamIsCapturing cuCtxPushCurrent_v2`.split(
@@ -52,6 +52,7 @@ describe("once CUDA has failed for good", () => {
           synchronize: () => stream.synchronize(),
           pointerAttributes: () => exports.pointerAttributes(pinned.pointer!),
           "CudaMemoryManager.alloc": () => CudaMemoryManager.alloc(1, 1),
+          getDeviceMemory: () => exports.getDeviceMemory(0),
         };
         refused["writeAsync"] = () => onGpu!.writeAsync(bytes);
         refused["readAsync"] = () => onGpu!.readAsync(bytes, 0, { stream });

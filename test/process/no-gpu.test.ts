@@ -13,6 +13,7 @@ const startAndAllocate = (async ({
   CudaMemoryManager,
   PinnedMemoryManager,
   createMemoryManagers,
+  getDeviceMemory,
   getSupportedGpus,
   messagesOf,
   nonpinnedCount,
@@ -27,6 +28,7 @@ const startAndAllocate = (async ({
   const back = new Uint8Array(1000);
   memory.read(back);
   const attributes = pointerAttributes(memory.pointer!);
+  const deviceMemory = outcomeOf(() => getDeviceMemory(0)).split(":", 1)[0];
   const cudaAlloc = outcomeOf(() => CudaMemoryManager.alloc(1, 0));
   const pinnedByteSize = PinnedMemoryManager.totalByteSize;
   const liveCount = nonpinnedCount();
@@ -37,6 +39,7 @@ const startAndAllocate = (async ({
     memory: { memoryType, memoryTypeId, totalByteSize },
     isIntact: back.every((byte) => byte === 7),
     attributes,
+    deviceMemory,
     cudaAlloc,
     pinnedByteSize,
     liveCounts: [liveCount, nonpinnedCount()],
@@ -50,6 +53,7 @@ const inSystemMemory = {
   memory: { memoryType: "CPU", memoryTypeId: 0, totalByteSize: 1000 },
   isIntact: true,
   attributes: { type: "unregistered", device: -2 },
+  deviceMemory: "UNAVAILABLE",
   pinnedByteSize: 0,
   liveCounts: [1, 0],
 } as const;
