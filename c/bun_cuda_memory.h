@@ -3,7 +3,8 @@
 // compare the two.
 //
 // Sizes, addresses and device ids travel as double, the fastest way through bun:ffi: all of them
-// are whole numbers below 2^53. The caller has checked that they are whole and not negative.
+// are whole numbers below 2^53. The caller has checked that they are whole and not negative, but for
+// shares where a size may be one.
 //
 // A call that can fail returns a memory_status. A call that returns an address returns the negative
 // status where it fails. After a failure, and after
@@ -187,8 +188,8 @@ MEMORY_EXPORT double cuda_lost_report_address(void);
 
 // ---- CUDA memory
 
-// MEMORY_ALREADY_EXISTS changes nothing. Where one reservation fails, none stays, unless the call is to
-// go on: then the status is MEMORY_OK_WITH_WARNINGS, and the message has a line for each failure.
+// A size below 0 is a share of the GPU's memory: -80 is 80 percent. MEMORY_ALREADY_EXISTS changes
+// nothing. Where one reservation fails, none stays, unless the call is to go on: then the status is MEMORY_OK_WITH_WARNINGS, and the message has a line for each failure.
 MEMORY_EXPORT enum memory_status cuda_memory_create(const double *device_ids,
                                                     const double *byte_sizes, int32_t pool_count,
                                                     int32_t goes_on);

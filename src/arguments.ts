@@ -163,29 +163,31 @@ function checkOptionNames(operation: string, options: object, names: readonly st
 }
 
 /**
- * The pool size of each GPU, from a record of sizes by ordinal.
+ * What a record by GPU has for each, such as the size of its pool.
  *
- * @throws {MemoryError} `INVALID_ARG` for a key that is no ordinal or a size that is no byte size.
+ * @param checkValue Throws for what cannot be a value.
+ * @throws {MemoryError} `INVALID_ARG` for a key that is no ordinal; and what `checkValue` throws.
  */
-export function checkPoolByteSizes(
+export function checkRecordByGpu<Value>(
   operation: string,
   name: string,
-  record: unknown,
-): Map<number, number> {
+  record: Readonly<Record<number, Value>> | undefined,
+  checkValue: (operation: string, name: string, value: unknown) => void,
+): Map<number, Value> {
   if (record === undefined) return new Map();
   return readArgument(operation, name, () => {
     if (!isRecord(record)) {
       throw invalidArgument(operation, name, "a record of byte sizes by GPU", record);
     }
-    const byteSizes = new Map<number, number>();
-    for (const [key, byteSize] of Object.entries(record)) {
+    const values = new Map<number, Value>();
+    for (const [key, value] of Object.entries(record)) {
       const deviceId = Number(key);
       if (!isWholeNumber(deviceId) || String(deviceId) !== key) {
         throw invalidArgument(operation, `a key of ${name}`, "a GPU's ordinal: 0, 1, 2 ...", key);
       }
-      checkByteSize(operation, `${name}[${key}]`, byteSize);
-      byteSizes.set(deviceId, byteSize as number);
+      checkValue(operation, `${name}[${key}]`, value);
+      values.set(deviceId, value);
     }
-    return byteSizes;
+    return values;
   });
 }

@@ -39,6 +39,7 @@ export {
   type MemoryManagers,
   type MemoryPool,
 } from "./managers/memory-managers.ts";
+export type { MemoryPoolSize } from "./managers/pool-size.ts";
 export { type MemoryOptions, parseMemoryOptions } from "./managers/memory-options.ts";
 export type { TransferOptions } from "./memory/memory-transfer.ts";
 export type { MemoryType } from "./native/memory-type.ts";

@@ -6,6 +6,7 @@
 
 #include "bun_cuda_memory.h"
 #include "cuda/cudart.h"
+#include "cuda/device_memory.h"
 #include "cuda/event.h"
 #include "cuda/lost.h"
 #include "cuda/stream.h"
@@ -33,13 +34,42 @@ static void close_pools(void)
     }
 }
 
+// Makes bytes of a size, which below 0 is a share of the GPU's memory in percent.
+static enum memory_status resolve_share(int device, double *byte_size)
+{
+    if (*byte_size >= 0) return MEMORY_OK;
+    double percentage = -*byte_size;
+    struct device_memory memory;
+    enum memory_status status = device_memory_read(device, &memory);
+    if (status != MEMORY_OK) {
+        message_add("so %.10g%% of it for the CUDA memory pool cannot be reserved", percentage);
+        return status;
+    }
+    uint64_t granule_count =
+        whole_number(memory.total_byte_size * percentage / 100) / POOL_GRANULE_BYTE_SIZE;
+    if (granule_count == 0) granule_count = 1;
+    *byte_size = from_whole_number(granule_count * POOL_GRANULE_BYTE_SIZE);
+    if (*byte_size <= memory.free_byte_size) return MEMORY_OK;
+    message_add(
+        "failed to reserve %.10g%% of the memory of GPU %d for its CUDA memory pool: that is "
+        "%.0f of %.0f bytes, and only %.0f bytes are free",
+        percentage, device, *byte_size, memory.total_byte_size, memory.free_byte_size);
+    return MEMORY_OUT_OF_MEMORY;
+}
+
+static enum memory_status create_pool(int device, double byte_size)
+{
+    enum memory_status status = resolve_share(device, &byte_size);
+    if (status != MEMORY_OK) return status;
+    return reserved_pool_open(gpu_pool(device), MEMORY_GPU, device, byte_size);
+}
+
 static enum memory_status create_pools(const double *device_ids, const double *byte_sizes,
                                        int32_t pool_count, bool goes_on)
 {
     enum memory_status status = MEMORY_OK;
     for (int32_t i = 0; i < pool_count; i++) {
-        enum memory_status opened = reserved_pool_open(gpu_pool(device_ids[i]), MEMORY_GPU,
-                                                       (int)device_ids[i], byte_sizes[i]);
+        enum memory_status opened = create_pool((int)device_ids[i], byte_sizes[i]);
         if (opened == MEMORY_OK) continue;
         status = opened;
         if (!goes_on) break;

@@ -1,10 +1,11 @@
 import type { Pointer } from "bun:ffi";
 import {
+  checkByteSize,
   checkComputeCapability,
   checkDeviceId,
   checkOptions,
   checkPointer,
-  checkPoolByteSizes,
+  checkRecordByGpu,
   checkRequest,
   isDeviceId,
   isWholeNumber,
@@ -24,6 +25,7 @@ import {
   nativeMessages,
   reportLostCuda,
 } from "../native/status.ts";
+import { describePoolSize, isPool, type MemoryPoolSize, nativePoolSize } from "./pool-size.ts";
 import { type PoolStats, readPoolStats } from "./pool-stats.ts";
 
 const {
@@ -43,15 +45,15 @@ export interface CudaMemoryManagerOptions {
 }
 
 /** Leaves out the GPUs that are to have no pool, and with a warning those that cannot have one. */
-function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: number) {
-  const wanted = [...byteSizes].filter(([, byteSize]) => byteSize > 0);
+function poolsToMake(sizes: ReadonlyMap<number, MemoryPoolSize>, minComputeCapability: number) {
+  const wanted = [...sizes].filter(([, size]) => isPool(size));
   if (wanted.length === 0) return [];
   const supported = new Set(getSupportedGpus(minComputeCapability));
-  for (const [deviceId, byteSize] of wanted) {
+  for (const [deviceId, size] of wanted) {
     if (supported.has(deviceId)) continue;
     log.warn(
       "pool",
-      `no CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}: ` +
+      `no CUDA memory pool of ${describePoolSize(size)} on GPU ${deviceId}: ` +
         `${unsupportedReason(deviceId, minComputeCapability)}; supported GPUs: ` +
         ([...supported].join(", ") || "none"),
     );
@@ -59,43 +61,50 @@ function poolsToMake(byteSizes: Map<number, number>, minComputeCapability: numbe
   return wanted.filter(([deviceId]) => supported.has(deviceId));
 }
 
-/**
- * Does what {@link CudaMemoryManager.create} does. Returns false where there was a manager before.
- *
- * @param goesOn Whether a pool that cannot be made costs no other, and is an error in the log.
- */
-export function createCudaMemoryManager(
-  options?: CudaMemoryManagerOptions,
-  goesOn = false,
-): boolean {
-  const operation = "CudaMemoryManager.create";
-  const {
-    minSupportedComputeCapability: minComputeCapability = defaultMinComputeCapability,
-    memoryPoolByteSize,
-  } = checkOptions(operation, options, ["minSupportedComputeCapability", "memoryPoolByteSize"]);
-  checkComputeCapability(operation, "minSupportedComputeCapability", minComputeCapability);
-  const byteSizes = checkPoolByteSizes(operation, "memoryPoolByteSize", memoryPoolByteSize);
-  const pools = poolsToMake(byteSizes, minComputeCapability);
+/** How the manager is made, checked. */
+export interface CudaPoolsRequest {
+  /** The size of each GPU's pool. */
+  readonly sizes: ReadonlyMap<number, MemoryPoolSize>;
+  /** GPUs below this compute capability get no pool. */
+  readonly minComputeCapability: number;
+  /** Whether a pool that cannot be made costs no other, and is an error in the log. */
+  readonly goesOn: boolean;
+}
+
+/** What became of a request for pools. */
+export interface CudaPoolsOutcome {
+  /** Whether there is a new manager; false where there was one before. */
+  readonly isNew: boolean;
+  /** Why pools could not be made, a sentence each; they are in the log too. */
+  readonly problems: readonly string[];
+}
+
+/** Makes the CUDA memory manager. Throws what {@link CudaMemoryManager.create} throws. */
+export function createCudaPools({
+  sizes,
+  minComputeCapability,
+  goesOn,
+}: CudaPoolsRequest): CudaPoolsOutcome {
+  const pools = poolsToMake(sizes, minComputeCapability);
   const status = cuda_memory_create(
     Float64Array.from([...pools.map(([deviceId]) => deviceId), 0]),
-    Float64Array.from([...pools.map(([, byteSize]) => byteSize), 0]),
+    Float64Array.from([...pools.map(([, size]) => nativePoolSize(size)), 0]),
     pools.length,
     goesOn ? 1 : 0,
   );
   if (status === memoryStatus.MEMORY_ALREADY_EXISTS) {
     log.warn("pool", nativeMessage());
-    return false;
+    return { isNew: false, problems: [] };
   }
-  if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) {
-    for (const message of nativeMessages()) log.error("pool", message);
-  }
+  const problems = status === memoryStatus.MEMORY_OK_WITH_WARNINGS ? nativeMessages() : [];
+  for (const problem of problems) log.error("pool", problem);
   checkStatus(status);
   for (const [deviceId] of pools) {
     const byteSize = poolByteSizeOf(deviceId);
     if (byteSize > 0) log.info("pool", `CUDA memory pool of ${byteSize} bytes on GPU ${deviceId}`);
   }
   if (pools.length === 0) log.info("pool", "CUDA memory pools are disabled");
-  return true;
+  return { isNew: true, problems };
 }
 
 /** The size of a GPU's pool; 0 where it has none. */
@@ -131,7 +140,19 @@ export class CudaMemoryManager {
    * for good.
    */
   static create(options?: CudaMemoryManagerOptions): void {
-    createCudaMemoryManager(options);
+    const operation = "CudaMemoryManager.create";
+    const {
+      minSupportedComputeCapability: minComputeCapability = defaultMinComputeCapability,
+      memoryPoolByteSize,
+    } = checkOptions(operation, options, ["minSupportedComputeCapability", "memoryPoolByteSize"]);
+    checkComputeCapability(operation, "minSupportedComputeCapability", minComputeCapability);
+    const sizes = checkRecordByGpu(
+      operation,
+      "memoryPoolByteSize",
+      memoryPoolByteSize,
+      checkByteSize,
+    );
+    createCudaPools({ sizes, minComputeCapability, goesOn: false });
   }
 
   /**

@@ -3,7 +3,7 @@ import {
   checkByteSize,
   checkComputeCapability,
   checkOptions,
-  checkPoolByteSizes,
+  checkRecordByGpu,
 } from "../arguments.ts";
 import {
   defaultMinComputeCapability,
@@ -19,11 +19,13 @@ import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { nativeMessages } from "../native/status.ts";
 import {
-  createCudaMemoryManager,
+  createCudaPools,
   CudaMemoryManager,
+  type CudaPoolsOutcome,
   poolByteSizeOf,
 } from "./cuda-memory-manager.ts";
 import { memoryOptionNames, type MemoryOptions } from "./memory-options.ts";
+import { checkPoolSize, isPool, type MemoryPoolSize } from "./pool-size.ts";
 import {
   createPinnedMemoryManager,
   defaultPinnedMemoryPoolByteSize,
@@ -34,12 +36,13 @@ import {
 export const defaultCudaMemoryPoolByteSize = 67108864;
 
 /** Adds the default size of every supported GPU that is not among the named ones. */
-function withDefaults(named: ReadonlyMap<number, number>, minComputeCapability: number) {
-  const byteSizes: Record<number, number> = {};
+function withDefaults(named: ReadonlyMap<number, MemoryPoolSize>, minComputeCapability: number) {
+  const sizes = new Map<number, MemoryPoolSize>();
   for (const deviceId of getSupportedGpus(minComputeCapability)) {
-    byteSizes[deviceId] = defaultCudaMemoryPoolByteSize;
+    sizes.set(deviceId, defaultCudaMemoryPoolByteSize);
   }
-  return { ...byteSizes, ...Object.fromEntries(named) };
+  for (const [deviceId, size] of named) sizes.set(deviceId, size);
+  return sizes;
 }
 
 /** Says why no GPU has a pool, where that is nobody's wish: every supported one gets one. */
@@ -97,32 +100,26 @@ class CreatedManagers implements MemoryManagers {
 
 /** What the options ask for, checked. */
 interface WantedPools {
-  /** Bytes of each GPU's pool that the options name. */
-  readonly named: ReadonlyMap<number, number>;
+  /** The size of each GPU's pool that the options name. */
+  readonly named: ReadonlyMap<number, MemoryPoolSize>;
   readonly pinnedByteSize: number;
   readonly minComputeCapability: number;
   readonly isPeerAccessWanted: boolean;
 }
 
-/**
- * Creates the CUDA memory manager, or logs an error where that fails. Returns whether there is a new
- * one, and the error.
- */
-function tryToCreateCudaPools({ named, minComputeCapability }: WantedPools): {
-  isNew: boolean;
-  error?: MemoryError;
-} {
+/** Creates the CUDA memory manager, or logs an error where that fails and returns it too. */
+function tryToCreateCudaPools({
+  named,
+  minComputeCapability,
+}: WantedPools): CudaPoolsOutcome & { error?: MemoryError } {
   try {
     if (named.size === 0) warnOfNoSupportedGpus(minComputeCapability);
-    const options = {
-      minSupportedComputeCapability: minComputeCapability,
-      memoryPoolByteSize: withDefaults(named, minComputeCapability),
-    };
-    return { isNew: createCudaMemoryManager(options, true) };
+    const sizes = withDefaults(named, minComputeCapability);
+    return createCudaPools({ sizes, minComputeCapability, goesOn: true });
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
     log.error("pool", `there are no CUDA memory pools: ${error.message}`);
-    return { isNew: false, error };
+    return { isNew: false, problems: [error.message], error };
   }
 }
 
@@ -157,7 +154,7 @@ function missingPools(
 ): string[] {
   const has = (memoryType: MemoryType, memoryTypeId: number) =>
     pools.some((pool) => pool.memoryType === memoryType && pool.memoryTypeId === memoryTypeId);
-  const namedGpus = [...named].filter(([, byteSize]) => byteSize > 0).map(([gpu]) => gpu);
+  const namedGpus = [...named].filter(([, size]) => isPool(size)).map(([gpu]) => gpu);
   const missing = (named.size > 0 ? namedGpus : gpus)
     .filter((gpu) => !has("GPU", gpu))
     .map((gpu) => `the pool of GPU ${gpu}`);
@@ -173,6 +170,10 @@ function missingPools(
  * memory (a failure is warned about), and the pinned memory pool. A GPU that is named but absent or
  * unsupported is warned about. A GPU whose pool cannot be made is an error in the log and costs no
  * other GPU its pool: requests for its memory fall back to system memory.
+ *
+ * A share such as `"80%"` is of the memory that CUDA has on the GPU, rounded down to whole 512 bytes.
+ * Where less is free, the pool cannot be made: the error has the bytes that it takes and those that
+ * are free. CUDA itself takes some hundreds of megabytes, so that 100% can never be had.
  *
  * With `required` it throws instead, and nothing stays. Required are the pools that the options name
  * with a size, or where they name none those of every supported GPU; and the pinned pool, unless its
@@ -202,7 +203,12 @@ export function createMemoryManagers(options?: MemoryOptions): MemoryManagers {
     enablePeerAccess: isPeerAccessWanted = true,
     required = false,
   } = checkOptions(operation, options, memoryOptionNames);
-  const named = checkPoolByteSizes(operation, "cudaMemoryPoolByteSize", cudaMemoryPoolByteSize);
+  const named = checkRecordByGpu(
+    operation,
+    "cudaMemoryPoolByteSize",
+    cudaMemoryPoolByteSize,
+    checkPoolSize,
+  );
   checkByteSize(operation, "pinnedMemoryPoolByteSize", pinnedMemoryPoolByteSize);
   checkComputeCapability(operation, "minSupportedComputeCapability", minSupportedComputeCapability);
   checkBoolean(operation, "enablePeerAccess", isPeerAccessWanted);
@@ -234,7 +240,7 @@ function createWanted(wanted: WantedPools, isRequired: boolean): MemoryManagers 
   managers[Symbol.dispose]();
   const subject =
     missing.length > 0 ? `${missing.join(", ")} cannot be had` : "no pools can be had";
-  const reason = cuda.error === undefined ? "the log says why" : cuda.error.message;
+  const reason = cuda.problems.join("; ") || "the log says why";
   const isLost = cuda.error?.code === "DEVICE_LOST";
   throw new MemoryError(
     isLost ? "DEVICE_LOST" : "UNAVAILABLE",

@@ -4,11 +4,15 @@ import { describe, isArray, quoted } from "../describe.ts";
 import { MemoryError } from "../memory-error.ts";
 import { parseByteSize } from "./byte-size.ts";
 import { misspelledOption } from "./misspelled-option.ts";
+import { type MemoryPoolSize, parseShare } from "./pool-size.ts";
 
 /** What {@link parseMemoryOptions} returns and {@link createMemoryManagers} takes. */
 export interface MemoryOptions {
-  /** Bytes of each GPU's pool, by CUDA ordinal; 0 disables a GPU's pool. */
-  cudaMemoryPoolByteSize?: Record<number, number> | undefined;
+  /**
+   * Bytes of each GPU's pool, by CUDA ordinal, or a share of the GPU's memory such as `"80%"`, from 0 to
+   * 100 with at most nine decimals; 0 and `"0%"` disable a GPU's pool.
+   */
+  cudaMemoryPoolByteSize?: Record<number, MemoryPoolSize> | undefined;
   /** Bytes of the pinned memory pool; 0 disables it. */
   pinnedMemoryPoolByteSize?: number | undefined;
   /** GPUs below this compute capability are not used. */
@@ -43,15 +47,21 @@ function invalidValue(name: string, expected: string, got: unknown): MemoryError
 
 const byteSizeForms = "whole bytes such as 67108864, 64MiB or 1GB";
 
-function parsePool(name: string, value: unknown): [deviceId: number, byteSize: number] {
+/** Reads a size in bytes, or a share, which stays as it is until a pool is made of it. */
+function parsePoolSize(text: string): MemoryPoolSize | null {
+  return parseShare(text) === null ? parseByteSize(text) : (text as MemoryPoolSize);
+}
+
+function parsePool(name: string, value: unknown): [deviceId: number, size: MemoryPoolSize] {
   const parts = typeof value === "string" ? value.split(":") : [];
-  const [gpu = "", size = ""] = parts;
-  const byteSize = parseByteSize(size);
+  const [gpu = "", sizeText = ""] = parts;
+  const size = parsePoolSize(sizeText);
   const deviceId = /^\d+$/.test(gpu) ? Number(gpu) : NaN;
-  if (parts.length !== 2 || byteSize === null || !isWholeNumber(deviceId)) {
-    throw invalidValue(name, `<GPU id>:<size>, the size in ${byteSizeForms}`, value);
+  if (parts.length !== 2 || size === null || !isWholeNumber(deviceId)) {
+    const expected = `<GPU id>:<size>, the size in ${byteSizeForms}, or a share such as 80%`;
+    throw invalidValue(name, expected, value);
   }
-  return [deviceId, byteSize];
+  return [deviceId, size];
 }
 
 function parseSize(name: string, value: unknown): number {
@@ -125,7 +135,7 @@ function refuseMisspelledOptions(args: readonly string[]): void {
  * (powers of ten). Options of other names are ignored, but for those that are nearly one of these:
  * they begin with `--cuda-memory-pool-` or `--pinned-memory-`, or differ in at most two letters.
  *
- * - `--cuda-memory-pool-byte-size <GPU id>:<size>`
+ * - `--cuda-memory-pool-byte-size <GPU id>:<size>`, the size also as a share of the GPU's memory: `80%`
  * - `--pinned-memory-pool-byte-size <size>`
  * - `--min-supported-compute-capability <x.y>`
  * - `--enable-peer-access <true|false>`
@@ -147,9 +157,9 @@ export function parseMemoryOptions(argv: readonly string[]): MemoryOptions {
   const parsed: MemoryOptions = {};
   const valuesOf = (name: keyof typeof options) => (values[name] ?? []) as unknown[];
   for (const value of valuesOf("cuda-memory-pool-byte-size")) {
-    const [deviceId, byteSize] = parsePool("cuda-memory-pool-byte-size", value);
+    const [deviceId, size] = parsePool("cuda-memory-pool-byte-size", value);
     parsed.cudaMemoryPoolByteSize ??= {};
-    parsed.cudaMemoryPoolByteSize[deviceId] = byteSize;
+    parsed.cudaMemoryPoolByteSize[deviceId] = size;
   }
   for (const value of valuesOf("pinned-memory-pool-byte-size")) {
     parsed.pinnedMemoryPoolByteSize = parseSize("pinned-memory-pool-byte-size", value);

@@ -147,7 +147,8 @@ export const scenarios: Scenario[] = [
   },
   {
     name: "createMemoryManagers",
-    run: () => createMemoryManagers({ cudaMemoryPoolByteSize: { 0: 1024 } })[Symbol.dispose](),
+    run: () =>
+      createMemoryManagers({ cudaMemoryPoolByteSize: { 0: 1024, 1: "10%" } })[Symbol.dispose](),
     mayTolerate: () => true, // logged, by contract: the server starts without pools
   },
   {

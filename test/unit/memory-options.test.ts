@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { parseMemoryOptions } from "../../src/managers/memory-options.ts";
+import { type MemoryOptions, parseMemoryOptions } from "../../src/managers/memory-options.ts";
 import { expectMemoryError } from "../support/expectations.ts";
 import { untyped } from "../support/values.ts";
 
 describe("parseMemoryOptions", () => {
-  test.each([
+  test.each<[argv: string[], expected: MemoryOptions]>([
     [[], {}],
     [["--port", "8000", "model", "--verbose"], {}],
     [["--cuda-memory-pool-byte-size", "0:1024"], { cudaMemoryPoolByteSize: { 0: 1024 } }],
@@ -16,6 +16,14 @@ describe("parseMemoryOptions", () => {
     [
       ["--cuda-memory-pool-byte-size=3:1", "--cuda-memory-pool-byte-size=3:0"],
       { cudaMemoryPoolByteSize: { 3: 0 } },
+    ],
+    [
+      ["--cuda-memory-pool-byte-size", "0:80%", "--cuda-memory-pool-byte-size=1:12.5%"],
+      { cudaMemoryPoolByteSize: { 0: "80%", 1: "12.5%" } },
+    ],
+    [
+      ["--cuda-memory-pool-byte-size=2:100%", "--cuda-memory-pool-byte-size=3:0%"],
+      { cudaMemoryPoolByteSize: { 2: "100%", 3: "0%" } },
     ],
     [["--pinned-memory-pool-byte-size", "256MiB"], { pinnedMemoryPoolByteSize: 268435456 }],
     [
@@ -77,12 +85,26 @@ describe("parseMemoryOptions", () => {
     "constructor",
     "1constructor",
   ];
+  const badShares = [
+    "101%",
+    "100.1%",
+    "-1%",
+    "%",
+    ".5%",
+    "5.%",
+    "1e1%",
+    "80 %",
+    "80%%",
+    "8%0",
+    "x%",
+  ];
   const badPools = ["0", "x:1", ":1", "0:1:2", "-1:5", "1.5:5", "0:", "9007199254740992:1"];
 
   test.each([
     ...badPools.map((value) => ["cuda-memory-pool-byte-size", value] as const),
     ...badSizes.map((size) => ["cuda-memory-pool-byte-size", `0:${size}`] as const),
-    ...badSizes.map((size) => ["pinned-memory-pool-byte-size", size] as const),
+    ...badShares.map((size) => ["cuda-memory-pool-byte-size", `0:${size}`] as const),
+    ...[...badSizes, "80%"].map((size) => ["pinned-memory-pool-byte-size", size] as const),
     ...["", "1", "yes", "True", " true", "--port"].map(
       (value) => ["enable-peer-access", value] as const,
     ),
