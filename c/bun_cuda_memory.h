@@ -205,8 +205,10 @@ MEMORY_EXPORT enum memory_status cuda_memory_reset(void);
 
 // Where the pool cannot be had, the manager exists without one, and the status is
 // MEMORY_OK_WITH_WARNINGS. MEMORY_ALREADY_EXISTS changes nothing.
-// The memory is of the context of the lowest GPU that has a pool, or else of this GPU.
-MEMORY_EXPORT enum memory_status pinned_memory_create(double byte_size, double device_id);
+// The memory is of the context of the lowest GPU that has a pool, or else of this GPU. All non-pinned
+// memory together takes no more than the limit, which may be INFINITY.
+MEMORY_EXPORT enum memory_status pinned_memory_create(double byte_size, double device_id,
+                                                      double nonpinned_limit_byte_size);
 // MEMORY_FALLBACK where a fallback served, which memory_explain_fallback() explains, or
 // MEMORY_OK_WITH_WARNINGS where the message has warnings of it that this process has not seen yet, and
 // memory_last_failure() the cause.

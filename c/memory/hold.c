@@ -7,6 +7,8 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "memory/nonpinned_limit.h"
+
 // Memory that is held. The first three members are the key.
 struct held_memory {
     struct pool *pool; // null for non-pinned memory
@@ -67,6 +69,7 @@ static void let_go(struct held_memory *memory)
         if (memory->is_freed) {
             nonpinned_byte_size_of_freed -= memory->nonpinned_byte_size;
             free((void *)(uintptr_t)memory->address);
+            nonpinned_limit_give_back(memory->nonpinned_byte_size);
         }
     } else if (memory->is_freed) {
         (void)pool_free_marked(memory->pool, memory->address, memory->generation,

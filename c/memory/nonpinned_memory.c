@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "memory/hold.h"
+#include "memory/nonpinned_limit.h"
 
 enum {
     PLACE_COUNT_AT_FIRST = 64,
@@ -158,11 +159,16 @@ static enum pool_status alloc(struct tracked_block *block, const struct pool_cli
 enum pool_status nonpinned_memory_alloc(uint64_t byte_size, const struct pool_client *client,
                                         struct pool_block *allocated)
 {
+    if (!nonpinned_limit_take(byte_size)) return POOL_FULL;
+    enum pool_status status = POOL_FULL;
     struct tracked_block *block = malloc(sizeof *block);
-    if (block == NULL) return POOL_FULL;
-    *block = (struct tracked_block){.byte_size = byte_size, .owner = client->owner};
-    enum pool_status status = alloc(block, client, allocated);
-    if (status != POOL_OK) free(block);
+    if (block != NULL) {
+        *block = (struct tracked_block){.byte_size = byte_size, .owner = client->owner};
+        status = alloc(block, client, allocated);
+    }
+    if (status == POOL_OK) return POOL_OK;
+    free(block);
+    nonpinned_limit_give_back(byte_size);
     return status;
 }
 
@@ -184,7 +190,9 @@ void nonpinned_memory_release(void *pointer, uint64_t its_generation, uint64_t b
 {
     enum hold_status status = hold_take_over(NULL, (uintptr_t)pointer, its_generation, byte_size);
     assert(status != HOLD_FREED_ALREADY);
-    if (status == HOLD_NONE) free(pointer);
+    if (status != HOLD_NONE) return;
+    free(pointer);
+    nonpinned_limit_give_back(byte_size);
 }
 
 enum pool_status nonpinned_memory_free(void *pointer, uint64_t wanted_generation, uint32_t owner)

@@ -8,8 +8,8 @@
 
 #include "pool/pool.h"
 
-// Allocates a block for a client that is aligned as a pool's are. POOL_FULL is a system that refuses;
-// POOL_OVER_LIMIT and POOL_ACCOUNT_ENDED as of pool_alloc_for().
+// Allocates a block for a client that is aligned as a pool's are. POOL_FULL is a system that refuses, or
+// more than nonpinned_limit.h allows; POOL_OVER_LIMIT and POOL_ACCOUNT_ENDED as of pool_alloc_for().
 enum pool_status nonpinned_memory_alloc(uint64_t byte_size, const struct pool_client *client,
                                         struct pool_block *allocated);
 

@@ -3,6 +3,7 @@
 
 #include "memory/pinned_memory.h"
 
+#include <math.h>
 #include <stdatomic.h>
 #include <stddef.h>
 
@@ -14,6 +15,7 @@
 #include "memory/collected_memory.h"
 #include "memory/ended_owners.h"
 #include "memory/lifecycle_lock.h"
+#include "memory/nonpinned_limit.h"
 #include "memory/nonpinned_memory.h"
 #include "memory/pools.h"
 #include "memory/region.h"
@@ -41,13 +43,15 @@ bool pinned_memory_is_created(void)
 
 // ---- Creating and resetting, under the exclusive lifecycle lock
 
-static enum memory_status create(double byte_size, double device_id)
+static enum memory_status create(double byte_size, double device_id,
+                                 double nonpinned_limit_byte_size)
 {
     if (is_created) {
         return message_set(MEMORY_ALREADY_EXISTS,
                            "the pinned memory manager has been created already; it stays as it is");
     }
     is_created = true;
+    nonpinned_limit_set(nonpinned_limit_byte_size);
     if (byte_size == 0) return MEMORY_OK;
     if (cuda_is_lost()) {
         (void)cuda_refuse_as_lost("create the pinned memory pool");
@@ -69,11 +73,12 @@ static enum memory_status create(double byte_size, double device_id)
     return MEMORY_OK_WITH_WARNINGS;
 }
 
-enum memory_status pinned_memory_create(double byte_size, double device_id)
+enum memory_status pinned_memory_create(double byte_size, double device_id,
+                                        double nonpinned_limit_byte_size)
 {
     lifecycle_lock_exclusive();
     message_clear();
-    enum memory_status status = create(byte_size, device_id);
+    enum memory_status status = create(byte_size, device_id, nonpinned_limit_byte_size);
     lifecycle_unlock();
     return status;
 }
@@ -88,6 +93,7 @@ static enum memory_status reset(void)
     stream_ordered_drop(NULL);
     reserved_pool_close(pinned_pool());
     nonpinned_memory_reset();
+    nonpinned_limit_set(INFINITY);
     atomic_fetch_add_explicit(&reset_count, 1, memory_order_release);
     enum memory_status events_destroyed = event_destroy_released();
     enum memory_status streams_destroyed = stream_destroy_released();
@@ -116,6 +122,10 @@ enum pool_status nonpinned_memory_alloc_for(struct memory_allocation *allocation
 {
     struct pool_block block;
     enum pool_status status = nonpinned_memory_alloc(whole_number(byte_size), client, &block);
+    if (status == POOL_FULL) {
+        stream_ordered_reclaim(); // what streams have done with may be what is missing
+        status = nonpinned_memory_alloc(whole_number(byte_size), client, &block);
+    }
     if (status == POOL_OK) {
         allocation_fill(allocation, block, byte_size, MEMORY_CPU, client->owner);
     }

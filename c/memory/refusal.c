@@ -8,6 +8,7 @@
 #include "cuda/lost.h"
 #include "memory/accounts.h"
 #include "memory/fallback_warnings.h"
+#include "memory/nonpinned_limit.h"
 #include "message.h"
 
 enum { REASON_BYTE_SIZE_MAX = 2048 };
@@ -167,15 +168,28 @@ enum memory_status refusal_report_fallback(const struct refused_request *request
     return MEMORY_OK_WITH_WARNINGS;
 }
 
+// What is said of non-pinned memory, which this thread has just been refused.
+static void describe_nonpinned(char reason[REASON_BYTE_SIZE_MAX])
+{
+    struct nonpinned_refusal refusal;
+    if (!nonpinned_limit_has_refused(&refusal)) {
+        snprintf(reason, REASON_BYTE_SIZE_MAX, "; the system has no non-pinned memory either");
+        return;
+    }
+    snprintf(reason, REASON_BYTE_SIZE_MAX,
+             "; non-pinned memory has a limit (%" PRIu64 " of %" PRIu64 " bytes are in use)",
+             refusal.taken_byte_size, refusal.limit_byte_size);
+}
+
 enum memory_status refusal_report_failure(const struct refused_request *request)
 {
     message_clear();
     set_cause(request);
     if (request->cuda != NULL) report_cuda(request, "");
     if (request->pinned != NULL) {
-        report_pinned(request, request->has_tried_nonpinned
-                                   ? "; the system has no non-pinned memory either"
-                                   : "");
+        char nonpinned[REASON_BYTE_SIZE_MAX] = "";
+        if (request->has_tried_nonpinned) describe_nonpinned(nonpinned);
+        report_pinned(request, nonpinned);
     }
     const struct refusal *last = request->pinned != NULL ? request->pinned : request->cuda;
     if (last->status == POOL_OVER_LIMIT) {

@@ -103,6 +103,7 @@ interface WantedPools {
   /** The size of each GPU's pool that the options name. */
   readonly named: ReadonlyMap<number, MemoryPoolSize>;
   readonly pinnedByteSize: number;
+  readonly nonpinnedLimitByteSize: number | undefined;
   readonly minComputeCapability: number;
   readonly isPeerAccessWanted: boolean;
 }
@@ -175,6 +176,9 @@ function missingPools(
  * Where less is free, the pool cannot be made: the error has the bytes that it takes and those that
  * are free. CUDA itself takes some hundreds of megabytes, so that 100% can never be had.
  *
+ * With `nonpinnedMemoryLimitByteSize` a request for non-pinned memory that would be over the limit is
+ * one that nothing can serve, until the managers are reset.
+ *
  * With `required` it throws instead, and nothing stays. Required are the pools that the options name
  * with a size, or where they name none those of every supported GPU; and the pinned pool, unless its
  * size is 0. A machine without a GPU passes, unless a GPU is named.
@@ -202,6 +206,7 @@ export function createMemoryManagers(options?: MemoryOptions): MemoryManagers {
     minSupportedComputeCapability = defaultMinComputeCapability,
     enablePeerAccess: isPeerAccessWanted = true,
     required = false,
+    nonpinnedMemoryLimitByteSize,
   } = checkOptions(operation, options, memoryOptionNames);
   const named = checkRecordByGpu(
     operation,
@@ -213,9 +218,13 @@ export function createMemoryManagers(options?: MemoryOptions): MemoryManagers {
   checkComputeCapability(operation, "minSupportedComputeCapability", minSupportedComputeCapability);
   checkBoolean(operation, "enablePeerAccess", isPeerAccessWanted);
   checkBoolean(operation, "required", required);
+  if (nonpinnedMemoryLimitByteSize !== undefined) {
+    checkByteSize(operation, "nonpinnedMemoryLimitByteSize", nonpinnedMemoryLimitByteSize);
+  }
   const wanted: WantedPools = {
     named,
     pinnedByteSize: pinnedMemoryPoolByteSize,
+    nonpinnedLimitByteSize: nonpinnedMemoryLimitByteSize,
     minComputeCapability: minSupportedComputeCapability,
     isPeerAccessWanted,
   };
@@ -230,7 +239,8 @@ function createWanted(wanted: WantedPools, isRequired: boolean): MemoryManagers 
   const gpusWithPools = gpus.filter((gpu) => poolByteSizeOf(gpu) > 0);
   if (wanted.isPeerAccessWanted) enablePeerAccess(gpusWithPools);
   // Pinned memory is of the context of a GPU that has a pool, so it comes after those.
-  if (createPinnedMemoryManager({ pinnedMemoryPoolByteSize: wanted.pinnedByteSize })) {
+  const pinned = { pinnedMemoryPoolByteSize: wanted.pinnedByteSize };
+  if (createPinnedMemoryManager(pinned, wanted.nonpinnedLimitByteSize)) {
     resets.push(() => PinnedMemoryManager.reset());
   }
   const managers = new CreatedManagers(existingPools(gpus), resets);

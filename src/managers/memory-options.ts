@@ -21,6 +21,12 @@ export interface MemoryOptions {
   enablePeerAccess?: boolean | undefined;
   /** Whether a pool that cannot be made is an error that is thrown. Default `false`. */
   required?: boolean | undefined;
+  /**
+   * Bytes that all non-pinned memory may take together, what was freed and is still in use among it, so
+   * that full pools do not end in the kernel's out-of-memory killer. 0 allows none. Without a limit by
+   * default.
+   */
+  nonpinnedMemoryLimitByteSize?: number | undefined;
 }
 
 /** The name of every option, as `createMemoryManagers` knows it. */
@@ -30,6 +36,7 @@ export const memoryOptionNames: readonly (keyof MemoryOptions)[] = [
   "minSupportedComputeCapability",
   "enablePeerAccess",
   "required",
+  "nonpinnedMemoryLimitByteSize",
 ];
 
 const options = {
@@ -38,6 +45,7 @@ const options = {
   "min-supported-compute-capability": { type: "string", multiple: true },
   "enable-peer-access": { type: "string", multiple: true },
   "memory-required": { type: "boolean", multiple: true },
+  "nonpinned-memory-limit": { type: "string", multiple: true },
 } as const;
 
 function invalidValue(name: string, expected: string, got: unknown): MemoryError {
@@ -140,6 +148,7 @@ function refuseMisspelledOptions(args: readonly string[]): void {
  * - `--min-supported-compute-capability <x.y>`
  * - `--enable-peer-access <true|false>`
  * - `--memory-required`, which may also have a value, `true` or `false`
+ * - `--nonpinned-memory-limit <size>`
  *
  * @throws {MemoryError} `INVALID_ARG`, naming the option and what it got.
  *
@@ -175,6 +184,9 @@ export function parseMemoryOptions(argv: readonly string[]): MemoryOptions {
   }
   for (const value of valuesOf("memory-required")) {
     parsed.required = parseBoolean("memory-required", value);
+  }
+  for (const value of valuesOf("nonpinned-memory-limit")) {
+    parsed.nonpinnedMemoryLimitByteSize = parseSize("nonpinned-memory-limit", value);
   }
   return parsed;
 }

@@ -1,8 +1,8 @@
 /** What the options of a kind begin with. An unknown one that does too was meant for this package. */
-const prefixes: Readonly<Record<string, string>> = {
-  "--cuda-memory-pool-": "cuda-memory-pool-byte-size",
-  "--pinned-memory-": "pinned-memory-pool-byte-size",
-};
+const prefixes: readonly string[] = ["--cuda-memory-pool-", "--pinned-memory-"];
+
+/** As much of an argument as is compared. It is more than any option has. */
+const optionLengthMax = 64;
 
 /** The most letters that are missing, too many or wrong in an option that is recognised. */
 const wrongLettersMax = 2;
@@ -16,16 +16,11 @@ const wrongLettersMax = 2;
 export function misspelledOption(argument: string, names: readonly string[]): string | null {
   const option = argument.split("=", 1)[0]!;
   if (!option.startsWith("-") || names.some((name) => option === `--${name}`)) return null;
-  const normal = option.toLowerCase().replaceAll("_", "-");
-  const nearest = names.find((name) => isNear(normal, `--${name}`));
-  if (nearest !== undefined) return nearest;
-  const prefix = Object.keys(prefixes).find((prefix) => normal.startsWith(prefix));
-  return prefix === undefined ? null : prefixes[prefix]!;
-}
-
-function isNear(text: string, other: string): boolean {
-  if (Math.abs(text.length - other.length) > wrongLettersMax) return false;
-  return editDistance(text, other) <= wrongLettersMax;
+  const normal = option.slice(0, optionLengthMax).toLowerCase().replaceAll("_", "-");
+  const distances = names.map((name) => editDistance(normal, `--${name}`));
+  const least = Math.min(...distances);
+  const isMeant = least <= wrongLettersMax || prefixes.some((prefix) => normal.startsWith(prefix));
+  return isMeant ? names[distances.indexOf(least)]! : null;
 }
 
 /** Levenshtein's distance: how many letters have to be added, taken away or replaced. */

@@ -60,8 +60,13 @@ export interface PinnedAllocation {
 /**
  * Does what {@link PinnedMemoryManager.create} does. Returns false where there was a manager
  * before.
+ *
+ * @param nonpinnedLimitByteSize The most that non-pinned memory may take, until the manager is reset.
  */
-export function createPinnedMemoryManager(options?: PinnedMemoryManagerOptions): boolean {
+export function createPinnedMemoryManager(
+  options?: PinnedMemoryManagerOptions,
+  nonpinnedLimitByteSize = Infinity,
+): boolean {
   const operation = "PinnedMemoryManager.create";
   const { pinnedMemoryPoolByteSize: byteSize = defaultPinnedMemoryPoolByteSize } = checkOptions(
     operation,
@@ -70,7 +75,8 @@ export function createPinnedMemoryManager(options?: PinnedMemoryManagerOptions):
   );
   checkByteSize(operation, "pinnedMemoryPoolByteSize", byteSize);
   cudart(); // hands the native library the functions that it reserves memory with
-  const status = pinned_memory_create(byteSize, byteSize > 0 ? lowestSupportedGpu() : 0);
+  const deviceId = byteSize > 0 ? lowestSupportedGpu() : 0;
+  const status = pinned_memory_create(byteSize, deviceId, nonpinnedLimitByteSize);
   if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS)
     log.warn("pool", withReason(nativeMessage()));
   else if (status !== memoryStatus.MEMORY_OK) log.warn("pool", nativeMessage());

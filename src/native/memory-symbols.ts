@@ -28,7 +28,7 @@ export const memorySymbols = {
   cuda_memory_stats: { args: ["f64", "ptr"], returns: "i32" },
   cuda_memory_reset: { args: [], returns: "i32" },
 
-  pinned_memory_create: { args: ["f64", "f64"], returns: "i32" },
+  pinned_memory_create: { args: ["f64", "f64", "f64"], returns: "i32" },
   pinned_memory_alloc: { args: ["buffer", "f64", "i32"], returns: "i32" },
   pinned_memory_try_alloc: { args: ["buffer", "f64"], returns: "i32" },
   pinned_memory_free: { args: ["f64"], returns: "i32" },

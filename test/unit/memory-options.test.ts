@@ -34,6 +34,11 @@ describe("parseMemoryOptions", () => {
     [["--min-supported-compute-capability=8"], { minSupportedComputeCapability: 8 }],
     [["--enable-peer-access", "false"], { enablePeerAccess: false }],
     [["--enable-peer-access=false", "--enable-peer-access=true"], { enablePeerAccess: true }],
+    [["--nonpinned-memory-limit", "1GiB"], { nonpinnedMemoryLimitByteSize: 1024 ** 3 }],
+    [
+      ["--nonpinned-memory-limit=5", "--nonpinned-memory-limit=0"],
+      { nonpinnedMemoryLimitByteSize: 0 },
+    ],
     [["--memory-required"], { required: true }],
     [["--memory-required", "--port", "8000"], { required: true }],
     [["--memory-required", "model"], { required: true }],
@@ -105,6 +110,7 @@ describe("parseMemoryOptions", () => {
     ...badSizes.map((size) => ["cuda-memory-pool-byte-size", `0:${size}`] as const),
     ...badShares.map((size) => ["cuda-memory-pool-byte-size", `0:${size}`] as const),
     ...[...badSizes, "80%"].map((size) => ["pinned-memory-pool-byte-size", size] as const),
+    ...[...badSizes, "80%"].map((size) => ["nonpinned-memory-limit", size] as const),
     ...["", "1", "yes", "True", " true", "--port"].map(
       (value) => ["enable-peer-access", value] as const,
     ),
@@ -125,6 +131,7 @@ describe("parseMemoryOptions", () => {
       "pinned-memory-pool-byte-size",
       "min-supported-compute-capability",
       "enable-peer-access",
+      "nonpinned-memory-limit",
     ]) {
       const message = expectMemoryError("INVALID_ARG", () => parseMemoryOptions([`--${name}`]));
       expect(message).toContain(`--${name}`);
@@ -169,6 +176,10 @@ describe("parseMemoryOptions", () => {
     ["-cuda-memory-pool-byte-size=0:1", "cuda-memory-pool-byte-size"],
     ["--min-suported-compute-capabilty", "min-supported-compute-capability"],
     ["--enable-peer-acces=false", "enable-peer-access"],
+    ["--nonpinned-memory-limits=5", "nonpinned-memory-limit"],
+    ["--non-pinned-memory-limit", "nonpinned-memory-limit"],
+    ["--nonpined-memory-limit", "nonpinned-memory-limit"],
+    ["--pinned-memory-limit=5", "nonpinned-memory-limit"],
     ["--memory-require", "memory-required"],
     ["--memory_required", "memory-required"],
   ])("%s, which is none of the options, is refused", (argument, meant) => {
@@ -185,6 +196,8 @@ describe("parseMemoryOptions", () => {
     "--best-supported-compute-capability=5",
     "--enable-peering",
     "--memory-growth",
+    "--memory-limit=5",
+    "--nonpinned-memory",
     "pinned-memory-pool-bytes",
     "--",
     "-",

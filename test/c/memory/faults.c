@@ -3,6 +3,7 @@
 // refused call falls back or is an error, live memory keeps its bytes, and nothing is lost.
 
 #include <inttypes.h>
+#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -76,7 +77,7 @@ static void create(void)
               "where one reservation fails, none stays: GPU %d", device);
     }
     failures_before = failed_call_count;
-    int32_t pinned_status = pinned_memory_create(PINNED_POOL_BYTE_SIZE, 0);
+    int32_t pinned_status = pinned_memory_create(PINNED_POOL_BYTE_SIZE, 0, INFINITY);
     was_refused = failed_call_count != failures_before;
     CHECK((pinned_status == MEMORY_OK) == !was_refused, "pinned_memory_create: %d, %s",
           pinned_status, memory_message());
@@ -147,10 +148,38 @@ static void memory_that_is_refused_from_then_on(void)
     expect_enough(refuse_each_in_turn(true, true));
 }
 
+// The limit of non-pinned memory, of which no refused call takes anything.
+static void memory_that_is_refused_takes_nothing_of_the_limit(void)
+{
+    CHECK(pinned_memory_create(0, 0, 4096) == MEMORY_OK, "%s", memory_message());
+    uint64_t before;
+    uint64_t nth = 0;
+    do {
+        before = failed_call_count;
+        fail_call(++nth, true);
+        struct memory_allocation memory;
+        enum memory_status status =
+            owned_memory_alloc(&memory, 4096, MEMORY_CPU, 0, memory_owner());
+        fail_call(0, false);
+        if (failed_call_count != before) {
+            CHECK(status == MEMORY_OUT_OF_MEMORY, "%d, %s", status, memory_message());
+            CHECK(strstr(memory_message(), "the system has no non-pinned memory") != NULL, "%s",
+                  memory_message());
+            status = owned_memory_alloc(&memory, 4096, MEMORY_CPU, 0, memory_owner());
+        }
+        CHECK(status >= MEMORY_OK, "%d, %s", status, memory_message());
+        CHECK(owned_memory_free(&memory, memory_owner()) == MEMORY_OK, "%s", memory_message());
+    } while (failed_call_count != before);
+    CHECK(nth > 3, "the block, its description and its place in the tree can be refused");
+    CHECK(pinned_memory_reset() == MEMORY_OK, "%s", memory_message());
+}
+
 int main(void)
 {
     simulated_cuda_bind("9.0:8388608,8.0:8388608");
     check_case("memory that is refused once", memory_that_is_refused_once);
     check_case("memory that is refused from then on", memory_that_is_refused_from_then_on);
+    check_case("memory that is refused takes nothing of the limit",
+               memory_that_is_refused_takes_nothing_of_the_limit);
     return check_report();
 }

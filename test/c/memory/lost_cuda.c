@@ -1,5 +1,6 @@
 // What is left of the library once CUDA has failed for good, which nothing in the process heals.
 
+#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -97,7 +98,8 @@ static void everything_else_goes_on(void)
     memset((void *)(uintptr_t)on_host.address, 1, BLOCK_BYTE_SIZE);
     CHECK(free_owned(&on_host) == MEMORY_OK, "%s", memory_message());
     CHECK(pinned_memory_reset() == MEMORY_OK, "a reset succeeds");
-    CHECK(pinned_memory_create(4096, 0) == MEMORY_OK_WITH_WARNINGS, "there is no pinned pool");
+    CHECK(pinned_memory_create(4096, 0, INFINITY) == MEMORY_OK_WITH_WARNINGS,
+          "there is no pinned pool");
     struct memory_allocation nonpinned = alloc(BLOCK_BYTE_SIZE, MEMORY_CPU);
     CHECK(memory_type_of(&nonpinned) == MEMORY_CPU, "memory of the heap is left");
     CHECK(free_owned(&nonpinned) == MEMORY_OK, "%s", memory_message());

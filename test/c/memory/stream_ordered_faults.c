@@ -3,6 +3,7 @@
 // still lives, and in the end nothing is lost.
 
 #include <inttypes.h>
+#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -167,7 +168,8 @@ static void create(void)
     enum memory_status status = cuda_memory_create(
         (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT, 0);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
-    CHECK(pinned_memory_create(2.0 * POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_create(2.0 * POOL_BYTE_SIZE, 0, INFINITY) == MEMORY_OK, "%s",
+          memory_message());
     CHECK(owned_memory_alloc(&source, POOL_BYTE_SIZE, MEMORY_CPU, 0, memory_owner()) == MEMORY_OK,
           "%s", memory_message());
 }

@@ -2,6 +2,7 @@
 // Whatever is written on a stream is read back after it and compared: memory that is reused too
 // early changes under work of its earlier owner, and a race detector sees that too.
 
+#include <math.h>
 #include <sched.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -33,7 +34,7 @@ static void create(void)
     enum memory_status status = cuda_memory_create(
         (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT, 0);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
-    CHECK(pinned_memory_create(POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_create(POOL_BYTE_SIZE, 0, INFINITY) == MEMORY_OK, "%s", memory_message());
 }
 
 static void reset(void)

@@ -2,6 +2,7 @@
 // and frees memory of all types, at times while another thread resets and creates the managers.
 
 #include <inttypes.h>
+#include <math.h>
 #include <stdatomic.h>
 #include <stddef.h>
 #include <string.h>
@@ -29,7 +30,7 @@ static void create(void)
         (const double[]){0, 1}, (const double[]){GPU_POOL_BYTE_SIZE, GPU_POOL_BYTE_SIZE},
         DEVICE_COUNT, 0);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %d, %s", status, memory_message());
-    status = pinned_memory_create(PINNED_POOL_BYTE_SIZE, 0);
+    status = pinned_memory_create(PINNED_POOL_BYTE_SIZE, 0, INFINITY);
     CHECK(status == MEMORY_OK, "pinned_memory_create: %d, %s", status, memory_message());
 }
 
@@ -264,7 +265,7 @@ static void create_and_reset_with_others(int number)
         CHECK(status == MEMORY_OK || status == MEMORY_ALREADY_EXISTS, "cuda_memory_create: %d, %s",
               status, memory_message());
         created_count += status == MEMORY_OK;
-        status = pinned_memory_create(PINNED_POOL_BYTE_SIZE, 0);
+        status = pinned_memory_create(PINNED_POOL_BYTE_SIZE, 0, INFINITY);
         CHECK(status == MEMORY_OK || status == MEMORY_ALREADY_EXISTS,
               "pinned_memory_create: %d, %s", status, memory_message());
         if (round % 2 == number % 2) reset();

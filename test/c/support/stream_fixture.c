@@ -1,5 +1,6 @@
 #include "stream_fixture.h"
 
+#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 
@@ -21,7 +22,7 @@ void set_up(void)
     enum memory_status status = cuda_memory_create(
         (const double[]){0, 1}, (const double[]){POOL_BYTE_SIZE, POOL_BYTE_SIZE}, DEVICE_COUNT, 0);
     CHECK(status == MEMORY_OK, "cuda_memory_create: %s", memory_message());
-    CHECK(pinned_memory_create(POOL_BYTE_SIZE, 0) == MEMORY_OK, "%s", memory_message());
+    CHECK(pinned_memory_create(POOL_BYTE_SIZE, 0, INFINITY) == MEMORY_OK, "%s", memory_message());
     for (int i = 0; i < STREAM_COUNT; i++) {
         status = cuda_stream_create(&streams[i], i == STREAM_COUNT - 1 ? 1 : 0);
         CHECK(status == MEMORY_OK, "cuda_stream_create: %s", memory_message());
