@@ -38,13 +38,13 @@ endif
 override BUN := $(or $(FOUND_BUN),$(CURDIR)/$(NPM_BUN))
 
 NVCC     := $(shell command -v nvcc)
-# A request crosses from one file to another twice: inlining across them is worth 6% of a pair.
-# Left out where the compiler and the linker do not agree on it.
-LTO_TRIAL := $(shell echo 'int main(void) { return 0; }' | \
-               $(CC) -O2 -flto -x c - -o /dev/null 2>/dev/null && echo yes)
-ifeq ($(LTO_TRIAL),yes)
-LTO := -flto
-endif
+# A request crosses from one file to another twice: inlining across them is worth 6% of a pair. gcc
+# divides a program of this size in two and inlines less between them, which is 7% of a manager's pair;
+# clang has no such option. Left out where the compiler and the linker do not agree on it.
+LTO := $(shell for lto in '-flto -flto-partition=one' -flto; do \
+         echo 'int main(void) { return 0; }' | \
+           $(CC) -O2 -Werror $$lto -x c - -o /dev/null 2>/dev/null && echo "$$lto" && break; \
+         done)
 
 WARNINGS := -Wall -Wextra -Werror
 # What `make check` asks of the C code beyond the build.
@@ -115,7 +115,7 @@ gpu-check-rehearsal: | $(BUN)
 # The libraries that are packed. They name libdl and libpthread, which the newer glibc that they are
 # linked with has no more use for: an older one has there what a newer one has in libc.
 OLDEST_GLIBC       := 2.28
-RELEASE_CFLAGS     := $(OPTIONS) -include packaging/old_glibc.h -flto -s $(WARNINGS)
+RELEASE_CFLAGS     := $(OPTIONS) -include packaging/old_glibc.h -flto -flto-partition=one -s $(WARNINGS)
 RELEASE_LDLIBS     := -Wl,--no-as-needed -l:libdl.so.2 -l:libpthread.so.0
 RELEASE_FOLDERS    := prebuilt/linux-x64 prebuilt/linux-arm64
 POOL_RELEASES      := $(RELEASE_FOLDERS:%=%/libbun_cuda_memory.so)
