@@ -115,6 +115,14 @@ struct memory_allocation {
     double owner; // set before a request: whom it is for, from 0 to 65535
 };
 
+// How the CUDA memory manager is created. What is not a number is 0 or 1.
+struct cuda_memory_settings {
+    double goes_on; // whether a pool that cannot be made costs no other
+    // The same for pools that are made later; the library itself makes nothing of them.
+    double min_compute_capability;
+    double enables_peer_access;
+};
+
 // The memory of a GPU, whoever uses it.
 struct device_memory {
     double free_byte_size;
@@ -189,10 +197,18 @@ MEMORY_EXPORT double cuda_lost_report_address(void);
 // ---- CUDA memory
 
 // A size below 0 is a share of the GPU's memory: -80 is 80 percent. MEMORY_ALREADY_EXISTS changes
-// nothing. Where one reservation fails, none stays, unless the call is to go on: then the status is MEMORY_OK_WITH_WARNINGS, and the message has a line for each failure.
+// nothing. Where one reservation fails, none stays, unless the settings are to go on: then the status is
+// MEMORY_OK_WITH_WARNINGS, and the message has a line for each failure. The settings are all 0 where
+// they are null.
 MEMORY_EXPORT enum memory_status cuda_memory_create(const double *device_ids,
                                                     const double *byte_sizes, int32_t pool_count,
-                                                    int32_t goes_on);
+                                                    const struct cuda_memory_settings *settings);
+// What the manager was created with. MEMORY_UNAVAILABLE where there is none.
+MEMORY_EXPORT enum memory_status cuda_memory_read_settings(struct cuda_memory_settings *settings);
+// Gives a GPU a pool of another size, or none where the size is 0, or a first one.
+// MEMORY_UNAVAILABLE, and nothing has changed, where memory of its pool lives; MEMORY_OK_WITH_WARNINGS
+// where CUDA refuses to take the old memory back: then it is tried again as after a reset.
+MEMORY_EXPORT enum memory_status cuda_memory_resize(double device_id, double byte_size);
 // Returns an address, or the status of the failure.
 MEMORY_EXPORT double cuda_memory_alloc(double byte_size, double device_id);
 MEMORY_EXPORT enum memory_status cuda_memory_free(double address, double device_id);

@@ -68,7 +68,7 @@ struct pool_library pool_library_open(const char *path, const char *cudart_path)
 void pool_library_create(const struct pool_library *library, double byte_size)
 {
     double device_id = 0;
-    if (library->create(&device_id, &byte_size, 1) != 0) fail("%s", message());
+    if (library->create(&device_id, &byte_size, 1, NULL) != 0) fail("%s", message());
 }
 
 double pool_library_alloc(const struct pool_library *library, double byte_size)

@@ -6,7 +6,8 @@
 #include <stdint.h>
 
 struct pool_library {
-    int32_t (*create)(const double *device_ids, const double *byte_sizes, int32_t pool_count);
+    int32_t (*create)(const double *device_ids, const double *byte_sizes, int32_t pool_count,
+                      const void *settings);
     double (*alloc)(double byte_size, double device_id);
     int32_t (*free)(double address, double device_id);
     int32_t (*reset)(void);

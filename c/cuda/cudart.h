@@ -48,6 +48,7 @@ enum { DEVICE_COUNT_MAX = 128 };
 
 // The values of cudaError_t that this library tells apart from other errors.
 enum {
+    CUDA_ERROR_MEMORY_ALLOCATION = 2,
     CUDA_ERROR_NOT_READY = 600,
     CUDA_ERROR_PEER_ACCESS_ALREADY_ENABLED = 704,
 };

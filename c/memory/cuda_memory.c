@@ -22,6 +22,7 @@
 #include "whole_number.h"
 
 static atomic_bool is_created;
+static struct cuda_memory_settings settings; // guarded by the lifecycle lock
 
 // ---- Creating and resetting, under the exclusive lifecycle lock
 
@@ -65,8 +66,9 @@ static enum memory_status create_pool(int device, double byte_size)
 }
 
 static enum memory_status create_pools(const double *device_ids, const double *byte_sizes,
-                                       int32_t pool_count, bool goes_on)
+                                       int32_t pool_count)
 {
+    bool goes_on = settings.goes_on != 0;
     enum memory_status status = MEMORY_OK;
     for (int32_t i = 0; i < pool_count; i++) {
         enum memory_status opened = create_pool((int)device_ids[i], byte_sizes[i]);
@@ -82,7 +84,7 @@ static enum memory_status create_pools(const double *device_ids, const double *b
 }
 
 static enum memory_status create(const double *device_ids, const double *byte_sizes,
-                                 int32_t pool_count, bool goes_on)
+                                 int32_t pool_count, const struct cuda_memory_settings *wanted)
 {
     if (is_created) {
         return message_set(MEMORY_ALREADY_EXISTS,
@@ -93,21 +95,68 @@ static enum memory_status create(const double *device_ids, const double *byte_si
         return message_set(MEMORY_UNAVAILABLE,
                            "failed to create CUDA memory pools: there is no CUDA runtime");
     }
+    settings = wanted == NULL ? (struct cuda_memory_settings){0} : *wanted;
     // What an earlier reset could not give back.
     enum memory_status status = region_give_back_closed(MEMORY_GPU);
-    if (status == MEMORY_OK) status = create_pools(device_ids, byte_sizes, pool_count, goes_on);
+    if (status == MEMORY_OK) status = create_pools(device_ids, byte_sizes, pool_count);
     if (status >= MEMORY_OK) is_created = true;
     return status;
 }
 
 enum memory_status cuda_memory_create(const double *device_ids, const double *byte_sizes,
-                                      int32_t pool_count, int32_t goes_on)
+                                      int32_t pool_count, const struct cuda_memory_settings *wanted)
 {
     lifecycle_lock_exclusive();
     message_clear();
-    enum memory_status status = create(device_ids, byte_sizes, pool_count, goes_on);
+    enum memory_status status = create(device_ids, byte_sizes, pool_count, wanted);
     lifecycle_unlock();
     return status;
+}
+
+static enum memory_status not_created(const char *doing)
+{
+    return message_set(MEMORY_UNAVAILABLE,
+                       "failed to %s: the CUDA memory manager has not been created", doing);
+}
+
+enum memory_status cuda_memory_read_settings(struct cuda_memory_settings *copy)
+{
+    lifecycle_lock_shared();
+    *copy = settings;
+    enum memory_status status =
+        is_created ? MEMORY_OK : not_created("read the settings of CUDA memory pools");
+    lifecycle_unlock();
+    return status;
+}
+
+static enum memory_status resize(double device_id, double byte_size)
+{
+    if (cuda_is_lost()) return cuda_refuse_as_lost("resize a CUDA memory pool");
+    if (!is_created) return not_created("resize a CUDA memory pool");
+    if (!cudart_is_bound() || device_id >= DEVICE_COUNT_MAX) {
+        return message_set(MEMORY_UNAVAILABLE,
+                           "failed to resize a CUDA memory pool: there is no "
+                           "GPU %.0f that can have one",
+                           device_id);
+    }
+    // What could not be given back earlier takes room. A failure is the next reset's to tell.
+    (void)region_give_back_closed(MEMORY_GPU);
+    message_clear();
+    return reserved_pool_resize(gpu_pool(device_id), (int)device_id, byte_size);
+}
+
+enum memory_status cuda_memory_resize(double device_id, double byte_size)
+{
+    // What nobody uses any more is not to keep the pool from being given back.
+    ended_owners_clean_up();
+    stream_ordered_reclaim();
+    lifecycle_lock_exclusive();
+    message_clear();
+    enum memory_status status = resize(device_id, byte_size);
+    lifecycle_unlock();
+    // Who waits may have room now, or never again.
+    enum memory_status served = waiting_after_free(status);
+    return status == MEMORY_OK ? served : status;
 }
 
 static enum memory_status reset(void)

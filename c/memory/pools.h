@@ -30,6 +30,15 @@ int lowest_gpu_with_pool(void);
 enum memory_status reserved_pool_open(struct reserved_pool *reserved_pool,
                                       enum memory_type memory_type, int device, double byte_size);
 
+// Makes the pool of a GPU, which may be closed, one of another size, or closes it where the size is 0.
+// MEMORY_UNAVAILABLE, and nothing has changed, where memory of the pool lives. Where there is room for
+// both, the new memory is reserved before that of the pool is given back, and no request finds the pool
+// closed; else after it. After a failure the pool is as it was, or the message says that it is not.
+// MEMORY_OK_WITH_WARNINGS where CUDA has not taken the old memory back yet. The caller holds the
+// lifecycle lock exclusively.
+enum memory_status reserved_pool_resize(struct reserved_pool *reserved_pool, int device,
+                                        double byte_size);
+
 // Closes a pool, which may be closed. Its memory goes back by region_give_back_closed(). The caller
 // holds the lifecycle lock exclusively.
 void reserved_pool_close(struct reserved_pool *reserved_pool);

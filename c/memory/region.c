@@ -112,11 +112,32 @@ enum memory_status region_reserve(enum memory_type memory_type, int device, uint
         else free(region);
         return status;
     }
-    uint64_t misalignment = misalignment_of(region);
-    uint64_t padding = misalignment == 0 ? 0 : POOL_GRANULE_BYTE_SIZE - misalignment;
-    *address = (uintptr_t)region->reservation + padding;
+    *address = region_address(region);
     *result = region;
     return MEMORY_OK;
+}
+
+uint64_t region_address(const struct region *region)
+{
+    uint64_t misalignment = misalignment_of(region);
+    uint64_t padding = misalignment == 0 ? 0 : POOL_GRANULE_BYTE_SIZE - misalignment;
+    return (uintptr_t)region->reservation + padding;
+}
+
+uint64_t region_byte_size(const struct region *region)
+{
+    return region->byte_size;
+}
+
+bool region_give_back(struct region *region, enum memory_status *status)
+{
+    pthread_mutex_lock(&lock);
+    bool is_used = region->user_count > 0;
+    pthread_mutex_unlock(&lock);
+    *status = is_used ? MEMORY_OK : give_back(region);
+    if (region->reservation != NULL) return false;
+    free(region);
+    return true;
 }
 
 // ---- Closed regions

@@ -20,8 +20,16 @@ struct region;
 enum memory_status region_reserve(enum memory_type memory_type, int device, uint64_t byte_size,
                                   struct region **region, uint64_t *address);
 
+// Where a pool may begin in it, and its bytes from there on.
+uint64_t region_address(const struct region *region);
+uint64_t region_byte_size(const struct region *region);
+
 // The region's pool is closed, or could not be opened.
 void region_close(struct region *region);
+
+// Gives back a region at once that no pool has, and that is not closed. Returns false where it is still
+// the caller's: somebody looks at it (then `*status` is MEMORY_OK), or CUDA refuses to take it back.
+bool region_give_back(struct region *region, enum memory_status *status);
 
 // Gives back all closed regions of a kind that nobody looks at. Goes on after a failure.
 enum memory_status region_give_back_closed(enum memory_type memory_type);

@@ -309,31 +309,82 @@ static enum pool_status open_locked(struct pool *pool, uint64_t base, uint64_t g
     return POOL_OK;
 }
 
-enum pool_status pool_open(struct pool *pool, uint64_t base, uint64_t byte_size)
+static bool is_range(uint64_t base, uint64_t byte_size)
 {
     uint64_t granule_count = byte_size / POOL_GRANULE_BYTE_SIZE;
-    if (granule_count == 0 || granule_count > POOL_GRANULE_COUNT_MAX ||
-        byte_size % POOL_GRANULE_BYTE_SIZE != 0 || base % POOL_GRANULE_BYTE_SIZE != 0 ||
-        base == 0 || base + byte_size < base) {
-        return POOL_BAD_RANGE;
-    }
+    return granule_count > 0 && granule_count <= POOL_GRANULE_COUNT_MAX &&
+           byte_size % POOL_GRANULE_BYTE_SIZE == 0 && base % POOL_GRANULE_BYTE_SIZE == 0 &&
+           base != 0 && base + byte_size >= base;
+}
+
+enum pool_status pool_open(struct pool *pool, uint64_t base, uint64_t byte_size)
+{
+    if (!is_range(base, byte_size)) return POOL_BAD_RANGE;
     lock_acquire(&pool->lock);
-    enum pool_status status =
-        pool->generation != 0 ? POOL_BAD_RANGE : open_locked(pool, base, granule_count);
+    enum pool_status status = pool->generation != 0
+                                  ? POOL_BAD_RANGE
+                                  : open_locked(pool, base, byte_size / POOL_GRANULE_BYTE_SIZE);
     lock_release(&pool->lock);
     return status;
 }
 
-void pool_close(struct pool *pool)
+static void close_locked(struct pool *pool)
 {
-    lock_acquire(&pool->lock);
     pool->generation = 0;
     pool->granule_count = 0;
     pool->servable_granule_count = 0;
     metadata_array_release(&pool->nodes);
     metadata_array_release(&pool->buckets);
     account_usages_credit_all(&pool->account_usages);
+}
+
+void pool_close(struct pool *pool)
+{
+    lock_acquire(&pool->lock);
+    close_locked(pool);
     lock_release(&pool->lock);
+}
+
+// A closed pool may still count the blocks that lived when it was closed.
+static bool has_live_blocks(const struct pool *pool)
+{
+    return pool->generation != 0 && pool->live_block_count > 0;
+}
+
+// The tables of before are kept until there are new ones.
+static enum pool_status reopen_locked(struct pool *pool, uint64_t base, uint64_t granule_count)
+{
+    struct metadata_array nodes = pool->nodes, buckets = pool->buckets;
+    pool->nodes = pool->buckets = (struct metadata_array){0};
+    enum pool_status status = open_locked(pool, base, granule_count);
+    if (status == POOL_OK) {
+        metadata_array_release(&nodes);
+        metadata_array_release(&buckets);
+    } else {
+        pool->nodes = nodes;
+        pool->buckets = buckets;
+    }
+    return status;
+}
+
+enum pool_status pool_reopen(struct pool *pool, uint64_t base, uint64_t byte_size)
+{
+    if (!is_range(base, byte_size)) return POOL_BAD_RANGE;
+    lock_acquire(&pool->lock);
+    enum pool_status status = has_live_blocks(pool)
+                                  ? POOL_IN_USE
+                                  : reopen_locked(pool, base, byte_size / POOL_GRANULE_BYTE_SIZE);
+    lock_release(&pool->lock);
+    return status;
+}
+
+enum pool_status pool_close_unused(struct pool *pool)
+{
+    lock_acquire(&pool->lock);
+    enum pool_status status = has_live_blocks(pool) ? POOL_IN_USE : POOL_OK;
+    if (status == POOL_OK) close_locked(pool);
+    lock_release(&pool->lock);
+    return status;
 }
 
 static void set_servable(struct pool *pool)

@@ -53,6 +53,7 @@ enum pool_status {
     POOL_OUT_OF_METADATA, // the system refuses memory for the pool's own tables
     POOL_NOT_ALLOCATED,   // the address is not that of a live block of this owner
     POOL_TAGGED,          // the block has another tag than the call is for
+    POOL_IN_USE,          // blocks live in the pool
     POOL_BAD_RANGE,       // misaligned, empty, or beyond the address space
 };
 
@@ -98,6 +99,14 @@ enum pool_status pool_open(struct pool *pool, uint64_t base, uint64_t byte_size)
 
 // Forgets all blocks and gives the tables back. The managed range is the caller's again.
 void pool_close(struct pool *pool);
+
+// Opens a pool anew on another range, unless blocks live in it: who allocates at the same time finds the
+// pool of before or the new one, and no closed one. The pool may be closed before. After any failure it
+// is as it was.
+enum pool_status pool_reopen(struct pool *pool, uint64_t base, uint64_t byte_size);
+
+// As pool_close(), unless blocks live in the pool.
+enum pool_status pool_close_unused(struct pool *pool);
 
 // From now on the open pool refuses all requests with POOL_REFUSING. Whatever else can be done with
 // a pool still can.

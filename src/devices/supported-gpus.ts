@@ -19,7 +19,7 @@ export function gpuCount(): number {
 }
 
 /** The native library has room for this many GPUs. */
-const gpuCountMax = 128;
+export const gpuCountMax = 128;
 
 /** 8.6 is not exactly 8 + 6 / 10; the tolerance is Triton's. */
 const tolerance = 0.01;
@@ -115,4 +115,22 @@ export function unsupportedReason(deviceId: number, minComputeCapability: number
     `its compute capability ${capability.toFixed(1)} is below ${minComputeCapability.toFixed(1)}, which ` +
     "minSupportedComputeCapability (--min-supported-compute-capability) can lower"
   );
+}
+
+/**
+ * Checks that a GPU is a supported one, and asks no other.
+ *
+ * @throws {MemoryError} `UNAVAILABLE` where it is absent or not supported, `INTERNAL` where CUDA fails.
+ */
+export function checkSupported(
+  operation: string,
+  deviceId: number,
+  minComputeCapability: number,
+): void {
+  const runtime = cudart();
+  if (runtime !== null && absentReason(deviceId) === null && deviceId < gpuCountMax) {
+    if (computeCapability(runtime, deviceId) > minComputeCapability - tolerance) return;
+  }
+  const reason = unsupportedReason(deviceId, minComputeCapability);
+  throw new MemoryError("UNAVAILABLE", `${operation} of GPU ${deviceId}: ${reason}`);
 }

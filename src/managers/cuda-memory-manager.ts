@@ -11,13 +11,16 @@ import {
   isWholeNumber,
 } from "../arguments.ts";
 import {
+  checkSupported,
   defaultMinComputeCapability,
   getSupportedGpus,
+  gpuCountMax,
   unsupportedReason,
 } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
+import { checkNotLost } from "../native/cuda-error.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
-import { memoryStatus } from "../native/memory-symbols.ts";
+import { cudaMemorySettings as settingsAt, memoryStatus } from "../native/memory-symbols.ts";
 import {
   checkStatus,
   nativeError,
@@ -25,11 +28,15 @@ import {
   nativeMessages,
   reportLostCuda,
 } from "../native/status.ts";
+import { newStruct } from "../native/struct.ts";
+import { enablePeerAccess } from "./peer-access.ts";
 import { describePoolSize, isPool, type MemoryPoolSize, nativePoolSize } from "./pool-size.ts";
 import { type PoolStats, readPoolStats } from "./pool-stats.ts";
 
 const {
   cuda_memory_create,
+  cuda_memory_read_settings,
+  cuda_memory_resize,
   cuda_memory_alloc,
   cuda_memory_free,
   cuda_memory_stats,
@@ -67,6 +74,8 @@ export interface CudaPoolsRequest {
   readonly sizes: ReadonlyMap<number, MemoryPoolSize>;
   /** GPUs below this compute capability get no pool. */
   readonly minComputeCapability: number;
+  /** Whether a pool that is made later may be used by other GPUs that have pools. */
+  readonly isPeerAccessWanted: boolean;
   /** Whether a pool that cannot be made costs no other, and is an error in the log. */
   readonly goesOn: boolean;
 }
@@ -83,14 +92,19 @@ export interface CudaPoolsOutcome {
 export function createCudaPools({
   sizes,
   minComputeCapability,
+  isPeerAccessWanted,
   goesOn,
 }: CudaPoolsRequest): CudaPoolsOutcome {
+  const settings = newStruct(settingsAt);
+  settings[settingsAt.goes_on] = goesOn ? 1 : 0;
+  settings[settingsAt.min_compute_capability] = minComputeCapability;
+  settings[settingsAt.enables_peer_access] = isPeerAccessWanted ? 1 : 0;
   const pools = poolsToMake(sizes, minComputeCapability);
   const status = cuda_memory_create(
     Float64Array.from([...pools.map(([deviceId]) => deviceId), 0]),
     Float64Array.from([...pools.map(([, size]) => nativePoolSize(size)), 0]),
     pools.length,
-    goesOn ? 1 : 0,
+    settings,
   );
   if (status === memoryStatus.MEMORY_ALREADY_EXISTS) {
     log.warn("pool", nativeMessage());
@@ -110,6 +124,11 @@ export function createCudaPools({
 /** The size of a GPU's pool; 0 where it has none. */
 export function poolByteSizeOf(deviceId: number): number {
   return readPoolStats((values) => void cuda_memory_stats(deviceId, values)).capacityByteSize;
+}
+
+/** The GPUs among the first so many that have pools. */
+function gpusWithPools(count: number): number[] {
+  return Array.from({ length: count }, (_, id) => id).filter((id) => poolByteSizeOf(id) > 0);
 }
 
 /**
@@ -152,7 +171,7 @@ export class CudaMemoryManager {
       memoryPoolByteSize,
       checkByteSize,
     );
-    createCudaPools({ sizes, minComputeCapability, goesOn: false });
+    createCudaPools({ sizes, minComputeCapability, isPeerAccessWanted: false, goesOn: false });
   }
 
   /**
@@ -204,6 +223,61 @@ export class CudaMemoryManager {
     const stats = readPoolStats((values) => checkStatus(cuda_memory_stats(deviceId, values)));
     reportLostCuda();
     return stats;
+  }
+
+  /**
+   * Gives a GPU a pool of another size, a first one, or none, while nothing of its pool lives; other
+   * GPUs go on as they are. What threads have left behind that ended, and what streams have done with,
+   * is taken back first. Whatever lives else keeps the pool as it is: memory that is detached, that a
+   * stream still uses or a promise holds, or that was dropped and not found yet. Pools of before a
+   * {@link reset} that are set aside are no part of it.
+   *
+   * The new memory is reserved before that of the pool is given back, so that requests of other threads
+   * meanwhile find a pool. Only where the GPU has no room for both, and has it once the pool is given
+   * back, that comes first: then requests find no pool for a moment, and if the new one cannot be
+   * reserved even so, the old one is again. Where another process has taken its memory meanwhile, the
+   * error says that the GPU has no pool any more.
+   *
+   * A first pool may be used by the other GPUs that have pools, and they may be by it, as
+   * {@link createMemoryManagers} was told. Where CUDA refuses to take the old memory back, the pool has
+   * its new size all the same, with a warning, and the memory is tried again with the next `resize`,
+   * {@link stats} or `reset`.
+   *
+   * @param deviceId The GPU's CUDA ordinal.
+   * @param byteSize Bytes, rounded up to a multiple of 512; 0 for no pool.
+   * @throws {MemoryError} `INVALID_ARG` for an ordinal or a size that cannot be one. `UNAVAILABLE`, and
+   * nothing has changed, while memory of the pool lives, before {@link create}, and for a GPU that is
+   * absent or unsupported. `INTERNAL` where CUDA fails; where the new memory cannot be reserved, the
+   * message has what is free. `DEVICE_LOST` where CUDA has failed for good.
+   *
+   * @example
+   * ```ts
+   * // Another model needs the GPU for itself now.
+   * CudaMemoryManager.resize(0, 0);
+   * ```
+   */
+  static resize(deviceId: number, byteSize: number): void {
+    const operation = "CudaMemoryManager.resize";
+    checkDeviceId(operation, deviceId);
+    checkByteSize(operation, "byteSize", byteSize);
+    checkNotLost(`resize the CUDA memory pool of GPU ${deviceId}`);
+    const settings = newStruct(settingsAt);
+    checkStatus(cuda_memory_read_settings(settings));
+    checkSupported(operation, deviceId, settings[settingsAt.min_compute_capability]!);
+    const byteSizeBefore = poolByteSizeOf(deviceId);
+    const status = cuda_memory_resize(deviceId, byteSize);
+    if (status === memoryStatus.MEMORY_OK_WITH_WARNINGS) {
+      for (const message of nativeMessages()) log.warn("unreleased", message);
+    }
+    checkStatus(status);
+    const byteSizeNow = poolByteSizeOf(deviceId);
+    log.info(
+      "pool",
+      `CUDA memory pool of ${byteSizeNow} bytes on GPU ${deviceId}, of ${byteSizeBefore} before`,
+    );
+    const isFirst = byteSizeBefore === 0 && byteSizeNow > 0;
+    if (!isFirst || settings[settingsAt.enables_peer_access] === 0) return;
+    enablePeerAccess(gpusWithPools(gpuCountMax));
   }
 
   /**

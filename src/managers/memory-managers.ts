@@ -15,9 +15,6 @@ import {
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import type { MemoryType } from "../native/memory-type.ts";
-import { memoryLibrary } from "../native/memory-library.ts";
-import { memoryStatus } from "../native/memory-symbols.ts";
-import { nativeMessages } from "../native/status.ts";
 import {
   createCudaPools,
   CudaMemoryManager,
@@ -25,6 +22,7 @@ import {
   poolByteSizeOf,
 } from "./cuda-memory-manager.ts";
 import { memoryOptionNames, type MemoryOptions } from "./memory-options.ts";
+import { enablePeerAccess } from "./peer-access.ts";
 import { checkPoolSize, isPool, type MemoryPoolSize } from "./pool-size.ts";
 import {
   createPinnedMemoryManager,
@@ -68,7 +66,10 @@ export interface MemoryPool {
 
 /** What {@link createMemoryManagers} returns. */
 export interface MemoryManagers extends Disposable {
-  /** The pools that there are, GPUs' first. */
+  /**
+   * The pools that there are when this is read, GPUs' first: after a {@link CudaMemoryManager.resize}
+   * as it has made them, and after a reset none.
+   */
   readonly pools: readonly MemoryPool[];
   /**
    * Resets the managers that the call has made, once. What fails is logged, so that it hides no other
@@ -79,12 +80,17 @@ export interface MemoryManagers extends Disposable {
 
 /** The managers of one call. */
 class CreatedManagers implements MemoryManagers {
-  readonly pools: readonly MemoryPool[];
+  readonly #gpus: readonly number[];
   #resets: (() => void)[];
 
-  constructor(pools: readonly MemoryPool[], resets: (() => void)[]) {
-    this.pools = pools;
+  /** @param gpus All that could have a pool. */
+  constructor(gpus: readonly number[], resets: (() => void)[]) {
+    this.#gpus = gpus;
     this.#resets = resets;
+  }
+
+  get pools(): readonly MemoryPool[] {
+    return existingPools(this.#gpus);
   }
 
   [Symbol.dispose](): void {
@@ -112,26 +118,17 @@ interface WantedPools {
 function tryToCreateCudaPools({
   named,
   minComputeCapability,
+  isPeerAccessWanted,
 }: WantedPools): CudaPoolsOutcome & { error?: MemoryError } {
   try {
     if (named.size === 0) warnOfNoSupportedGpus(minComputeCapability);
     const sizes = withDefaults(named, minComputeCapability);
-    return createCudaPools({ sizes, minComputeCapability, goesOn: true });
+    return createCudaPools({ sizes, minComputeCapability, isPeerAccessWanted, goesOn: true });
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
     log.error("pool", `there are no CUDA memory pools: ${error.message}`);
     return { isNew: false, problems: [error.message], error };
   }
-}
-
-/**
- * Lets the GPUs use each other's memory. Where that fails, copies between them take a longer way.
- */
-function enablePeerAccess(deviceIds: readonly number[]): void {
-  if (deviceIds.length < 2) return;
-  const status = memoryLibrary.peer_access_enable(Float64Array.from(deviceIds), deviceIds.length);
-  if (status === memoryStatus.MEMORY_OK) return;
-  for (const message of nativeMessages()) log.warn("device", message);
 }
 
 /** The pools of all GPUs that could have one, and of pinned memory. */
@@ -243,7 +240,7 @@ function createWanted(wanted: WantedPools, isRequired: boolean): MemoryManagers 
   if (createPinnedMemoryManager(pinned, wanted.nonpinnedLimitByteSize)) {
     resets.push(() => PinnedMemoryManager.reset());
   }
-  const managers = new CreatedManagers(existingPools(gpus), resets);
+  const managers = new CreatedManagers(gpus, resets);
   if (!isRequired) return managers;
   const missing = missingPools(wanted, gpus, managers.pools);
   if (missing.length === 0 && cuda.error === undefined) return managers;

@@ -22,7 +22,9 @@ export const memorySymbols = {
   cuda_take_lost_report: { args: [], returns: "i32" },
   cuda_lost_report_address: { args: [], returns: "f64" },
 
-  cuda_memory_create: { args: ["ptr", "ptr", "i32", "i32"], returns: "i32" },
+  cuda_memory_create: { args: ["ptr", "ptr", "i32", "ptr"], returns: "i32" },
+  cuda_memory_read_settings: { args: ["ptr"], returns: "i32" },
+  cuda_memory_resize: { args: ["f64", "f64"], returns: "i32" },
   cuda_memory_alloc: { args: ["f64", "f64"], returns: "f64" },
   cuda_memory_free: { args: ["f64", "f64"], returns: "i32" },
   cuda_memory_stats: { args: ["f64", "ptr"], returns: "i32" },
@@ -160,6 +162,13 @@ export const memoryAllocation = {
   place: 2,
   origin: 3,
   owner: 4,
+} as const;
+
+/** The places of the members of `struct cuda_memory_settings`, counted in doubles. */
+export const cudaMemorySettings = {
+  goes_on: 0,
+  min_compute_capability: 1,
+  enables_peer_access: 2,
 } as const;
 
 /** The places of the members of `struct device_memory`, counted in doubles. */

@@ -16,6 +16,7 @@ const memoryTypes: TypeTables = {
     memory_allocation: memory.memoryAllocation,
     memory_pool_stats: memory.memoryPoolStats,
     memory_account_stats: memory.memoryAccountStats,
+    cuda_memory_settings: memory.cudaMemorySettings,
     device_memory: memory.deviceMemory,
     cuda_stream: memory.cudaStream,
   },

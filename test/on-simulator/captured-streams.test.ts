@@ -34,6 +34,15 @@ describe.skipIf(!isSimulated)("a stream that is captured into a CUDA graph", () 
     return result;
   }
 
+  test("a resize leaves the capture valid", async () => {
+    createManagers(64 * kibibyte);
+    using stream = new CudaStream(0);
+    for (const byteSize of [128 * kibibyte, 0, 64 * kibibyte]) {
+      await whileCaptured(stream, () => CudaMemoryManager.resize(0, byteSize));
+    }
+    expect(CudaMemoryManager.stats(0).capacityByteSize).toBe(64 * kibibyte);
+  });
+
   const kinds = ["GPU", "CPU_PINNED", "CPU"] as const;
 
   test.each(kinds)("free(stream) of %s memory is refused, and works afterwards", async (kind) => {

@@ -50,6 +50,13 @@ export function meansNoDevice(name: SimulatedFunction, error: number): boolean {
 /** Whether a call tells of one GPU, which is left out with an error in the log. */
 const asksOneGpu = (name: SimulatedFunction) => name === "cudaDeviceGetAttribute";
 
+/**
+ * Whether a call takes part in giving back the memory that a pool had: then the pool has its new size
+ * all the same, with a warning.
+ */
+const mayFailToGiveBack = (name: SimulatedFunction) =>
+  ["cudaFree", ...driverFunctions, "cudaThreadExchangeStreamCaptureMode"].includes(name);
+
 export function withMemories(use: (memories: AllocatedMemory[]) => void): void {
   const memories = [
     new AllocatedMemory(600, "GPU", 0),
@@ -126,6 +133,14 @@ export const scenarios: Scenario[] = [
     name: "CudaMemoryManager.reset",
     prepare: () => CudaMemoryManager.create(pools),
     run: () => CudaMemoryManager.reset(),
+  },
+  {
+    name: "CudaMemoryManager.resize",
+    prepare: () => CudaMemoryManager.create(pools),
+    run: () => {
+      for (const byteSize of [4096, 512, 0, 1024]) CudaMemoryManager.resize(1, byteSize);
+    },
+    mayTolerate: mayFailToGiveBack,
   },
   {
     name: "PinnedMemoryManager.create",

@@ -49,6 +49,21 @@ describe.skipIf(!isSimulated)("a slow GPU (on the simulator only)", () => {
     }
   });
 
+  test("keeps a pool as it is until it has done with what was freed", async () => {
+    createManagers(64 * kibibyte);
+    using stream = new CudaStream(0);
+    using source = new AllocatedMemory(kibibyte, "CPU_PINNED");
+    const memory = new AllocatedMemory(kibibyte, "GPU");
+    slowly(longMilliseconds);
+    copyBuffer(memory, source, { stream });
+    memory.free(stream);
+    expect(() => CudaMemoryManager.resize(0, 0)).toThrow("memory of it is in use");
+    expect(CudaMemoryManager.stats(0).capacityByteSize).toBe(64 * kibibyte);
+    await stream.finished();
+    CudaMemoryManager.resize(0, 128 * kibibyte);
+    expect(CudaMemoryManager.stats(0).capacityByteSize).toBe(128 * kibibyte);
+  });
+
   test("does not block timers where a transfer is given up", async () => {
     PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 16 * 1024 * kibibyte });
     CudaMemoryManager.create({ memoryPoolByteSize: { 0: 16 * 1024 * kibibyte } });

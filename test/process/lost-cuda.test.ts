@@ -53,6 +53,7 @@ describe("once CUDA has failed for good", () => {
           pointerAttributes: () => exports.pointerAttributes(pinned.pointer!),
           "CudaMemoryManager.alloc": () => CudaMemoryManager.alloc(1, 1),
           getDeviceMemory: () => exports.getDeviceMemory(0),
+          "CudaMemoryManager.resize": () => CudaMemoryManager.resize(0, 0),
         };
         refused["writeAsync"] = () => onGpu!.writeAsync(bytes);
         refused["readAsync"] = () => onGpu!.readAsync(bytes, 0, { stream });

@@ -174,6 +174,47 @@ static void memory_that_is_refused_takes_nothing_of_the_limit(void)
     CHECK(pinned_memory_reset() == MEMORY_OK, "%s", memory_message());
 }
 
+static double capacity_of_gpu(double device_id)
+{
+    struct memory_pool_stats stats = {0};
+    (void)cuda_memory_stats(device_id, &stats);
+    return stats.capacity_byte_size;
+}
+
+// From one size to another, which has room beside it or only in its place.
+static void resize_with_each_call_refused(double from, double to, bool for_good)
+{
+    uint64_t before = 0;
+    for (uint64_t nth = 1; nth == 1 || failed_call_count != before; nth++) {
+        CHECK(cuda_memory_create((const double[]){0}, (const double[]){from}, from > 0, NULL) ==
+                  MEMORY_OK,
+              "%s", memory_message());
+        before = failed_call_count;
+        fail_call(nth, for_good);
+        enum memory_status status = cuda_memory_resize(0, to);
+        fail_call(0, false);
+        if (status >= MEMORY_OK) {
+            CHECK(capacity_of_gpu(0) == to, "a success has the new size");
+        } else {
+            CHECK(failed_call_count != before, "refused for nothing: %s", memory_message());
+            bool is_gone = strstr(memory_message(), "no CUDA memory pool any more") != NULL;
+            CHECK(capacity_of_gpu(0) == (is_gone ? 0 : from), "%s", memory_message());
+        }
+        reset();
+    }
+}
+
+static void memory_that_is_refused_to_a_pool_that_is_resized(void)
+{
+    const double size = GPU_POOL_BYTE_SIZE;
+    for (int for_good = 0; for_good < 2; for_good++) {
+        resize_with_each_call_refused(size / 2, size, for_good);
+        resize_with_each_call_refused(0, size, for_good);
+        resize_with_each_call_refused(size, 0, for_good);
+        resize_with_each_call_refused(1.5 * size, 1.75 * size, for_good);
+    }
+}
+
 int main(void)
 {
     simulated_cuda_bind("9.0:8388608,8.0:8388608");
@@ -181,5 +222,7 @@ int main(void)
     check_case("memory that is refused from then on", memory_that_is_refused_from_then_on);
     check_case("memory that is refused takes nothing of the limit",
                memory_that_is_refused_takes_nothing_of_the_limit);
+    check_case("memory that is refused to a pool that is resized",
+               memory_that_is_refused_to_a_pool_that_is_resized);
     return check_report();
 }

@@ -93,8 +93,9 @@ static void everything_else_goes_on(void)
     CHECK(cuda_stream_destroy(&streams[0]) == MEMORY_OK, "a stream can be destroyed");
     CHECK(cuda_memory_reset() == MEMORY_OK, "a reset succeeds");
     const double device_id = 0, byte_size = 4096;
+    const struct cuda_memory_settings settings = {.goes_on = 1};
     CHECK(cuda_memory_create(&device_id, &byte_size, 1, 0) == MEMORY_DEVICE_LOST, "create");
-    CHECK(cuda_memory_create(&device_id, &byte_size, 1, 1) == MEMORY_DEVICE_LOST, "create");
+    CHECK(cuda_memory_create(&device_id, &byte_size, 1, &settings) == MEMORY_DEVICE_LOST, "create");
     memset((void *)(uintptr_t)on_host.address, 1, BLOCK_BYTE_SIZE);
     CHECK(free_owned(&on_host) == MEMORY_OK, "%s", memory_message());
     CHECK(pinned_memory_reset() == MEMORY_OK, "a reset succeeds");

@@ -255,6 +255,52 @@ static void resets_take_memory_away_from_its_owners(void)
     resets_happen = false;
 }
 
+// ---- Resizing
+
+static int resized_count, in_use_count;
+
+// Both sizes of a pool in turn, which nothing of may live meanwhile, and none. The other GPU's is used
+// all the time.
+static void resize(void)
+{
+    static const double byte_sizes[] = {GPU_POOL_BYTE_SIZE / 2, 0, GPU_POOL_BYTE_SIZE};
+    static int step;
+    enum memory_status status = cuda_memory_resize(0, byte_sizes[step % 3]);
+    CHECK(status == MEMORY_OK || status == MEMORY_UNAVAILABLE, "cuda_memory_resize: %d, %s", status,
+          memory_message());
+    if (status == MEMORY_OK) {
+        step++;
+        resized_count++;
+    } else {
+        CHECK(strstr(memory_message(), "memory of it is in use") != NULL, "%s", memory_message());
+        in_use_count++;
+    }
+}
+
+// Few of them live at a time, so that the pool is empty now and then.
+static void use_memory_briefly(int number)
+{
+    struct random random = random_stream(1000 + (uint64_t)number);
+    for (int step = 0; step < STEP_COUNT / thread_count; step++) {
+        struct memory memory = {0};
+        alloc_memory(&memory, &random);
+        expect_content(&memory);
+        free_memory(&memory);
+        if (step % 64 == 0) sleep_microseconds(20);
+    }
+}
+
+static void a_pool_is_resized_only_while_nothing_of_it_lives(void)
+{
+    create();
+    // No memory is ever gone that somebody has, which resets_happen would allow.
+    threads_run_beside(thread_count, use_memory_briefly, resize);
+    CHECK(resized_count > 3, "the pool was resized only %d times", resized_count);
+    CHECK(in_use_count > 3, "the pool was in use only %d times", in_use_count);
+    reset();
+    simulated_cuda_expect_nothing_live(DEVICE_COUNT);
+}
+
 static atomic_int created_count;
 
 static void create_and_reset_with_others(int number)
@@ -289,6 +335,8 @@ int main(void)
     check_case("memory stays its owner's", memory_stays_its_owners);
     check_case("managers serve all threads", managers_serve_all_threads);
     check_case("resets take memory away from its owners", resets_take_memory_away_from_its_owners);
+    check_case("a pool is resized only while nothing of it lives",
+               a_pool_is_resized_only_while_nothing_of_it_lives);
     check_case("threads that create at once make one manager",
                threads_that_create_at_once_make_one_manager);
     return check_report();

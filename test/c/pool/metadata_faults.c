@@ -115,9 +115,38 @@ static void memory_that_is_refused_from_then_on(void)
     expect_enough(refuse_each_in_turn(true));
 }
 
+static void a_pool_that_cannot_move_is_as_it_was(void)
+{
+    static struct pool pool;
+    const uint64_t byte_size = UINT64_C(100) * POOL_GRANULE_BYTE_SIZE;
+    struct pool_block block;
+    CHECK(pool_open(&pool, BASE, byte_size) == POOL_OK, "it opens");
+    uint64_t generation = pool_generation(&pool);
+    uint64_t nth = 1;
+    for (;; nth++) {
+        uint64_t before = failed_call_count;
+        fail_call(nth, true);
+        enum pool_status status = pool_reopen(&pool, 2 * BASE, 2 * byte_size);
+        fail_call(0, false);
+        if (failed_call_count == before) {
+            CHECK(status == POOL_OK, "it moves once there is memory");
+            break;
+        }
+        CHECK(status == POOL_OUT_OF_METADATA && pool_generation(&pool) == generation, "%d", status);
+        CHECK(pool_broken_invariant(&pool) == NULL, "%s", pool_broken_invariant(&pool));
+        CHECK(pool_alloc(&pool, byte_size, 0, &block, NULL) == POOL_OK && block.address == BASE,
+              "it serves");
+        CHECK(pool_free(&pool, block.address, generation, 0) == POOL_OK, "its block is freed");
+    }
+    CHECK(nth > 4, "two tables are reserved, and grow by a first step each");
+    CHECK(pool_close_unused(&pool) == POOL_OK, "nothing lives in it");
+    CHECK(live_map_count == 0, "%" PRId64 " maps are left of a closed pool", live_map_count);
+}
+
 int main(void)
 {
     check_case("memory that is refused once", memory_that_is_refused_once);
     check_case("memory that is refused from then on", memory_that_is_refused_from_then_on);
+    check_case("a pool that cannot move is as it was", a_pool_that_cannot_move_is_as_it_was);
     return check_report();
 }

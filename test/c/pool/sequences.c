@@ -506,6 +506,42 @@ static void a_block_is_its_owners(void)
     checked_close(&checked);
 }
 
+static uint64_t capacity_of(struct pool *pool)
+{
+    struct pool_stats stats;
+    CHECK(pool_read_stats(pool, &stats) == POOL_OK, "the pool is open");
+    CHECK(pool_broken_invariant(pool) == NULL, "%s", pool_broken_invariant(pool));
+    return stats.capacity_byte_size;
+}
+
+static void a_pool_moves_while_nothing_lives_in_it(void)
+{
+    static struct pool pool;
+    struct pool_block block;
+    CHECK(pool_close_unused(&pool) == POOL_OK, "a closed pool stays closed");
+    CHECK(pool_reopen(&pool, BASE, bytes_of(100)) == POOL_OK, "a closed pool is opened");
+    CHECK(pool_alloc(&pool, 1, 0, &block, NULL) == POOL_OK, "it serves");
+    CHECK(pool_reopen(&pool, 2 * BASE, bytes_of(200)) == POOL_IN_USE, "a block lives in it");
+    CHECK(pool_close_unused(&pool) == POOL_IN_USE, "a block lives in it");
+    CHECK(capacity_of(&pool) == bytes_of(100), "it is as it was");
+    CHECK(pool_free(&pool, block.address, block.generation, 0) == POOL_OK, "so is its block");
+    CHECK(pool_reopen(&pool, 2 * BASE + 1, bytes_of(200)) == POOL_BAD_RANGE, "misaligned");
+    CHECK(pool_reopen(&pool, 2 * BASE, 0) == POOL_BAD_RANGE, "empty");
+    CHECK(capacity_of(&pool) == bytes_of(100), "it is as it was");
+    uint64_t generation = pool_generation(&pool);
+    CHECK(pool_reopen(&pool, 2 * BASE, bytes_of(200)) == POOL_OK, "nothing lives in it");
+    CHECK(capacity_of(&pool) == bytes_of(200) && pool_generation(&pool) != generation, "it is new");
+    CHECK(pool_free(&pool, block.address, block.generation, 0) == POOL_CLOSED,
+          "that block is gone");
+    CHECK(pool_alloc(&pool, bytes_of(200), 0, &block, NULL) == POOL_OK && block.address == 2 * BASE,
+          "all of it can be had");
+    // What lived when the pool was closed does not keep it from being opened.
+    pool_close(&pool);
+    CHECK(pool_reopen(&pool, BASE, bytes_of(7)) == POOL_OK, "the blocks went with the pool");
+    CHECK(pool_close_unused(&pool) == POOL_OK, "nothing lives in it");
+    CHECK(pool_alloc(&pool, 1, 0, &block, NULL) == POOL_CLOSED, "it is closed");
+}
+
 int main(void)
 {
     check_case("tiny pools", tiny_pools);
@@ -521,5 +557,6 @@ int main(void)
     check_case("refused requests change nothing", refused_requests_change_nothing);
     check_case("a refusing pool still frees", a_refusing_pool_still_frees);
     check_case("a block is its owner's", a_block_is_its_owners);
+    check_case("a pool moves while nothing lives in it", a_pool_moves_while_nothing_lives_in_it);
     return check_report();
 }
