@@ -268,11 +268,11 @@ MEMORY_EXPORT enum memory_status allocated_memory_request(struct memory_allocati
 MEMORY_EXPORT void memory_set_default_fallback(double fallback);
 // Frees memory. Memory whose manager was reset is gone already, and freeing it does nothing.
 MEMORY_EXPORT enum memory_status allocated_memory_free(double address, double place, double origin);
-// The memory goes back when the stream has done what it was given before. Where this fails the
-// memory lives on.
+// The memory goes back when all the streams, of which there is one at least, have done what they were given
+// before. Where this fails the memory lives on.
 MEMORY_EXPORT enum memory_status
-allocated_memory_free_on_stream(const struct memory_allocation *allocation,
-                                const struct cuda_stream *stream);
+allocated_memory_free_on_streams(const struct memory_allocation *allocation,
+                                 const struct cuda_stream *streams, int32_t stream_count);
 // MEMORY_UNAVAILABLE where the memory went when its manager was reset.
 MEMORY_EXPORT enum memory_status allocated_memory_check(const struct memory_allocation *allocation);
 // Without a stream (null) the bytes of these three are in place when they return. With one, a copy
@@ -380,6 +380,11 @@ MEMORY_EXPORT enum memory_status memory_attach(struct memory_allocation *allocat
 // ---- Streams
 
 MEMORY_EXPORT enum memory_status cuda_stream_create(struct cuda_stream *stream, double device_id);
+// A stream of somebody else, until cuda_stream_destroy(), which leaves it as it is. Its handle, which is 0
+// for the legacy default stream, is used only in calls that name the stream. Two that have the same handle
+// at a time have the same id. MEMORY_UNSUPPORTED for the default stream of each thread.
+MEMORY_EXPORT enum memory_status cuda_stream_borrow(struct cuda_stream *stream, double handle,
+                                                    double device_id);
 // Work that is under way goes on. A stream that CUDA refuses to destroy is kept as a released one.
 MEMORY_EXPORT enum memory_status cuda_stream_destroy(const struct cuda_stream *stream);
 // A stream that was released, by whatever thread, or else a new one. Released streams are kept
@@ -389,8 +394,12 @@ MEMORY_EXPORT void cuda_stream_release(const struct cuda_stream *stream);
 // MEMORY_OK where all work is done, or MEMORY_NOT_DONE. An error of the work is returned once.
 MEMORY_EXPORT enum memory_status cuda_stream_query(const struct cuda_stream *stream);
 MEMORY_EXPORT enum memory_status cuda_stream_synchronize(const struct cuda_stream *stream);
-// MEMORY_UNSUPPORTED where any stream is being captured, so that nothing can be reset; else the status of
-// the failure where CUDA cannot tell of one.
+// Makes what the stream is given from now on come after what the other was given so far; the caller does
+// not wait.
+MEMORY_EXPORT enum memory_status cuda_stream_wait_for(const struct cuda_stream *stream,
+                                                      const struct cuda_stream *other);
+// MEMORY_UNSUPPORTED where any stream that is not borrowed is being captured, so that nothing can be reset;
+// else the status of the failure where CUDA cannot tell of one.
 MEMORY_EXPORT enum memory_status cuda_stream_check_all(void);
 // How many errors of the stream's work have been found so far, by whatever thread and call; and the last
 // of them, as a status with a message, if there are more than this.

@@ -107,7 +107,7 @@ function isRecord(value: unknown): value is object {
  *
  * @throws {MemoryError} Of `read` as it is; `INVALID_ARG` for whatever else that throws.
  */
-function readArgument<Result>(operation: string, name: string, read: () => Result): Result {
+export function readArgument<Result>(operation: string, name: string, read: () => Result): Result {
   try {
     return read();
   } catch (error) {

@@ -272,17 +272,17 @@ export class StormThread {
   /**
    * Frees a memory after whatever the thread has queued on it.
    *
-   * @param stream The stream with which to free it; by default the queues are waited for.
+   * @param streams The streams with which to free it; the queues of others are waited for.
    */
-  free(held: HeldMemory, stream?: HeldStream): void {
+  free(held: HeldMemory, ...streams: HeldStream[]): void {
     for (const other of this.streams.all) {
-      if (other !== stream && held.model.queues.has(other.queue)) this.synchronize(other);
+      if (!streams.includes(other) && held.model.queues.has(other.queue)) this.synchronize(other);
     }
-    if (stream !== undefined) {
-      const free = () => held.memory.free(stream.stream);
+    if (streams.length > 0) {
+      const free = () => held.memory.free(streams.map(({ stream }) => stream));
       const { error } = this.attempt(this.cudaCodes, [], free);
-      // Nothing was freed then, and the stream may still use the memory.
-      if (error !== null) this.synchronize(stream);
+      // Nothing was freed then, and the streams may still use the memory.
+      if (error !== null) for (const stream of streams) this.synchronize(stream);
     }
     this.attempt([], [], () => held.memory.free());
     held.isFreed = true;

@@ -4,11 +4,12 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "cuda/borrowed_stream.h"
 #include "cuda/cudart.h"
-#include "cuda/event.h"
 #include "cuda/known_stream.h"
 #include "cuda/lost.h"
 #include "cuda/stream.h"
+#include "cuda/stream_order.h"
 
 // Takes the owner's streams, as a list. No other thread uses or destroys them.
 static struct known_stream *streams_of(uint32_t owner)
@@ -22,18 +23,6 @@ static struct known_stream *streams_of(uint32_t owner)
     }
     known_streams_unlock();
     return list;
-}
-
-// Makes what the first stream is given from now on come after what the second was given.
-static enum memory_status put_in_order(const struct cuda_stream *first,
-                                       const struct cuda_stream *second)
-{
-    struct cuda_event *event;
-    enum memory_status status = event_record(second, &event);
-    if (status != MEMORY_OK) return status;
-    status = event_make_stream_wait(event, first);
-    event_release(event);
-    return status;
 }
 
 // GPUs with streams that were destroyed before the wait for their work has succeeded.
@@ -67,6 +56,19 @@ static bool wait_for(const struct cuda_stream *stream, bool is_captured)
     return wait_for_device((int)stream->device_id);
 }
 
+// A stream that the owner has borrowed may be gone, and must not be asked. All of its GPU's work tells of
+// it too.
+static bool wait_for_borrowed(uint32_t owner)
+{
+    bool has_borrowed[DEVICE_COUNT_MAX];
+    borrowed_stream_find_devices(owner, has_borrowed);
+    bool is_over = true;
+    for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
+        if (has_borrowed[device]) is_over &= wait_for_device(device);
+    }
+    return is_over;
+}
+
 bool stream_join_owner(uint32_t owner, struct cuda_stream *joined, bool *has_joined)
 {
     *has_joined = false;
@@ -75,10 +77,10 @@ bool stream_join_owner(uint32_t owner, struct cuda_stream *joined, bool *has_joi
         next = known->next_like; // which is another list's once the stream is destroyed
         const struct cuda_stream stream = known->stream;
         enum memory_status status =
-            *has_joined ? put_in_order(joined, &stream) : stream_check(&stream);
+            *has_joined ? stream_put_after(joined, &stream) : stream_check(&stream);
         if (status == MEMORY_OK && !*has_joined) *joined = stream;
         if (status == MEMORY_OK) *has_joined = true;
         else if (!wait_for(&stream, status == MEMORY_UNSUPPORTED)) return false;
     }
-    return true;
+    return wait_for_borrowed(owner); // last, so that no capture of the owner's own is in the way
 }

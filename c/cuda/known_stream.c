@@ -16,6 +16,7 @@ enum { BUCKET_COUNT = 4096 };
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static uint64_t last_id;
 static struct known_stream *buckets[BUCKET_COUNT]; // by id
+static bool has_had_streams[DEVICE_COUNT_MAX];
 
 static _Atomic uint64_t device_asking_counts[DEVICE_COUNT_MAX];
 
@@ -45,6 +46,12 @@ void known_stream_add(struct known_stream *known, void *handle, int device)
                                               .id = from_whole_number(last_id)},
                                    .owner = owner_of_thread()};
     *bucket = known;
+    has_had_streams[device] = true;
+}
+
+bool known_streams_have_been_on(int device)
+{
+    return has_had_streams[device];
 }
 
 struct known_stream *known_stream_find(uint64_t id)

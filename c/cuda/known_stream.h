@@ -13,14 +13,16 @@
 
 #include "bun_cuda_memory.h"
 
-// A stream that was created, until it is destroyed and nobody waits for its work any more. The place
-// for its error is here, so that no error is lost for lack of memory.
+// A stream that was created or borrowed, until it is destroyed or returned and nobody waits for its work
+// any more. The place for its error is here, so that no error is lost for lack of memory.
 struct known_stream {
     struct known_stream *next;      // in its bucket
     struct known_stream *next_like; // in the list of those that are released, say
     struct cuda_stream stream;
-    uint32_t owner; // while it is not released
+    uint32_t owner; // while it is not released; OWNER_PROCESS for one that is borrowed
     bool is_released;
+    bool is_borrowed; // borrowed_stream.h
+    struct stream_borrower *borrowers;
     bool is_destroyed;  // its handle is not used any more
     bool is_under_way;  // when somebody began to wait for its whole device
     uint64_t use_count; // of points that are marked, and of others that use this entry
@@ -41,6 +43,9 @@ void known_streams_unlock(void);
 
 // Makes a stream known, with an id that no other has had.
 void known_stream_add(struct known_stream *known, void *handle, int device);
+
+// Whether a stream of the device has ever been known.
+bool known_streams_have_been_on(int device);
 
 // Null where the stream is not known.
 struct known_stream *known_stream_find(uint64_t id);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "cuda/borrowed_stream.h"
 #include "cuda/cudart.h"
 #include "cuda/device_scope.h"
 #include "cuda/known_stream.h"
@@ -16,8 +17,10 @@
 
 enum { CUDA_STREAM_NON_BLOCKING = 1, CUDA_STREAM_CAPTURE_STATUS_NONE = 0 };
 
+// Handles up to this stand for default streams, and others for streams that somebody has created.
+enum { LAST_DEFAULT_HANDLE = 2 };
+
 // Guarded by the lock of known_stream.h.
-static bool has_had_streams[DEVICE_COUNT_MAX];
 static struct known_stream *released_streams[DEVICE_COUNT_MAX];
 
 void *stream_handle(const struct cuda_stream *stream)
@@ -41,6 +44,16 @@ enum memory_status stream_check_in_scope(const struct cuda_stream *stream, int *
 {
     int capture_status = CUDA_STREAM_CAPTURE_STATUS_NONE;
     *error = CUDART(cudaStreamIsCapturing(stream_handle(stream), &capture_status));
+    // What is queued on the legacy default stream would come between what is captured.
+    if (*error == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT) {
+        cudart_clear_last_error();
+        *error = 0;
+        message_add("failed to work on the default stream of GPU %.0f: a stream that waits for it "
+                    "is being captured into a CUDA graph; do this before the capture begins or "
+                    "after it has ended",
+                    stream->device_id);
+        return MEMORY_UNSUPPORTED;
+    }
     enum memory_status status = cudart_check(*error, "cudaStreamIsCapturing",
                                              "work on a stream of GPU %.0f", stream->device_id);
     if (status != MEMORY_OK || capture_status == CUDA_STREAM_CAPTURE_STATUS_NONE) return status;
@@ -77,7 +90,7 @@ static void add_released(struct known_stream *known)
 
 static bool is_in_use(const struct known_stream *known)
 {
-    return known != NULL && !known->is_released && !known->is_destroyed;
+    return known != NULL && !known->is_released && !known->is_destroyed && !known->is_borrowed;
 }
 
 // ---- Creating
@@ -106,7 +119,6 @@ static enum memory_status create(struct cuda_stream *stream, struct known_stream
     // The id tells it from others: CUDA may give a handle again while work of the stream that had it
     // before is still under way.
     known_stream_add(known, handle, device);
-    has_had_streams[device] = true;
     *stream = known->stream;
     if (status != MEMORY_OK) add_released(known);
     known_streams_unlock();
@@ -128,6 +140,23 @@ enum memory_status cuda_stream_create(struct cuda_stream *stream, double device_
                            device_id);
     }
     return create(stream, known, (int)device_id);
+}
+
+enum memory_status cuda_stream_borrow(struct cuda_stream *stream, double handle, double device_id)
+{
+    enum memory_status status = borrowed_stream_borrow(stream, handle, device_id);
+    bool is_default = handle <= LAST_DEFAULT_HANDLE; // which every GPU has
+    if (status != MEMORY_OK || is_default) return status;
+    status = stream_check(stream);
+    if (status == MEMORY_OK) return MEMORY_OK;
+    if (status == MEMORY_UNSUPPORTED) { // it is being captured, and nothing is queued on it now
+        message_clear();
+        return MEMORY_OK;
+    }
+    known_streams_lock();
+    borrowed_stream_return(known_stream_find(id_of(stream)));
+    known_streams_unlock();
+    return status;
 }
 
 // ---- Destroying
@@ -172,6 +201,7 @@ enum memory_status cuda_stream_destroy(const struct cuda_stream *stream)
     known_streams_lock();
     struct known_stream *known = known_stream_find(id_of(stream));
     bool is_to_destroy = is_in_use(known);
+    if (known != NULL && known->is_borrowed) borrowed_stream_return(known);
     if (is_to_destroy) {
         known_stream_acquire(known);
         known->is_destroyed = true;
@@ -253,6 +283,7 @@ void stream_release_owner(uint32_t owner)
         if (is_in_use(known) && known->owner == owner) add_released(known);
     }
     known_streams_unlock();
+    borrowed_stream_return_all(owner);
 }
 
 // ---- Asking and waiting
@@ -371,7 +402,8 @@ static bool is_idle(struct known_stream *known)
     known_stream_begin_asking(known);
     known_streams_lock();
     bool is_captured;
-    bool is_known_idle = !known->is_destroyed && query_other(known, &is_captured) == 0;
+    bool may_be_asked = !known->is_destroyed && !known->is_borrowed;
+    bool is_known_idle = may_be_asked && query_other(known, &is_captured) == 0;
     known_streams_unlock();
     known_stream_end_asking(known, 0, NULL);
     return device_scope_leave(&scope, MEMORY_OK) == MEMORY_OK && is_known_idle;
@@ -398,8 +430,9 @@ void stream_note_error(uint64_t stream_id, int error, const char *function)
 // ---- Waiting for devices
 
 // Marks the streams that have work under way, whose error may be what the wait for the device answers.
-// Those that were destroyed may have, while somebody waits for a point in their work. MEMORY_UNSUPPORTED
-// where one is being captured, which a wait for the device would make invalid.
+// Those that were destroyed may have, while somebody waits for a point in their work, and so may those that
+// are borrowed, which are not asked. MEMORY_UNSUPPORTED where one is being captured, which a wait for the
+// device would make invalid.
 static enum memory_status mark_under_way(int device)
 {
     enum memory_status status = MEMORY_OK;
@@ -407,8 +440,8 @@ static enum memory_status mark_under_way(int device)
     for (struct known_stream *known = NULL; (known = known_stream_next(known)) != NULL;) {
         if (known->stream.device_id != device) continue;
         bool is_captured = false;
-        known->is_under_way =
-            known->is_destroyed || query_other(known, &is_captured) == CUDA_ERROR_NOT_READY;
+        known->is_under_way = known->is_destroyed || known->is_borrowed ||
+                              query_other(known, &is_captured) == CUDA_ERROR_NOT_READY;
         if (is_captured) status = MEMORY_UNSUPPORTED;
     }
     known_streams_unlock();
@@ -452,7 +485,7 @@ static enum memory_status for_each_device(enum memory_status (*function)(int dev
     bool is_meant[DEVICE_COUNT_MAX];
     known_streams_lock();
     for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
-        is_meant[device] = has_had_streams[device];
+        is_meant[device] = known_streams_have_been_on(device);
     }
     known_streams_unlock();
     enum memory_status status = MEMORY_OK;

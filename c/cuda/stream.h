@@ -25,8 +25,8 @@ enum memory_status stream_refuse_as_lost(double device_id);
 
 // ---- Work of streams, whoever's they are
 
-// Whether the stream is known to have done all its work. False where it was destroyed, too. An error is
-// noted.
+// Whether the stream is known to have done all its work. False where it was destroyed or is borrowed, too.
+// An error is noted.
 bool stream_is_idle(uint64_t stream_id);
 
 // Notes an error of the stream's work for whoever waits for that.
@@ -35,8 +35,9 @@ void stream_note_error(uint64_t stream_id, int error, const char *function);
 // ---- Streams of threads that have ended
 
 // Makes one of the owner's streams come after all that the others were given, or waits for those that
-// this cannot be had of. `*has_joined` is false where no stream is left whose work is not over. Returns
-// false where CUDA cannot tell when some work is over.
+// this cannot be had of. `*has_joined` is false where no stream is left whose work is not over. GPUs of
+// which the owner has borrowed streams are waited for. Returns false where CUDA cannot tell when some work
+// is over.
 bool stream_join_owner(uint32_t owner, struct cuda_stream *joined, bool *has_joined);
 
 // Releases the owner's streams, which others may use then: after what they were given before.

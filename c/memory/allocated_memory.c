@@ -247,21 +247,23 @@ enum memory_status allocated_memory_free(double address, double place, double or
     return waiting_after_free(MEMORY_OK);
 }
 
-static enum memory_status free_on_stream(const struct memory_allocation *allocation,
-                                         const struct cuda_stream *stream)
+static enum memory_status free_on_streams(const struct memory_allocation *allocation,
+                                          const struct cuda_stream *streams, uint32_t stream_count)
 {
     if (memory_type_of_place(allocation->place) != MEMORY_GPU) {
-        return system_memory_free_on_stream(allocation, stream);
+        return system_memory_free_on_streams(allocation, streams, stream_count);
     }
     double device_id = (double)device_id_of_place(allocation->place);
-    enum memory_status status = stream_ordered_free(
-        &gpu_pool(device_id)->pool, whole_number(allocation->address),
-        generation_of(allocation->origin), owner_of_origin(allocation->origin), stream);
+    enum memory_status status =
+        stream_ordered_free(&gpu_pool(device_id)->pool, whole_number(allocation->address),
+                            generation_of(allocation->origin), owner_of_origin(allocation->origin),
+                            streams, stream_count);
     return status == MEMORY_INVALID_ARG ? freed_already(allocation->address, device_id) : status;
 }
 
-enum memory_status allocated_memory_free_on_stream(const struct memory_allocation *allocation,
-                                                   const struct cuda_stream *stream)
+enum memory_status allocated_memory_free_on_streams(const struct memory_allocation *allocation,
+                                                    const struct cuda_stream *streams,
+                                                    int32_t stream_count)
 {
     // Of a lost CUDA no work is under way any more.
     if (cuda_is_lost()) {
@@ -269,9 +271,9 @@ enum memory_status allocated_memory_free_on_stream(const struct memory_allocatio
     }
     lifecycle_lock_shared();
     message_clear();
-    enum memory_status status = free_on_stream(allocation, stream);
+    enum memory_status status = free_on_streams(allocation, streams, (uint32_t)stream_count);
     lifecycle_unlock();
     if (status != MEMORY_DEVICE_LOST) return waiting_after_free(status);
     // That CUDA is lost was found here.
-    return allocated_memory_free_on_stream(allocation, stream);
+    return allocated_memory_free_on_streams(allocation, streams, stream_count);
 }

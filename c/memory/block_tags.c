@@ -42,6 +42,11 @@ uint32_t block_tag_acquire(struct freed_block *block)
     return tag;
 }
 
+void block_tag_assign(uint32_t tag, struct freed_block *block)
+{
+    if (tag != 0) entries[tag].block = block;
+}
+
 void block_tag_release(uint32_t tag)
 {
     if (tag == 0) return;

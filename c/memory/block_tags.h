@@ -13,6 +13,9 @@ uint32_t block_tag_acquire(struct freed_block *block);
 // Tag 0 is none.
 void block_tag_release(uint32_t tag);
 
+// Gives a tag to another block. Tag 0 is none.
+void block_tag_assign(uint32_t tag, struct freed_block *block);
+
 struct freed_block *block_of_tag(uint32_t tag);
 
 // Gives the table back, while no block has a tag: a peak of pending blocks need not cost memory for

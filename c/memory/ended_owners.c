@@ -35,7 +35,7 @@ static void free_memory(struct ended_owner *ended, struct pool *pool, uint64_t a
 {
     if (ended->has_stream) {
         enum memory_status status =
-            stream_ordered_free(pool, address, generation, ended->owner, &ended->stream);
+            stream_ordered_free(pool, address, generation, ended->owner, &ended->stream, 1);
         if (status == MEMORY_OK || status == MEMORY_INVALID_ARG) return;
         if (cuda_stream_synchronize(&ended->stream) != MEMORY_OK && !cuda_is_lost()) {
             ended->is_all_freed = false;

@@ -212,14 +212,15 @@ enum memory_status system_memory_free(double address, int32_t memory_type, uint6
     return waiting_after_free(MEMORY_OK);
 }
 
-enum memory_status system_memory_free_on_stream(const struct memory_allocation *allocation,
-                                                const struct cuda_stream *stream)
+enum memory_status system_memory_free_on_streams(const struct memory_allocation *allocation,
+                                                 const struct cuda_stream *streams,
+                                                 uint32_t stream_count)
 {
     struct pool *its_pool =
         memory_type_of_place(allocation->place) == MEMORY_CPU_PINNED ? &pinned_pool()->pool : NULL;
-    enum memory_status status = stream_ordered_free(its_pool, whole_number(allocation->address),
-                                                    generation_of(allocation->origin),
-                                                    owner_of_origin(allocation->origin), stream);
+    enum memory_status status = stream_ordered_free(
+        its_pool, whole_number(allocation->address), generation_of(allocation->origin),
+        owner_of_origin(allocation->origin), streams, stream_count);
     return status == MEMORY_INVALID_ARG ? not_allocated(allocation->address) : status;
 }
 

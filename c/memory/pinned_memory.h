@@ -26,8 +26,9 @@ enum pool_status nonpinned_memory_alloc_for(struct memory_allocation *allocation
 enum memory_status system_memory_free(double address, int32_t memory_type, uint64_t generation,
                                       uint32_t owner);
 
-// Frees memory of either kind after what the stream has been given so far.
-enum memory_status system_memory_free_on_stream(const struct memory_allocation *allocation,
-                                                const struct cuda_stream *stream);
+// Frees memory of either kind after what the streams have been given so far.
+enum memory_status system_memory_free_on_streams(const struct memory_allocation *allocation,
+                                                 const struct cuda_stream *streams,
+                                                 uint32_t stream_count);
 
 #endif

@@ -6,11 +6,13 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "cuda/borrowed_stream.h"
 #include "cuda/event.h"
 #include "cuda/lost.h"
 #include "cuda/stream.h"
 #include "memory/block_tags.h"
 #include "memory/freed_blocks.h"
+#include "memory/freed_uses.h"
 #include "memory/hold.h"
 #include "memory/lifecycle_lock.h"
 #include "memory/nonpinned_memory.h"
@@ -106,6 +108,11 @@ static void give_back(const struct freed_block *block)
 // A pending block goes back to where it came from. A reused one becomes its owner's like any other.
 static void reclaim(struct freed_block *block)
 {
+    if (freed_use_has_others(block)) {
+        freed_use_leave(block);
+        remove_and_forget(block);
+        return;
+    }
     if (block->list->pool->pool == NULL) {
         nonpinned_memory_release((void *)(uintptr_t)block->address, block->generation,
                                  block->byte_size);
@@ -267,7 +274,10 @@ static struct freed_block *find_reused(const struct owned_block *owned)
 static enum memory_status order_after(const struct freed_block *reused,
                                       const struct cuda_stream *stream)
 {
-    if (reused == NULL || reused->list->stream_id == (uint64_t)stream->id) return MEMORY_OK;
+    if (reused == NULL) return MEMORY_OK;
+    bool is_in_order = reused->list->stream_id == (uint64_t)stream->id &&
+                       !stream_is_borrowed(reused->list->stream_id);
+    if (is_in_order) return MEMORY_OK;
     return event_make_stream_wait(reused->event, stream);
 }
 
@@ -348,17 +358,64 @@ static enum memory_status free_locked(const struct owned_block *owned, struct fr
     return status;
 }
 
-enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint64_t generation,
-                                       uint32_t owner, const struct cuda_stream *stream)
+// ---- Freeing on several streams, none of which is made to wait for another
+
+static enum memory_status free_uses(const struct owned_block *owned, struct freed_uses *uses)
 {
-    struct freed_block *block = malloc(sizeof *block);
-    if (block == NULL) return out_of_memory();
-    *block = (struct freed_block){.address = address, .generation = generation};
+    struct freed_block *first = uses->blocks[0];
+    if (!freed_uses_find_lists(uses, owned->pool)) return out_of_memory();
+    enum memory_status status = freed_uses_record(uses);
+    if (status != MEMORY_OK) return status;
+    if (owned->pool != NULL) first->tag = block_tag_acquire(first);
+    if (owned->pool != NULL && first->tag == 0) return out_of_memory();
+    struct freed_block *reused = find_reused(owned);
+    enum pool_status taken = take_from_owner(owned, first, reused);
+    if (taken == POOL_OK) freed_uses_append(uses, reused);
+    else block_tag_release(first->tag);
+    // A block of a pool that was closed went with that.
+    return taken == POOL_OK || taken == POOL_CLOSED ? MEMORY_OK : MEMORY_INVALID_ARG;
+}
+
+static enum memory_status free_on_streams(const struct owned_block *owned, struct freed_uses *uses)
+{
+    pthread_mutex_lock(&lock);
+    enum memory_status status = free_uses(owned, uses);
+    uint32_t step_count = RECLAIM_STEP_COUNT;
+    for (uint32_t i = 0; i < uses->count; i++) {
+        struct freed_list *list = freed_list_find(owned->pool, (uint64_t)uses->streams[i].id);
+        if (list != NULL) reclaim_from_list(list, &step_count);
+    }
+    pthread_mutex_unlock(&lock);
+    return status;
+}
+
+static bool are_same(const struct cuda_stream *streams, uint32_t stream_count)
+{
+    for (uint32_t i = 1; i < stream_count; i++) {
+        if (streams[i].id != streams[0].id) return false;
+    }
+    return true;
+}
+
+enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint64_t generation,
+                                       uint32_t owner, const struct cuda_stream *streams,
+                                       uint32_t stream_count)
+{
     const struct owned_block owned = {
         .pool = pool, .address = address, .generation = generation, .owner = owner};
+    if (!are_same(streams, stream_count)) {
+        struct freed_uses uses;
+        bool has_room = freed_uses_make(&uses, address, generation, streams, stream_count);
+        enum memory_status status = has_room ? free_on_streams(&owned, &uses) : out_of_memory();
+        freed_uses_give_up(&uses);
+        return status;
+    }
+    struct freed_block *block = malloc(sizeof *block);
+    if (block == NULL) return out_of_memory();
+    *block = (struct freed_block){.address = address, .generation = generation, .next_use = block};
     // In one piece under the lock, so that the blocks of a list are in the order of their events.
     pthread_mutex_lock(&lock);
-    enum memory_status status = free_locked(&owned, block, stream);
+    enum memory_status status = free_locked(&owned, block, streams);
     pthread_mutex_unlock(&lock);
     return status;
 }
@@ -429,6 +486,10 @@ static bool reuse_of_same_stream(const struct request *request, bool is_exact,
     struct freed_block *best = best_of_same_stream(request);
     if (best == NULL) return false;
     if (is_exact && best->byte_size != rounded_up(request->byte_size)) return false;
+    if (stream_is_borrowed(best->list->stream_id) &&
+        event_make_stream_wait(best->event, request->stream) != MEMORY_OK) {
+        return false;
+    }
     return reuse(best, request->client, reused) == POOL_OK;
 }
 

@@ -23,6 +23,9 @@
 // A request with a stream looks for a block of exactly its size that is pending on the same stream
 // before it asks the pool at all. A block that is reused is the smallest that is large enough.
 //
+// A block that was freed on several streams is pending until all of them have done with it, and is reused
+// by nobody before.
+//
 // An event may tell an error instead of whether it has passed. Its block is then taken back when the
 // stream is idle, or when the event is asked again and tells that it has passed; the blocks behind it do
 // not wait for that.
@@ -35,12 +38,13 @@
 #include "bun_cuda_memory.h"
 #include "pool/pool.h"
 
-// Frees a block of a pool, or non-pinned memory where the pool is null, on a stream: after what the
-// stream has been given so far. MEMORY_INVALID_ARG, without a message, where no block lives there, or
+// Frees a block of a pool, or non-pinned memory where the pool is null, on streams, of which there is one at
+// least: after what they have been given so far. MEMORY_INVALID_ARG, without a message, where no block lives there, or
 // one of another owner, or one that was freed already; MEMORY_OK where it went when its pool was closed. After any other failure
 // the block still lives. The caller holds the lifecycle lock.
 enum memory_status stream_ordered_free(struct pool *pool, uint64_t address, uint64_t generation,
-                                       uint32_t owner, const struct cuda_stream *stream);
+                                       uint32_t owner, const struct cuda_stream *streams,
+                                       uint32_t stream_count);
 
 // As pool_alloc(), with the five steps above; the stream is null for none. The caller of a request
 // without a stream may have been refused by the pool already.

@@ -12,7 +12,7 @@ import {
 } from "../native/memory-symbols.ts";
 import { notCloneable } from "../native/not-cloneable.ts";
 import { checkStatus, nativeError } from "../native/status.ts";
-import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
+import { type CudaStream, streamStatesOf } from "../streams/cuda-stream.ts";
 import type { StreamState } from "../streams/stream-state.ts";
 import {
   type AllocatedMemoryOptions,
@@ -617,12 +617,13 @@ export class AllocatedMemory implements Disposable {
    * which is soon (its promise may be rejected), or with a stream when the transfer is done. The
    * memory also stays while Bun reads a file into {@link bytes}, say, or compresses them.
    *
-   * @param stream A stream whose queued work may still use the memory, which goes back when that
-   * work is done. The call does not wait. A later request for this stream may have the memory at
-   * once.
+   * @param streams A stream whose queued work may still use the memory, or several: it goes back when
+   * the work of all of them is done, and none of them is made to wait for another. The call does not
+   * wait. A later request for a stream that is the only one may have the memory at once. An empty array
+   * is as none.
    * @throws {MemoryError} `INVALID_ARG` where the memory was freed already through its pointer, and
-   * for what is no stream, or one that is disposed of; `UNSUPPORTED` where the stream is being
-   * captured into a CUDA graph, and `INTERNAL` where CUDA cannot tell when the stream is done: then
+   * for what is no stream, or one that is disposed of; `UNSUPPORTED` where a stream is being
+   * captured into a CUDA graph, and `INTERNAL` where CUDA cannot tell when a stream is done: then
    * nothing is freed.
    *
    * @example
@@ -631,10 +632,10 @@ export class AllocatedMemory implements Disposable {
    * staging.free(stream);
    * ```
    */
-  free(stream?: CudaStream): void {
-    const streamState = stream === undefined ? null : streamStateOf("free", stream);
+  free(streams?: CudaStream | readonly CudaStream[]): void {
+    const streamStates = streams === undefined ? null : streamStatesOf("free", streams);
     if (this.#address === 0) return;
-    if (streamState !== null || this.#extras !== null) return this.#freeInOrder(streamState);
+    if (streamStates !== null || this.#extras !== null) return this.#freeInOrder(streamStates);
     const status = allocated_memory_free(this.#address, this.#place, this.#origin);
     // The memory is forgotten once it is freed, so that nothing is lost where a call fails.
     this.#address = 0;
@@ -644,19 +645,22 @@ export class AllocatedMemory implements Disposable {
     if (status !== memoryStatus.MEMORY_OK) checkStatus(status);
   }
 
-  /** Frees the memory after the uses that are under way, and after what the stream was given. */
-  #freeInOrder(streamState: StreamState | null): void {
+  /** Frees the memory after the uses that are under way, and after what the streams were given. */
+  #freeInOrder(streamStates: readonly StreamState[] | null): void {
     const extras = this.#extras;
     extras?.detachView();
     if (extras?.uses?.isInUse) {
-      extras.uses.freeAfterwards(this.#allocation(), streamState);
+      extras.uses.freeAfterwards(this.#allocation(), streamStates ?? []);
       this.#forget(absence.freed);
       return;
     }
     const status =
-      streamState === null
+      streamStates === null
         ? allocated_memory_free(this.#address, this.#place, this.#origin)
-        : freeAllocation(this.#allocation(), streamState.native);
+        : freeAllocation(
+            this.#allocation(),
+            streamStates.map(({ native }) => native),
+          );
     const isGone = status >= memoryStatus.MEMORY_OK || status === memoryStatus.MEMORY_INVALID_ARG;
     if (isGone) this.#forget(absence.freed);
     checkStatus(status);

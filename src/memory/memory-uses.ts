@@ -42,13 +42,13 @@ export class MemoryUses {
   }
 
   /**
-   * Puts off freeing the memory, which is in use, until the last use ends. With a stream, transfers
-   * under way go on, and the memory is freed in the stream's order; otherwise they fail.
+   * Puts off freeing the memory, which is in use, until the last use ends. With streams, transfers
+   * under way go on, and the memory is freed in the streams' order; otherwise they fail.
    */
-  freeAfterwards(allocation: NativeAllocation, streamState: StreamState | null): void {
-    streamState?.acquire("free");
-    this.#isCancelled = streamState === null;
-    this.#free = () => void freeInOrder(allocation, streamState);
+  freeAfterwards(allocation: NativeAllocation, streamStates: readonly StreamState[]): void {
+    for (const streamState of streamStates) streamState.acquire("free");
+    this.#isCancelled = streamStates.length === 0;
+    this.#free = () => void freeInOrder(allocation, streamStates);
   }
 }
 
@@ -56,19 +56,20 @@ export class MemoryUses {
 const pauseMillisecondsMax = 100;
 
 /**
- * Frees memory after what the stream was given, and releases the stream. Where CUDA refuses to mark
- * that point the memory lives on, and this tries again, since nobody else can any more.
+ * Frees memory after what the streams were given, and releases the streams. Where CUDA refuses to mark
+ * those points the memory lives on, and this tries again, since nobody else can any more.
  */
 async function freeInOrder(
   allocation: NativeAllocation,
-  streamState: StreamState | null,
+  streamStates: readonly StreamState[],
 ): Promise<void> {
+  const streams = streamStates.map(({ native }) => native);
   for (let milliseconds = 1; ; milliseconds = Math.min(2 * milliseconds, pauseMillisecondsMax)) {
-    const status = freeAllocation(allocation, streamState?.native);
+    const status = freeAllocation(allocation, streams);
     if (status >= memoryStatus.MEMORY_OK) break;
     if (milliseconds === 1) log.error("unreleased", nativeMessage());
-    if (streamState === null || status === memoryStatus.MEMORY_INVALID_ARG) break;
+    if (streams.length === 0 || status === memoryStatus.MEMORY_INVALID_ARG) break;
     await pauseOfBackground(milliseconds);
   }
-  streamState?.release();
+  for (const streamState of streamStates) streamState.release();
 }

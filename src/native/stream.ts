@@ -1,7 +1,7 @@
 import { memoryLibrary } from "./memory-library.ts";
 import { cudaStream, memoryStatus } from "./memory-symbols.ts";
 import { checkStatus, nativeError } from "./status.ts";
-import { newStruct } from "./struct.ts";
+import { newDoubles, newStruct } from "./struct.ts";
 
 const { cuda_event_is_over, cuda_event_release, cuda_event_query, cuda_event_record } =
   memoryLibrary;
@@ -12,6 +12,15 @@ export type NativeStream = Float64Array;
 /** Makes room for a `struct cuda_stream`. */
 export function newNativeStream(): NativeStream {
   return newStruct(cudaStream);
+}
+
+/** Puts several beside each other, as an array in C. */
+export function joinStreams(streams: readonly NativeStream[]): Float64Array {
+  if (streams.length === 1) return streams[0]!;
+  const { length } = streams[0]!;
+  const joined = newDoubles(length * streams.length);
+  streams.forEach((stream, index) => joined.set(stream, index * length));
+  return joined;
 }
 
 /** A point in a stream's work: a CUDA event, which is released when the point is disposed of. */

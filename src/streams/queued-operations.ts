@@ -8,9 +8,6 @@ export interface QueuedOperation {
   readonly memories: readonly object[];
 }
 
-/** After so many operations a stream is marked, so that what comes before can be forgotten. */
-const operationCountOfMark = 256;
-
 /** How many operations an error's message names. */
 const namedCountMax = 4;
 
@@ -25,6 +22,7 @@ const nothing: QueuedOperation = { description: "", memories: [] };
  * first ones looked at: what is remembered is what is under way, and a few hundred more.
  */
 export class QueuedOperations {
+  readonly #operationCountOfMark: number;
   #operations: (QueuedOperation | undefined)[] = [];
   /** The index of the first operation that is not forgotten. */
   #start = 0;
@@ -32,6 +30,11 @@ export class QueuedOperations {
   #takenBackCount = 0;
   #marks: { readonly lastNumber: number; readonly event: StreamEvent }[] = [];
   #lastMark = 0;
+
+  /** @param operationCountOfMark After so many operations the stream is marked. */
+  constructor(operationCountOfMark: number) {
+    this.#operationCountOfMark = operationCountOfMark;
+  }
 
   /** How many operations are remembered. */
   get count(): number {
@@ -77,20 +80,34 @@ export class QueuedOperations {
     if (passed > 0) this.#marks = this.#marks.slice(passed);
   }
 
+  /** Whether all that is remembered is before a mark: {@link forgetMarked} will forget it. */
+  get isMarked(): boolean {
+    const lastNumber = this.#marks.at(-1)?.lastNumber ?? this.#forgottenCount;
+    const unmarked = this.#operations.slice(this.#start + lastNumber - this.#forgottenCount);
+    return unmarked.every((operation) => operation === nothing);
+  }
+
   /**
    * Marks the stream if that is due, and forgets what is over. An error of the work counts as the
    * stream's.
+   *
+   * @throws {MemoryError} `INTERNAL` where CUDA refuses.
    */
   mark(stream: NativeStream): void {
-    if (this.lastNumber - this.#lastMark < operationCountOfMark) return;
+    if (this.lastNumber - this.#lastMark < this.#operationCountOfMark) return;
     this.#lastMark = this.lastNumber;
+    this.forgetMarked();
+    this.#marks.push({ lastNumber: this.lastNumber, event: new StreamEvent(stream) });
+  }
+
+  /** Forgets the operations that are over by what the marks tell. */
+  forgetMarked(): void {
     let lastNumber = 0;
     for (const mark of this.#marks) {
       if (!mark.event.isOver()) break;
       ({ lastNumber } = mark);
     }
     if (lastNumber > 0) this.forget(lastNumber);
-    this.#marks.push({ lastNumber: this.lastNumber, event: new StreamEvent(stream) });
   }
 
   /** Names the last operations up to a number, or says nothing where there are none. */

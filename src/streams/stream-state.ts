@@ -2,9 +2,9 @@ import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { isCudaLost } from "../native/cuda-error.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
-import { memoryStatus } from "../native/memory-symbols.ts";
+import { cudaStream as at, memoryStatus } from "../native/memory-symbols.ts";
 import { checkStackRoom } from "../native/stack-room.ts";
-import { checkStatus } from "../native/status.ts";
+import { checkStatus, nativeError } from "../native/status.ts";
 import {
   checkErrorsSince,
   errorCountOf,
@@ -18,8 +18,20 @@ import { type QueuedOperation, QueuedOperations } from "./queued-operations.ts";
 import { Semaphore } from "./semaphore.ts";
 import { waitUntil } from "./wait.ts";
 
-const { cuda_stream_create, cuda_stream_destroy, cuda_stream_query, cuda_stream_synchronize } =
-  memoryLibrary;
+const {
+  cuda_stream_borrow,
+  cuda_stream_create,
+  cuda_stream_destroy,
+  cuda_stream_query,
+  cuda_stream_synchronize,
+  cuda_stream_wait_for,
+} = memoryLibrary;
+
+/** How many operations are queued on a stream of the library's between two marks. */
+const operationCountOfMark = 256;
+
+/** `cudaErrorInvalidResourceHandle`. */
+const invalidResourceHandle = 400;
 
 const kept = threadState("keptStreams", () => ({
   /** The streams with operations that are not known to be over, whose memories are kept alive. */
@@ -36,6 +48,30 @@ export function forgetDoneOperations(): void {
   for (const streamState of kept.busy) streamState.forgetDone();
 }
 
+/** The turns of the borrowed streams of this thread, each of which may have several `CudaStream`s. */
+const borrowedTurns = threadState("borrowedTurns", () => new Map<number, BorrowedTurns>());
+
+interface BorrowedTurns {
+  readonly turns: Semaphore;
+  userCount: number;
+}
+
+/** Takes part in the turns of a borrowed stream until {@link leaveBorrowedTurns}. */
+function joinBorrowedTurns(id: number): Semaphore {
+  let joined = borrowedTurns.get(id);
+  if (joined === undefined) {
+    joined = { turns: new Semaphore(1), userCount: 0 };
+    borrowedTurns.set(id, joined);
+  }
+  joined.userCount++;
+  return joined.turns;
+}
+
+function leaveBorrowedTurns(id: number): void {
+  const joined = borrowedTurns.get(id);
+  if (joined !== undefined && --joined.userCount === 0) borrowedTurns.delete(id);
+}
+
 /**
  * The inner side of a `CudaStream`: the native stream, the operations that were queued on it, and
  * how long it lives.
@@ -49,22 +85,40 @@ export class StreamState {
   /** Also before {@link create}. */
   #isDisposed = true;
   #holdCount = 0;
-  readonly #operations = new QueuedOperations();
+  /** Whether the stream is somebody else's, and is used only where the caller names it. */
+  readonly isBorrowed: boolean;
+  readonly #operations: QueuedOperations;
   /** Transfers come after each other. */
-  readonly #turns = new Semaphore(1);
+  #turns = new Semaphore(1);
   /** The errors that {@link #errorCount} leaves out, because those transfers have told them. */
   #transferErrorCount = 0;
   /** How many errors of {@link #errorCount} the stream has told whoever asked. */
   #toldErrorCount = 0;
 
   /** @param owner The `CudaStream`. */
-  constructor(owner: object) {
+  constructor(owner: object, isBorrowed: boolean) {
     this.#owner = new WeakRef(owner);
+    this.isBorrowed = isBorrowed;
+    this.#operations = new QueuedOperations(isBorrowed ? 1 : operationCountOfMark);
   }
 
   /** @throws {MemoryError} `INTERNAL` where CUDA fails. */
   create(deviceId: number): void {
     checkStatus(cuda_stream_create(this.native, deviceId));
+    this.#isDisposed = false;
+  }
+
+  /**
+   * Begins to use somebody else's stream.
+   *
+   * @throws {MemoryError} `INVALID_ARG` where the handle is that of no stream, as far as CUDA tells;
+   * `UNSUPPORTED` for the default stream of each thread; `INTERNAL` where CUDA fails.
+   */
+  borrow(handle: number, deviceId: number): void {
+    const status = cuda_stream_borrow(this.native, handle, deviceId);
+    if (status < memoryStatus.MEMORY_OK) throw errorOfHandle(nativeError(status));
+    this.#toldErrorCount = errorCountOf(this.native); // those of the stream's earlier users
+    this.#turns = joinBorrowedTurns(this.native[at.id]!);
     this.#isDisposed = false;
   }
 
@@ -123,28 +177,39 @@ export class StreamState {
     this.forgetDone();
     // Of a lost CUDA no work is under way any more.
     const isUnderWay = this.#operations.count > 0 && !isCudaLost();
-    const end = isUnderWay ? new StreamEvent(this.native) : null;
+    const isToMark = isUnderWay && !(this.isBorrowed && this.#operations.isMarked);
+    const end = isToMark ? new StreamEvent(this.native) : null;
     // A stream that CUDA refuses to destroy is the library's from now on.
     const status = cuda_stream_destroy(this.native);
     this.#isDisposed = true;
-    if (end !== null) void this.#keepUntilOver(end);
+    if (this.isBorrowed) leaveBorrowedTurns(this.native[at.id]!);
+    if (isUnderWay) void this.#keepUntilOver(end);
     else this.#logUntold();
     checkStatus(status);
   }
 
-  /** Keeps the memories of the stream, which was destroyed, until they are not used any more. */
-  async #keepUntilOver(end: StreamEvent): Promise<void> {
+  /**
+   * Keeps the memories of the stream, which was destroyed, until they are not used any more.
+   *
+   * @param end The end of its work; `null` where its last mark is that.
+   */
+  async #keepUntilOver(end: StreamEvent | null): Promise<void> {
     let isOver = false;
-    const untilOver = () => (isOver = end.isOver());
+    const untilOver = () => (isOver = end === null ? this.#isOverByMarks() : end.isOver());
     try {
       await waitUntil(() => untilOver() || this.#errorCount() > this.#toldErrorCount);
       this.#logUntold();
       // CUDA may not be able to tell, ever: that must not keep the process from ending.
       if (!isOver) await waitUntil(untilOver, pauseOfBackground);
     } finally {
-      end[Symbol.dispose]();
+      end?.[Symbol.dispose]();
       this.#forget(this.#operations.lastNumber);
     }
+  }
+
+  #isOverByMarks(): boolean {
+    this.#operations.forgetMarked();
+    return this.#operations.count === 0;
   }
 
   /** Logs the error of the work that nobody was told, and can ask for no more. */
@@ -152,9 +217,7 @@ export class StreamState {
     try {
       this.#checkTold();
     } catch (error) {
-      // That CUDA is lost is logged once, and not for each stream.
-      if (error instanceof MemoryError && error.code === "DEVICE_LOST") return;
-      log.error("stream", `on a CudaStream that was disposed of: ${(error as Error).message}`);
+      logUnlessLost(error, "on a CudaStream that was disposed of: ");
     }
   }
 
@@ -204,7 +267,9 @@ export class StreamState {
       await run(this.native);
     } catch (error) {
       this.#takeBack(number);
-      if (this.#operations.count === 0) this.#leaveToTransfer(errorCount);
+      // On somebody else's stream the error may be that of work which nobody here knows.
+      const isAlone = this.#operations.count === 0 && !this.isBorrowed;
+      if (isAlone) this.#leaveToTransfer(errorCount);
       throw error;
     } finally {
       this.#takeBack(number);
@@ -236,12 +301,19 @@ export class StreamState {
   #markOperations(): void {
     try {
       this.#operations.mark(this.native);
-    } catch {} // the operation is queued all the same, and a later mark will do
+    } catch (error) {
+      logUnlessLost(error); // the operation is queued all the same, and a later mark will do
+    }
   }
 
   /** Forgets all operations if they are over. Does not wait, and does not tell errors. */
   forgetDone(): void {
     if (this.#isDisposed || this.#operations.count === 0 || !this.#turns.isIdle) return;
+    if (this.isBorrowed) {
+      this.#operations.forgetMarked();
+      if (this.#operations.count === 0) kept.busy.delete(this);
+      return;
+    }
     const { lastNumber } = this.#operations;
     // An error that this call finds is counted, and told to whoever asks next.
     if (cuda_stream_query(this.native) === memoryStatus.MEMORY_OK) this.#forget(lastNumber);
@@ -326,6 +398,15 @@ export class StreamState {
     }
   }
 
+  /**
+   * Has what is queued from now on come after what the other was given so far.
+   *
+   * @throws {MemoryError} `INTERNAL` where CUDA fails.
+   */
+  waitFor(other: StreamState): void {
+    checkStatus(cuda_stream_wait_for(this.native, other.native));
+  }
+
   /** How many errors of the stream's work were found, but for those that are a transfer's alone. */
   #errorCount(): number {
     return errorCountOf(this.native) - this.#transferErrorCount;
@@ -339,6 +420,18 @@ export class StreamState {
   #checkErrorsBeyond(errorCount: number): void {
     if (this.#errorCount() > errorCount) checkErrorsSince(this.native, 0);
   }
+}
+
+/** Logs what fails. That CUDA is lost is logged once, and not for each stream. */
+export function logUnlessLost(error: unknown, prefix = ""): void {
+  if (error instanceof MemoryError && error.code === "DEVICE_LOST") return;
+  log.error("stream", `${prefix}${(error as Error).message}`);
+}
+
+/** The error for a handle that CUDA refuses. */
+function errorOfHandle(error: MemoryError): MemoryError {
+  if (error.cudaError !== invalidResourceHandle) return error;
+  return new MemoryError("INVALID_ARG", `CudaStream.from: ${error.message}`, error);
 }
 
 /** Adds to an error what it may be about, because CUDA does not tell which operation has failed. */

@@ -26,7 +26,7 @@ export const free: Operation = {
   },
 };
 
-/** Frees after what a stream was given. */
+/** Frees after what a stream was given, or several. */
 export const freeOnStream: Operation = {
   name: "free-on-stream",
   weight: 4,
@@ -34,8 +34,10 @@ export const freeOnStream: Operation = {
     const streamPlace = thread.streams.draw(thread.random, true);
     const taken = streamPlace < 0 ? null : take(thread);
     if (taken === null) return;
-    thread.begin(`m${taken.place}.free(stream ${streamPlace})`);
-    thread.free(taken.held, thread.streams.at(streamPlace)!);
+    const others = thread.random.chance(0.3) ? [thread.streams.draw(thread.random, true)] : [];
+    const places = [streamPlace, ...others];
+    thread.begin(`m${taken.place}.free(streams ${places.join()})`);
+    thread.free(taken.held, ...places.map((place) => thread.streams.at(place)!));
     thread.checkViewsOf(taken.held);
   },
 };

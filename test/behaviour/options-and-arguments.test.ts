@@ -15,12 +15,17 @@ import {
   setLogger,
 } from "../../src/index.ts";
 import { expectMemoryError, rejectionOf } from "../support/expectations.ts";
-import { logged, resetAfterEach } from "../support/runtime.ts";
+import { gpus, logged, resetAfterEach } from "../support/runtime.ts";
 import { untyped } from "../support/values.ts";
 
 resetAfterEach();
 
 const bytes = new Uint8Array(8);
+
+function waitForOther(other: CudaStream): void {
+  using stream = new CudaStream(gpus[0]);
+  stream.waitFor(other);
+}
 
 /** Every call that takes options, and one option of each. */
 const callsWithOptions: readonly (readonly [
@@ -216,6 +221,7 @@ test("-0 is no GPU", () => {
     () => new AllocatedMemory(0, "GPU", -0),
     () => new AllocatedMemory(8, "CPU", -0, {}),
     () => new CudaStream(-0),
+    () => CudaStream.from(0 as Pointer, -0),
   ]) {
     expect(expectMemoryError("INVALID_ARG", action)).toContain("0, 1, 2 ..., got -0");
   }
@@ -258,12 +264,16 @@ describe("an argument that is no argument", () => {
     ["parseMemoryOptions", (value) => parseMemoryOptions(untyped(value))],
     ["setLogger", (value) => setLogger(untyped(value))],
     ["new CudaStream", (value) => new CudaStream(untyped(value))],
+    ["CudaStream.from", (value) => CudaStream.from(untyped(value), 0)],
+    ["a GPU of CudaStream.from", (value) => CudaStream.from(0 as Pointer, untyped(value))],
+    ["waitFor", (value) => waitForOther(untyped(value))],
     ["copyBuffer", (value) => copyBuffer(untyped(value), untyped(value))],
     ["write", (value) => new AllocatedMemory(0, "CPU").write(untyped(value))],
     ["writeAsync", (value) => new AllocatedMemory(0, "CPU").writeAsync(untyped(value))],
     ["read", (value) => new AllocatedMemory(0, "CPU").read(untyped(value))],
     ["fill", (value) => new AllocatedMemory(0, "CPU").fill(untyped(value))],
     ["free", (value) => new AllocatedMemory(0, "CPU").free(untyped(value))],
+    ["free of several", (value) => new AllocatedMemory(0, "CPU").free(untyped([value]))],
     ["bufferAt", (value) => new AllocatedMemory(0, "CPU").bufferAt(untyped(value))],
   ])("is refused by %s", async (_, call) => {
     for (const value of values) await refusalOf(() => call(value));

@@ -45,6 +45,80 @@ describe.skipIf(!isSimulated)("a stream that is captured into a CUDA graph", () 
 
   const kinds = ["GPU", "CPU_PINNED", "CPU"] as const;
 
+  test.each(["first", "last"])(
+    "free() with several of which it is the %s is refused",
+    async (place) => {
+      createManagers(64 * kibibyte);
+      using stream = new CudaStream(0);
+      using other = new CudaStream(0);
+      const streams = place === "first" ? [stream, other] : [other, stream];
+      for (const kind of kinds) {
+        const memory = new AllocatedMemory(1000, kind);
+        const refused = await whileCaptured(stream, () => memory.free(streams));
+        expect(refused).toMatchObject({ code: "UNSUPPORTED" });
+        expect(memory.totalByteSize).toBe(1000);
+        memory.free(streams);
+      }
+      await Promise.all(streams.map((each) => each.finished()));
+      expect(CudaMemoryManager.stats(0).allocationCount).toBe(0);
+      expect(PinnedMemoryManager.stats().allocationCount).toBe(0);
+    },
+  );
+
+  test("may be borrowed meanwhile, and be refused as any other", async () => {
+    createManagers(64 * kibibyte);
+    using owner = new CudaStream(0);
+    const memory = new AllocatedMemory(1000, "GPU");
+    using borrowed = (await whileCaptured(owner, () =>
+      CudaStream.from(owner.handle, 0),
+    )) as CudaStream;
+    const refused = await whileCaptured(owner, () => memory.free(borrowed));
+    expect(refused).toMatchObject({ code: "UNSUPPORTED" });
+    memory.free(borrowed);
+    await borrowed.finished();
+  });
+
+  /** A stream that the legacy default stream and it wait for each other. */
+  function createBlockingStream(): { handle: Pointer; destroy: () => void } {
+    const { cudaStreamCreate, cudaStreamDestroy } = dlopen(cudartPath()!, {
+      cudaStreamCreate: { args: ["ptr"], returns: "i32" },
+      cudaStreamDestroy: { args: ["ptr"], returns: "i32" },
+    }).symbols;
+    const handles = new BigUint64Array(1);
+    expect(cudaStreamCreate(handles)).toBe(0);
+    const handle = Number(handles[0]) as Pointer;
+    return { handle, destroy: () => expect(cudaStreamDestroy(handle)).toBe(0) };
+  }
+
+  test("keeps work from the default stream, if it waits for that", async () => {
+    createManagers(64 * kibibyte);
+    const blocking = createBlockingStream();
+    using captured = CudaStream.from(blocking.handle, 0);
+    using stream = CudaStream.from(0 as Pointer, 0);
+    using other = new CudaStream(0);
+    using memory = memoryOf("GPU");
+    for (const action of [
+      () => memory.free(stream),
+      () => memory.free([other, stream]),
+      () => memory.writeAsync(new Uint8Array(1000), 0, { stream }),
+      () => new AllocatedMemory(100, "GPU", 0, { stream }),
+      () => stream.finished(),
+      () => stream.isDone(),
+      () => stream.waitFor(other),
+      () => other.waitFor(stream),
+    ]) {
+      expect(await whileCaptured(captured, action)).toMatchObject({
+        code: "UNSUPPORTED",
+        message: expect.stringContaining("captured into a CUDA graph") as unknown,
+      });
+    }
+    expect(memory.totalByteSize).toBe(1000);
+    memory.free(stream);
+    await stream.finished();
+    captured[Symbol.dispose]();
+    blocking.destroy();
+  });
+
   test.each(kinds)("free(stream) of %s memory is refused, and works afterwards", async (kind) => {
     createManagers(64 * kibibyte);
     using stream = new CudaStream(0);
@@ -73,6 +147,14 @@ describe.skipIf(!isSimulated)("a stream that is captured into a CUDA graph", () 
     isDone: (stream) => stream.isDone(),
     synchronize: (stream) => stream.synchronize(),
     finished: (stream) => stream.finished(),
+    waitFor: (stream) => {
+      using other = new CudaStream(0);
+      stream.waitFor(other);
+    },
+    "waitFor of another": (stream) => {
+      using other = new CudaStream(0);
+      other.waitFor(stream);
+    },
   };
 
   test.each(Object.keys(actions))("%s is refused, and works afterwards", async (name) => {

@@ -1,6 +1,6 @@
 // Holds memory of all kinds, streams, views and transfers under way, says so, and ends as it is told.
 
-import { dlopen } from "bun:ffi";
+import { dlopen, type Pointer } from "bun:ffi";
 import {
   AllocatedMemory,
   copyBuffer,
@@ -19,7 +19,14 @@ const mebibyte = 1024 ** 2;
 /** What a Worker does in its last moments. */
 export type Ending = "terminate" | "throw" | "exit" | "end" | "spin" | "capture";
 
-self.onmessage = async ({ data }: MessageEvent<{ ending: Ending; isDetaching: boolean }>) => {
+/** What a Worker is told; it uses the stream of a handle beside one of its own. */
+export interface Task {
+  ending: Ending;
+  isDetaching?: boolean;
+  handle?: Pointer;
+}
+
+self.onmessage = async ({ data }: MessageEvent<Task>) => {
   const memories = (["GPU", "CPU_PINNED", "CPU"] as const).map(
     (type) => new AllocatedMemory(mebibyte, type),
   );
@@ -29,6 +36,11 @@ self.onmessage = async ({ data }: MessageEvent<{ ending: Ending; isDetaching: bo
   const pending = new AllocatedMemory(mebibyte, "GPU");
   copyBuffer(pending, pinned!, { stream });
   pending.free(stream);
+  if (data.handle !== undefined) {
+    const borrowed = CudaStream.from(data.handle, 0);
+    copyBuffer(onGpu!, pinned!, { stream: borrowed });
+    Object.assign(globalThis, { borrowed });
+  }
   pinned!.bytes.fill(1);
   void onGpu!.holdUntil(new Promise(() => {})).catch(() => {});
   const transfers = [

@@ -1,7 +1,7 @@
 // Every CUDA call that the package makes is failed in turn: nothing may leak, nothing may be half
 // made, the error must name the call, and afterwards everything must work.
 
-import { describe, expect, test } from "bun:test";
+import { afterAll, describe, expect, test } from "bun:test";
 import { CudaMemoryManager, MemoryError } from "../../src/index.ts";
 import { cudart } from "../../src/native/cudart.ts";
 import { CudartSimulator, type SimulatedFunction } from "../../src/simulator.ts";
@@ -18,6 +18,12 @@ import {
 } from "./scenarios.ts";
 
 resetAfterEach();
+
+// Streams that were disposed of say what has failed a moment later.
+afterAll(async () => {
+  await Bun.sleep(50);
+  for (const messages of Object.values(logged)) messages.length = 0;
+});
 
 /** The errors that the package treats specially somewhere, and 999, which it never does. */
 const errors = [2, 34, 35, 100, 101, 999];

@@ -80,15 +80,19 @@ function withStream(use: (stream: CudaStream) => void): void {
   }
 }
 
-/** Allocates all of GPU 1's pool, writes to it, and frees it with the stream. */
-function useAll(stream: CudaStream, options: AllocatedMemoryOptions | undefined): void {
+/** Allocates all of GPU 1's pool, writes to it, and frees it with the stream, or with several. */
+function useAll(
+  stream: CudaStream,
+  options: AllocatedMemoryOptions | undefined,
+  streams: readonly CudaStream[] = [stream],
+): void {
   using source = new AllocatedMemory(512, "CPU_PINNED");
   const memory = new AllocatedMemory(2048, "GPU", 1, options);
   copyBuffer(memory, source, { stream });
   try {
-    memory.free(stream);
+    memory.free(streams);
   } catch (error) {
-    stream.synchronize();
+    for (const each of streams) each.synchronize();
     memory.free();
     throw error;
   }
@@ -237,6 +241,41 @@ export const scenarios: Scenario[] = [
           useAll(other, { stream: other });
         }),
       ),
+  },
+  {
+    name: "the order of streams",
+    prepare: createBoth,
+    run: () =>
+      withStream((stream) =>
+        withStream((other) => {
+          stream.waitFor(other);
+          other.waitFor(stream);
+        }),
+      ),
+  },
+  {
+    name: "memory that several streams still use",
+    prepare: () => {
+      createBoth();
+      CudartSimulator.setDelay({ operationNs: 200_000 });
+    },
+    run: () =>
+      withStream((stream) => withStream((other) => useAll(stream, undefined, [stream, other]))),
+  },
+  {
+    name: "a borrowed stream",
+    prepare: createBoth,
+    run: () =>
+      withStream((owner) => {
+        const stream = CudaStream.from(owner.handle, 1);
+        try {
+          for (let i = 0; i < 2; i++) useAll(stream, { stream });
+          stream.synchronize();
+        } finally {
+          stream[Symbol.dispose]();
+        }
+      }),
+    mayTolerate: () => true, // logged: a copy is queued although the stream cannot be marked after it
   },
   {
     name: "a reset with work under way",

@@ -2,17 +2,20 @@
 // process's, stays.
 
 import { afterEach, describe, expect, test } from "bun:test";
-import type { Pointer } from "bun:ffi";
+import { dlopen, type Pointer } from "bun:ffi";
 import {
   AllocatedMemory,
   createMemoryManagers,
   CudaMemoryManager,
+  CudaStream,
   type MemoryHandle,
   PinnedMemoryManager,
 } from "../../src/index.ts";
+import { cudartPath } from "../../src/native/cudart.ts";
+import { extraCudartSymbols } from "../../src/native/cudart-symbols.ts";
 import { CudartSimulator } from "../../src/simulator.ts";
 import { isSimulated, resetAfterEach } from "../support/runtime.ts";
-import type { Ending } from "./ending-worker.ts";
+import type { Ending, Task } from "./ending-worker.ts";
 
 resetAfterEach();
 afterEach(() => {
@@ -29,13 +32,13 @@ interface Answer {
 }
 
 /** Runs a Worker to its end. */
-async function runToItsEnd(ending: Ending, isDetaching = false): Promise<Answer> {
+async function runToItsEnd(ending: Ending, task: Partial<Task> = {}): Promise<Answer> {
   const worker = new Worker(new URL("./ending-worker.ts", import.meta.url));
   const closed = new Promise((resolve) => worker.addEventListener("close", resolve));
   const answer = await new Promise<Answer>((resolve) => {
     worker.onmessage = ({ data }) => resolve(data as Answer);
     worker.onerror = (event) => event.preventDefault();
-    worker.postMessage({ ending, isDetaching });
+    worker.postMessage({ ending, ...task } satisfies Task);
   });
   if (ending === "terminate" || ending === "spin" || ending === "end") worker.terminate();
   await closed;
@@ -171,9 +174,42 @@ describe.skipIf(!isSimulated)("a thread that ends (on the simulator only)", () =
     CudaMemoryManager.create({ memoryPoolByteSize: { 0: mebibyte } });
   });
 
+  test.each(["lives", "is gone", "is captured"])(
+    "gives back what somebody else's stream used, which %s",
+    async (state) => {
+      createPools();
+      CudartSimulator.setDelay({ operationNs: 100_000_000 });
+      const owner = new CudaStream(0);
+      using other = new CudaStream(0);
+      const { pointers } = await runToItsEnd("exit", { handle: owner.handle });
+      CudaMemoryManager.free(pointers[0], 0);
+      PinnedMemoryManager.free(pointers[1]);
+      if (state === "is gone") owner[Symbol.dispose](); // before anybody has looked
+      if (state === "is captured") {
+        const { cudaStreamBeginCapture } = dlopen(cudartPath()!, extraCudartSymbols).symbols;
+        expect(cudaStreamBeginCapture(other.handle, 0)).toBe(0);
+        // A wait for the GPU would end the capture, so what the Worker had stays meanwhile.
+        for (let i = 0; i < 60; i++) {
+          expect(figures().cudaCount).toBeGreaterThan(0);
+          await Bun.sleep(5);
+        }
+        const { cudaStreamEndCapture, cudaGraphDestroy } = dlopen(
+          cudartPath()!,
+          extraCudartSymbols,
+        ).symbols;
+        const graph = new BigUint64Array(1);
+        expect(cudaStreamEndCapture(other.handle, graph)).toBe(0);
+        expect(cudaGraphDestroy(Number(graph[0]) as Pointer)).toBe(0);
+      }
+      await expectFigures({ ...nothingHeld, streamCount: state === "is gone" ? 1 : 2 });
+      if (state !== "is gone") owner.synchronize();
+      owner[Symbol.dispose]();
+    },
+  );
+
   test("leaves what it handed over to whoever attaches it", async () => {
     createPools();
-    const { handle, pointers } = await runToItsEnd("terminate", true);
+    const { handle, pointers } = await runToItsEnd("terminate", { isDetaching: true });
     CudaMemoryManager.free(pointers[0], 0);
     PinnedMemoryManager.free(pointers[1]);
     const end = performance.now() + 5000;

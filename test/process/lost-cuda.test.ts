@@ -18,6 +18,8 @@ describe("once CUDA has failed for good", () => {
         const { CudaStream, outcomeOf, PinnedMemoryManager } = exports;
         exports.createMemoryManagers({ cudaMemoryPoolByteSize: { 0: 1 << 20, 1: 1 << 20 } });
         const stream = new CudaStream(0);
+        const awaited = new CudaStream(0);
+        const borrowed = CudaStream.from(stream.handle, 0);
         const [onGpu, other, pending] = [0, 1, 0].map((gpu) => new AllocatedMemory(64, "GPU", gpu));
         const pinned = new AllocatedMemory(64, "CPU_PINNED");
         const status = [exports.cudaStatus()];
@@ -48,6 +50,8 @@ describe("once CUDA has failed for good", () => {
           copyBuffer: () => copyBuffer(pinned, onGpu!),
           "copyBuffer on a stream": () => copyBuffer(pinned, onGpu!, { stream }),
           "new CudaStream": () => new CudaStream(1),
+          "CudaStream.from": () => CudaStream.from(stream.handle, 0),
+          waitFor: () => stream.waitFor(borrowed),
           isDone: () => stream.isDone(),
           synchronize: () => stream.synchronize(),
           pointerAttributes: () => exports.pointerAttributes(pinned.pointer!),
@@ -68,7 +72,7 @@ describe("once CUDA has failed for good", () => {
 
         const goesOn: Record<string, () => unknown> = {
           "a copy between host memories": () => pinned.write(bytes),
-          "free(stream)": () => onGpu!.free(stream),
+          "free(stream)": () => onGpu!.free([stream, borrowed]),
           free: () => other!.free(),
           "a disposed stream": () => stream[Symbol.dispose](),
           "getSupportedGpus is empty": () => {
@@ -76,6 +80,8 @@ describe("once CUDA has failed for good", () => {
           },
         };
         const goneOn = Object.values(goesOn).map(outcomeOf);
+        await awaited[Symbol.asyncDispose]();
+        await borrowed[Symbol.asyncDispose]();
         const allocationCount = CudaMemoryManager.stats(0).allocationCount;
         const fallenBack = new AllocatedMemory(64, "GPU").memoryType;
         const resets = [() => CudaMemoryManager.reset(), () => PinnedMemoryManager.reset()];

@@ -81,6 +81,16 @@ static void free_on_stream(int stream, const struct memory_allocation *allocatio
     free_now(allocation); // After the failure it still lives.
 }
 
+static void free_on_all_streams(const struct memory_allocation *allocation)
+{
+    if (is_done(allocated_memory_free_on_streams(allocation, streams, STREAM_COUNT),
+                "allocated_memory_free_on_streams")) {
+        return;
+    }
+    for (int i = 0; i < STREAM_COUNT; i++) synchronize(i);
+    free_now(allocation); // After the failure it still lives.
+}
+
 static void use_on(int stream, const struct memory_allocation *memory)
 {
     is_done(allocated_memory_copy(memory, 0, &source, 0, POOL_BYTE_SIZE, &streams[stream]),
@@ -94,6 +104,50 @@ static void alloc_use_and_free(int alloc_stream, int use_stream, int free_stream
     if (use_stream != NO_STREAM) use_on(use_stream, &memory);
     if (free_stream == NO_STREAM) free_now(&memory);
     else free_on_stream(free_stream, &memory);
+}
+
+// Memory of a pool, then what is pending on one stream and reused on another, and memory of the heap.
+static void use_on_all_streams(void)
+{
+    struct memory_allocation memory;
+    for (int i = 0; i < 2; i++) {
+        if (!alloc_on_stream(i, &memory)) continue;
+        use_on(i, &memory);
+        if (i == 0) free_on_stream(0, &memory);
+        else free_on_all_streams(&memory);
+    }
+    struct memory_allocation host[2];
+    for (int i = 0; i < 2; i++) {
+        enum memory_status status =
+            owned_memory_alloc(&host[i], POOL_BYTE_SIZE, MEMORY_CPU, 0, memory_owner());
+        if (is_done(status, "allocated_memory_alloc")) free_on_all_streams(&host[i]);
+    }
+}
+
+static void order_streams(void)
+{
+    is_done(cuda_stream_wait_for(&streams[0], &streams[2]), "cuda_stream_wait_for");
+}
+
+// Another stream's handle, as if it were somebody else's.
+static void use_borrowed_stream(void)
+{
+    struct cuda_stream borrowed;
+    enum memory_status status = cuda_stream_borrow(&borrowed, streams[1].handle, 1);
+    if (!is_done(status, "cuda_stream_borrow")) return;
+    struct memory_allocation memory;
+    enum memory_status allocated = owned_memory_alloc_on_stream(&memory, POOL_BYTE_SIZE, MEMORY_GPU,
+                                                                1, &borrowed, memory_owner());
+    if (is_done(allocated, "allocated_memory_alloc_on_stream")) {
+        is_done(allocated_memory_copy(&memory, 0, &source, 0, POOL_BYTE_SIZE, &borrowed),
+                "allocated_memory_copy");
+        if (!is_done(owned_memory_free_on_stream(&memory, &borrowed, memory_owner()),
+                     "allocated_memory_free_on_streams")) {
+            synchronize(1);
+            free_now(&memory);
+        }
+    }
+    is_done(cuda_stream_destroy(&borrowed), "cuda_stream_destroy");
 }
 
 static void use_events(void)
@@ -192,6 +246,9 @@ static void run(void)
     if (create_streams()) {
         is_done(peer_access_enable((const double[]){0, 1}, DEVICE_COUNT), "peer_access_enable");
         use_memory();
+        use_on_all_streams();
+        order_streams();
+        use_borrowed_stream();
         use_events();
         use_idle_streams();
         expect_all_free();

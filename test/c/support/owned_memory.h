@@ -60,7 +60,7 @@ owned_memory_free_on_stream(const struct memory_allocation *allocation,
 {
     struct memory_allocation owned = *allocation;
     owned.origin = origin_for(allocation->origin, owner);
-    return allocated_memory_free_on_stream(&owned, stream);
+    return allocated_memory_free_on_streams(&owned, stream, 1);
 }
 
 #endif
