@@ -105,8 +105,10 @@ class GpuTransfer {
     const staging = this.#staging;
     if (staging === null) return true;
     const errorCountMax = errorCountOf(this.#stream) + attemptCountMax;
-    await waitUntil(() => staging.isOver() || errorCountOf(this.#stream) > errorCountMax);
-    return staging.isOver();
+    let isOver = false; // an answer stands: CUDA may fail when it is asked once more
+    const isKnownOver = () => (isOver = staging.isOver());
+    await waitUntil(() => isKnownOver() || errorCountOf(this.#stream) > errorCountMax);
+    return isOver;
   }
 
   async #writeStaged(staging: Staging): Promise<void> {
