@@ -88,12 +88,6 @@ export function checkBoolean(operation: string, name: string, value: unknown): v
   if (typeof value !== "boolean") throw invalidArgument(operation, name, "true or false", value);
 }
 
-/** @throws {MemoryError} `INVALID_ARG` unless the value is an `AbortSignal` or `undefined`. */
-export function checkSignal(operation: string, value: unknown): void {
-  if (value === undefined || value instanceof AbortSignal) return;
-  throw invalidArgument(operation, "signal", "an AbortSignal", value);
-}
-
 /** Whether the value is an object with nothing but its own properties: no Map, no array. */
 function isRecord(value: unknown): value is object {
   if (typeof value !== "object" || value === null) return false;

@@ -19,7 +19,7 @@ export {
   CudaMemoryManager,
   type CudaMemoryManagerOptions,
 } from "./managers/cuda-memory-manager.ts";
-export { CudaStream } from "./streams/cuda-stream.ts";
+export { CudaStream, type FinishedOptions } from "./streams/cuda-stream.ts";
 export { cudaStatus, type CudaStatus } from "./devices/cuda-status.ts";
 export { type DeviceMemory, getDeviceMemory } from "./devices/device-memory.ts";
 export { pointerAttributes, type PointerAttributes } from "./devices/pointer-attributes.ts";

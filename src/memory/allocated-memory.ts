@@ -1,4 +1,5 @@
 import type { Pointer } from "bun:ffi";
+import { checkNotAborted } from "../abort-signal.ts";
 import { invalidArgument, isSmallWholeNumber, isWholeNumber } from "../arguments.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
@@ -261,7 +262,7 @@ export class AllocatedMemory implements Disposable {
   ): Promise<AllocatedMemory> {
     checkAllocationArguments(allocateName, byteSize, memoryType, memoryTypeId);
     const { request, options: own, signal } = waitingRequestOf(allocateName, options);
-    signal?.throwIfAborted();
+    checkNotAborted(signal);
     if (byteSize === 0 || memoryType === "CPU") {
       return new AllocatedMemory(byteSize, memoryType, memoryTypeId, own);
     }
@@ -416,6 +417,7 @@ export class AllocatedMemory implements Disposable {
    * With a stream the bytes are there for whatever is queued on it once the promise is resolved.
    * Transfers of one stream come after each other.
    *
+   * @throws The reason of the signal, as soon as it is aborted. Which bytes have arrived is not defined.
    * @throws {MemoryError} as {@link write} does; also `INVALID_ARG` where the source is detached or
    * shrinks meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
    *
@@ -439,6 +441,7 @@ export class AllocatedMemory implements Disposable {
    * Reads as {@link read} does, without blocking the event loop while a GPU works; see
    * {@link writeAsync}. What the target has before the promise is resolved is not defined.
    *
+   * @throws The reason of the signal, as soon as it is aborted.
    * @throws {MemoryError} as {@link read} does; also `INVALID_ARG` where the target is detached
    * or shrinks meanwhile, and `UNAVAILABLE` where the memory is freed meanwhile.
    *

@@ -1,11 +1,6 @@
+import { checkSignal } from "../abort-signal.ts";
 import { type AccountOption, accountKeyOf, renewedAccountKey } from "../accounts/account-key.ts";
-import {
-  checkByteSize,
-  checkDeviceId,
-  checkOptions,
-  checkSignal,
-  invalidArgument,
-} from "../arguments.ts";
+import { checkByteSize, checkDeviceId, checkOptions, invalidArgument } from "../arguments.ts";
 import { memoryFallback } from "../native/memory-symbols.ts";
 import type { NativeStream } from "../native/stream.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";

@@ -1,4 +1,6 @@
+import { checkNotAborted, checkSignal, untilAborted } from "../abort-signal.ts";
 import { checkOptions } from "../arguments.ts";
+import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import type { NativeAllocation } from "../native/allocation.ts";
 import { deviceIdOf, memoryTypeOf } from "../native/memory-place.ts";
@@ -19,6 +21,13 @@ import type { MemoryUses } from "./memory-uses.ts";
 export interface TransferOptions {
   /** The transfer comes after what was queued on this stream. Default: a stream of its own. */
   stream?: CudaStream | undefined;
+  /**
+   * Rejects the transfer with its reason as soon as it is aborted, and then no more bytes are queued. The
+   * memory, and the buffer, are in use until the GPU has done with what it was given: freeing the memory
+   * meanwhile is safe, and changing the buffer is not before {@link CudaStream.finished}. Which of the
+   * bytes have arrived is not defined.
+   */
+  signal?: AbortSignal | undefined;
 }
 
 /** The JS side of a transfer, as it was asked for. */
@@ -26,6 +35,7 @@ export interface TransferRequest {
   readonly operation: "writeAsync" | "readAsync";
   readonly bytes: Uint8Array;
   readonly streamState: StreamState | null;
+  readonly signal: AbortSignal | undefined;
 }
 
 /**
@@ -36,12 +46,14 @@ export function transferRequestOf(
   buffer: unknown,
   options: TransferOptions | undefined,
 ): TransferRequest {
-  const { stream } = checkOptions(operation, options, ["stream"]);
+  const { stream, signal } = checkOptions(operation, options, ["stream", "signal"]);
+  checkSignal(operation, signal);
   const streamState = stream === undefined ? null : streamStateOf(operation, stream);
   return {
     operation,
     bytes: bytesOf(operation, operation === "writeAsync" ? "source" : "target", buffer),
     streamState,
+    signal,
   };
 }
 
@@ -59,9 +71,10 @@ export async function transferBytes(
   byteOffset: number,
   uses: MemoryUses,
 ): Promise<void> {
-  const { operation, bytes, streamState } = request;
+  const { operation, bytes, streamState, signal } = request;
   const byteSize = bytes.byteLength; // read now: the buffer may be detached or shrink later
   checkRange(operation, allocation, byteOffset, byteSize);
+  checkNotAborted(signal);
   if (byteSize === 0) return;
   const place = allocation[at.place]!;
   const memoryType = memoryTypes[memoryTypeOf(place)];
@@ -77,17 +90,37 @@ export async function transferBytes(
     allocation,
     byteOffset,
     isBackward: viewedUses === uses && isToHigherAddress(direction, bytes.byteOffset, byteOffset),
+    signal,
     isFreed: () => uses.isCancelled,
     isStuck: false,
   };
   checkStackRoom();
+  const run = () => runWithUses(transfer, streamState, uses, viewedUses);
+  if (signal === undefined) await run();
+  else await untilAborted(signal, run, (error) => logLateError(error, signal));
+}
+
+/** Logs how a transfer has failed that was aborted before. That it was given up is no failure. */
+function logLateError(error: unknown, signal: AbortSignal): void {
+  const isFailure = error instanceof MemoryError && error.code === "INTERNAL";
+  if (isFailure && error !== signal.reason) log.error("stream", error.message);
+}
+
+/** Makes a transfer, whose memories are in use until it is over. */
+async function runWithUses(
+  transfer: Transfer,
+  streamState: StreamState | null,
+  uses: MemoryUses,
+  viewedUses: MemoryUses | undefined,
+): Promise<void> {
+  const { description, signal } = transfer;
   uses.acquire();
   viewedUses?.acquire();
   try {
     await runTransfer(transfer, streamState, uses.memory);
   } catch (error) {
-    const { description } = transfer;
     if (!(error instanceof MemoryError) || error.message.startsWith(description)) throw error;
+    if (signal?.aborted && error === signal.reason) throw error; // it is the user's
     throw error.withMessage(`${description}: ${error.message}`);
   } finally {
     // Memory that a GPU may still use stays in use.
@@ -117,8 +150,10 @@ async function runTransfer(
   const isOnGpu = memoryTypeOf(place) === memoryTypeNumber.MEMORY_GPU;
   if (streamState !== null) {
     const transferAfter = isOnGpu ? transferOnGpuAfter : transferOnHostAfter;
-    await streamState.transfer({ description, memories: [memory] }, (stream) =>
-      transferAfter(transfer, stream),
+    await streamState.transfer(
+      { description, memories: [memory] },
+      (stream) => transferAfter(transfer, stream),
+      transfer.signal,
     );
   } else if (isOnGpu) {
     await transferOnGpu(transfer, deviceIdOf(place));

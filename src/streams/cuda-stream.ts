@@ -1,5 +1,12 @@
 import type { Pointer } from "bun:ffi";
-import { checkDeviceId, invalidArgument, isDeviceId, readArgument } from "../arguments.ts";
+import { checkSignal } from "../abort-signal.ts";
+import {
+  checkDeviceId,
+  checkOptions,
+  invalidArgument,
+  isDeviceId,
+  readArgument,
+} from "../arguments.ts";
 import { gpuCount } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
@@ -54,6 +61,12 @@ export function streamStatesOf(operation: string, streams: unknown): readonly St
       streamStateOf(operation, streams[index]),
     );
   });
+}
+
+/** Options of {@link CudaStream.finished}. */
+export interface FinishedOptions {
+  /** Rejects the wait with its reason as soon as it is aborted. The work goes on. */
+  signal?: AbortSignal | undefined;
 }
 
 /** A stream that somebody else has made, for the constructor. */
@@ -199,10 +212,18 @@ export class CudaStream implements Disposable, AsyncDisposable {
   /**
    * Resolves when all that was queued before the call is done. Does not block the event loop.
    *
+   * @throws The reason of the signal, as soon as it is aborted.
    * @throws {MemoryError} as {@link synchronize} does.
+   *
+   * @example
+   * ```ts
+   * await stream.finished({ signal: AbortSignal.timeout(1000) });
+   * ```
    */
-  async finished(): Promise<void> {
-    await streamStateOf("finished", this).finished();
+  async finished(options?: FinishedOptions): Promise<void> {
+    const { signal } = checkOptions("finished", options, ["signal"]);
+    checkSignal("finished", signal);
+    await streamStateOf("finished", this).finished(signal);
   }
 
   /**

@@ -12,7 +12,7 @@ import {
 } from "../native/stream.ts";
 import { type Slot, Staging } from "./staging.ts";
 import { turnsOfGpu } from "./transfer-turns.ts";
-import { bytesOfPiece, checkNotFreed, type Piece, piecesOf, type Transfer } from "./transfer.ts";
+import { bytesOfPiece, checkGoesOn, type Piece, piecesOf, type Transfer } from "./transfer.ts";
 import { waitForStream, waitUntil } from "./wait.ts";
 
 // A transfer of a GPU's memory is staged: it passes, piece by piece, through pinned memory. Where
@@ -29,6 +29,7 @@ const {
 /** Makes a transfer of a GPU's memory on a stream of its own, when its turn comes. */
 export async function transferOnGpu(transfer: Transfer, deviceId: number): Promise<void> {
   await turnsOfGpu(deviceId).run(async () => {
+    checkGoesOn(transfer);
     const stream = newNativeStream();
     checkStatus(cuda_stream_acquire(stream, deviceId));
     try {
@@ -36,11 +37,12 @@ export async function transferOnGpu(transfer: Transfer, deviceId: number): Promi
     } finally {
       if (!transfer.isStuck) cuda_stream_release(stream);
     }
-  });
+  }, transfer.signal);
 }
 
 /** Makes a transfer of a GPU's memory on a stream, after what the stream was given before. */
 export async function transferOnGpuAfter(transfer: Transfer, stream: NativeStream): Promise<void> {
+  checkGoesOn(transfer);
   const staging = Staging.tryToAllocate(transfer.byteSize);
   const run = new GpuTransfer(transfer, stream, staging);
   try {
@@ -95,10 +97,18 @@ class GpuTransfer {
       } catch (another) {
         const isLost = another instanceof MemoryError && another.code === "DEVICE_LOST";
         if (isLost) return true; // nothing works on a GPU any more
-        if (attempt === 0) addMessage(error, another);
+        if (attempt === 0) this.#addMessage(error, another);
       }
     }
     return false;
+  }
+
+  /** Adds to the error at hand; the reason of a signal is the user's, and what else fails is logged. */
+  #addMessage(error: unknown, another: unknown): void {
+    if (!(error instanceof Error && another instanceof Error)) return;
+    if (this.#transfer.signal?.aborted)
+      log.error("stream", `${this.#transfer.description}: ${another.message}`);
+    else error.message += `; ${another.message}`;
   }
 
   async #isStagingOver(): Promise<boolean> {
@@ -152,7 +162,7 @@ class GpuTransfer {
 
   /** Queues the copy of a piece from the GPU to its slot. */
   #queueRead(staging: Staging, piece: Piece): void {
-    checkNotFreed(this.#transfer);
+    checkGoesOn(this.#transfer);
     const slot = staging.slotOf(piece);
     this.#queue((stream) => {
       const { allocation: source, byteOffset } = this.#transfer;
@@ -205,7 +215,7 @@ class GpuTransfer {
   }
 
   async #waitForStream(): Promise<void> {
-    await waitForStream(this.#stream);
+    await waitForStream(this.#stream, this.#transfer.signal);
     this.#isUnmarked = false;
   }
 
@@ -224,8 +234,4 @@ class GpuTransfer {
       throw nativeError(status);
     }
   }
-}
-
-function addMessage(error: unknown, another: unknown): void {
-  if (error instanceof Error && another instanceof Error) error.message += `; ${another.message}`;
 }

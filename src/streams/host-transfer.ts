@@ -10,12 +10,12 @@ const { allocated_memory_read, allocated_memory_write } = memoryLibrary;
 
 /** Makes a transfer of host memory, when its turn comes. */
 export async function transferOnHost(transfer: Transfer): Promise<void> {
-  await hostTurns.run(() => copyPieces(transfer));
+  await hostTurns.run(() => copyPieces(transfer), transfer.signal);
 }
 
 /** Makes a transfer of host memory, after what the stream was given before. */
 export async function transferOnHostAfter(transfer: Transfer, stream: NativeStream): Promise<void> {
-  await waitForStream(stream);
+  await waitForStream(stream, transfer.signal);
   await copyPieces(transfer);
 }
 

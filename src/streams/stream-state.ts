@@ -1,3 +1,4 @@
+import { checkNotAborted } from "../abort-signal.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import { isCudaLost } from "../native/cuda-error.ts";
@@ -16,7 +17,7 @@ import { pauseOfBackground } from "../native/event-loop.ts";
 import { threadState } from "../native/thread-state.ts";
 import { type QueuedOperation, QueuedOperations } from "./queued-operations.ts";
 import { Semaphore } from "./semaphore.ts";
-import { waitUntil } from "./wait.ts";
+import { waitUntil, waitUntilOrAborted } from "./wait.ts";
 
 const {
   cuda_stream_borrow,
@@ -244,14 +245,17 @@ export class StreamState {
   /**
    * Runs a transfer after the stream's earlier transfers. Where there is none, the transfer begins
    * before the call returns.
+   *
+   * @param signal Ends the wait for the earlier ones.
    */
   async transfer(
     operation: QueuedOperation,
     run: (stream: NativeStream) => Promise<void>,
+    signal: AbortSignal | undefined,
   ): Promise<void> {
     this.acquire(operation.description);
     try {
-      await this.#turns.run(() => this.#transferNow(operation, run));
+      await this.#turns.run(() => this.#transferNow(operation, run), signal);
     } finally {
       this.release();
     }
@@ -358,10 +362,12 @@ export class StreamState {
   /**
    * Resolves when all that was queued before the call is done.
    *
+   * @param signal Ends the wait, with its reason. Errors are left for whoever asks next then.
    * @throws {MemoryError} `INTERNAL` where an operation has failed. A transfer's error goes to
    * whoever asked for the transfer.
    */
-  async finished(): Promise<void> {
+  async finished(signal?: AbortSignal): Promise<void> {
+    checkNotAborted(signal);
     checkStackRoom();
     this.acquire("finished");
     try {
@@ -372,8 +378,8 @@ export class StreamState {
       await this.#turns.run(async () => {
         ({ lastNumber } = this.#operations);
         end = new StreamEvent(this.native);
-      });
-      await this.#finishedAt(end!, lastNumber, toldErrorCount, names);
+      }, signal);
+      await this.#finishedAt(end!, lastNumber, toldErrorCount, names, signal);
     } finally {
       this.release();
     }
@@ -384,12 +390,14 @@ export class StreamState {
     lastNumber: number,
     toldErrorCount: number,
     names: string,
+    signal: AbortSignal | undefined,
   ): Promise<void> {
     try {
-      await waitUntil(() => end.isDone());
+      await waitUntilOrAborted(() => end.isDone(), signal);
       this.#forget(lastNumber);
       this.#checkErrorsBeyond(toldErrorCount);
     } catch (error) {
+      checkNotAborted(signal);
       this.#toldErrorCount = this.#errorCount();
       if (end.isOver()) this.#forget(lastNumber);
       throw withNames(error, names);

@@ -1,3 +1,4 @@
+import { checkNotAborted } from "../abort-signal.ts";
 import { MemoryError } from "../memory-error.ts";
 import type { NativeAllocation } from "../native/allocation.ts";
 
@@ -27,6 +28,8 @@ export interface Transfer {
   readonly byteOffset: number;
   /** Whether the last piece of host memory comes first, because the two ends overlap. */
   readonly isBackward: boolean;
+  /** Ends the transfer, when no more of it is queued. Whoever has asked for it is told by the signal. */
+  readonly signal: AbortSignal | undefined;
   /** Whether the memory was freed meanwhile, without the stream that orders the transfer. */
   isFreed(): boolean;
   /** Whether the transfer has failed while a GPU may still use the memory, for all that CUDA tells. */
@@ -47,8 +50,12 @@ export function* piecesOf(transfer: Transfer): Generator<Piece> {
   }
 }
 
-/** @throws {MemoryError} `UNAVAILABLE` where the memory was freed meanwhile. */
-export function checkNotFreed({ description, isFreed }: Transfer): void {
+/**
+ * @throws The reason of the signal, once it is aborted.
+ * @throws {MemoryError} `UNAVAILABLE` where the memory was freed meanwhile.
+ */
+export function checkGoesOn({ description, isFreed, signal }: Transfer): void {
+  checkNotAborted(signal);
   if (!isFreed()) return;
   throw new MemoryError("UNAVAILABLE", `${description}: the memory was freed meanwhile`);
 }
@@ -56,11 +63,12 @@ export function checkNotFreed({ description, isFreed }: Transfer): void {
 /**
  * The JS side of a piece that is about to be copied.
  *
+ * @throws The reason of the signal, once it is aborted.
  * @throws {MemoryError} `UNAVAILABLE` where the memory was freed meanwhile; `INVALID_ARG` where the
  * JS memory was detached or shrank.
  */
 export function bytesOfPiece(transfer: Transfer, piece: Piece): Uint8Array {
-  checkNotFreed(transfer);
+  checkGoesOn(transfer);
   const { bytes, description } = transfer;
   const end = piece.offset + piece.byteSize;
   if (bytes.byteLength < end) {

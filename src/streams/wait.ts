@@ -1,3 +1,4 @@
+import { checkNotAborted, untilAborted } from "../abort-signal.ts";
 import { nanoseconds, pause, yieldToEventLoop } from "../native/event-loop.ts";
 import { type NativeStream, StreamEvent } from "../native/stream.ts";
 
@@ -57,11 +58,26 @@ export async function waitUntil(isDone: () => boolean, pauseFor = pause): Promis
 }
 
 /**
- * Waits as {@link waitUntil} until a stream has done what it was given so far.
+ * Waits as {@link waitUntil}, or rejects with the signal's reason as soon as it is aborted: `isDone` is
+ * asked no more then.
+ */
+export async function waitUntilOrAborted(
+  isDone: () => boolean,
+  signal: AbortSignal | undefined,
+): Promise<void> {
+  if (signal === undefined) return waitUntil(isDone);
+  checkNotAborted(signal);
+  const wait = () => waitUntil(() => signal.aborted || isDone());
+  await untilAborted(signal, wait, () => {});
+  checkNotAborted(signal);
+}
+
+/**
+ * Waits as {@link waitUntilOrAborted} until a stream has done what it was given so far.
  *
  * @throws {MemoryError} `INTERNAL` where that failed, or CUDA cannot tell.
  */
-export async function waitForStream(stream: NativeStream): Promise<void> {
+export async function waitForStream(stream: NativeStream, signal?: AbortSignal): Promise<void> {
   using event = new StreamEvent(stream);
-  await waitUntil(() => event.isDone());
+  await waitUntilOrAborted(() => event.isDone(), signal);
 }

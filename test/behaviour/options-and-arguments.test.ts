@@ -83,6 +83,25 @@ const callsWithOptions: readonly (readonly [
       await memory.readAsync(bytes, 0, untyped(options));
     },
   ],
+  ...(["writeAsync", "readAsync"] as const).map(
+    (way) =>
+      [
+        way,
+        "signal",
+        async (options: unknown) => {
+          using memory = new AllocatedMemory(8, "CPU");
+          await memory[way](bytes, 0, untyped(options));
+        },
+      ] as const,
+  ),
+  [
+    "finished",
+    "signal",
+    async (options) => {
+      using stream = new CudaStream(gpus[0]);
+      await stream.finished(untyped(options));
+    },
+  ],
 ];
 
 /** The message with which a call refuses what it was given, whether it throws or rejects. */
