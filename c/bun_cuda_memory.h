@@ -104,15 +104,17 @@ struct memory_failure {
     double cause; // a memory_cause
 };
 
-// Memory that was allocated. The origin is of which life of its manager the memory is, so that what
-// outlives a reset is never mistaken for memory of a later pool, and which owner it was allocated for:
-// 65536 * generation + owner.
+// Memory that was allocated, or a part of it, or memory that somebody else owns. The origin is of which
+// life of its manager the memory is, so that what outlives a reset is never mistaken for memory of a
+// later pool, and which owner it was allocated for: 65536 * generation + owner. What somebody else owns
+// has an origin of memory_borrow() instead, and is there as long as the caller says so.
 struct memory_allocation {
     double address;   // 0 where there is none
     double byte_size; // as it was asked for
     double place;     // memory_type + 4 * device_id, which is 0 for host memory
     double origin;
-    double owner; // set before a request: whom it is for, from 0 to 65535
+    double owner;        // set before a request: whom it is for, from 0 to 65535
+    double block_offset; // how far into its block a part begins; 0 for what was allocated
 };
 
 // How the CUDA memory manager is created. What is not a number is 0 or 1.
@@ -349,6 +351,12 @@ MEMORY_EXPORT double memory_hold_begin(const struct memory_allocation *allocatio
 MEMORY_EXPORT void memory_hold_end(double hold);
 // The same, as a deallocator of an ArrayBuffer of the memory.
 MEMORY_EXPORT void memory_view_end(void *bytes, void *hold);
+// MEMORY_OK where nobody holds the memory, or MEMORY_NOT_DONE.
+MEMORY_EXPORT enum memory_status memory_hold_query(const struct memory_allocation *allocation);
+
+// Returns the origin of memory that somebody else owns, a number below 0 that no other memory of the
+// process has. Nothing is freed of such memory, and no reset takes it away.
+MEMORY_EXPORT double memory_borrow(void);
 
 // The address of a uint32_t that changes whenever host memory is reset, by whatever thread.
 MEMORY_EXPORT double host_memory_reset_count_address(void);

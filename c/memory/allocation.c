@@ -15,8 +15,9 @@ bool allocation_is_current(const struct memory_allocation *allocation)
 
 enum pool_status allocation_check(const struct memory_allocation *allocation)
 {
+    if (is_borrowed(allocation)) return POOL_OK;
     uint32_t owner = owner_of_origin(allocation->origin);
-    uint64_t address = whole_number(allocation->address);
+    uint64_t address = block_address_of(allocation);
     uint64_t generation = generation_of(allocation->origin);
     struct reserved_pool *reserved_pool = reserved_pool_of(allocation->place);
     if (reserved_pool == NULL) {

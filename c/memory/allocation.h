@@ -26,6 +26,18 @@ static inline uint32_t owner_of_origin(double origin)
     return whole_number(origin) & ((1 << ORIGIN_OWNER_BITS) - 1);
 }
 
+// Whether somebody else owns the memory. Then its origin has neither a generation nor an owner.
+static inline bool is_borrowed(const struct memory_allocation *allocation)
+{
+    return allocation->origin < 0;
+}
+
+// Where the block begins that the memory is, or is a part of.
+static inline uint64_t block_address_of(const struct memory_allocation *allocation)
+{
+    return whole_number(allocation->address - allocation->block_offset);
+}
+
 // Fills in what was allocated for an owner, which the allocation names.
 static inline void allocation_fill(struct memory_allocation *allocation, struct pool_block block,
                                    double byte_size, double place, uint32_t owner)

@@ -191,7 +191,6 @@ void waiting_give_up(struct waiter *waiter, struct waiter *taken)
 // What was granted already is freed with all else that the thread had.
 void waiting_drop_owner(uint32_t owner)
 {
-    if (first == NULL) return;
     pthread_mutex_lock(&lock);
     for (struct waiter *waiter = first, *next; waiter != NULL; waiter = next) {
         next = waiter->next;

@@ -6,8 +6,8 @@ import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.t
 import { checkStatus } from "../native/status.ts";
 import type { NativeStream } from "../native/stream.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
-import { type AllocatedMemory, allocationOf } from "./allocated-memory.ts";
 import { checkRange } from "./memory-range.ts";
+import { allocationOf, type MutableMemory } from "./mutable-memory.ts";
 
 const { allocated_memory_copy } = memoryLibrary;
 
@@ -48,8 +48,8 @@ export interface CopyBufferOptions {
  * ```
  */
 export function copyBuffer(
-  target: AllocatedMemory,
-  source: AllocatedMemory,
+  target: MutableMemory,
+  source: MutableMemory,
   options?: CopyBufferOptions,
 ): boolean {
   const {
@@ -64,7 +64,8 @@ export function copyBuffer(
   checkByteSize("copyBuffer", "byteSize", byteSize);
   checkRange("copyBuffer: source", from, sourceOffset, byteSize);
   checkRange("copyBuffer: target", to, targetOffset, byteSize);
-  if (target === source && Math.abs(targetOffset - sourceOffset) < byteSize) {
+  const distance = to[at.address]! + targetOffset - (from[at.address]! + sourceOffset);
+  if (Math.abs(distance) < byteSize) {
     throw new MemoryError("INVALID_ARG", "copyBuffer: the ranges of source and target overlap");
   }
   const streamState = stream === undefined ? null : streamStateOf("copyBuffer", stream);
@@ -85,7 +86,7 @@ export function copyBuffer(
 /** @throws {MemoryError} `INVALID_ARG` for what is no memory. */
 function requireAllocation(name: string, memory: unknown): NativeAllocation {
   const allocation = allocationOf("copyBuffer", memory);
-  if (allocation === null) throw invalidArgument("copyBuffer", name, "an AllocatedMemory", memory);
+  if (allocation === null) throw invalidArgument("copyBuffer", name, "a MutableMemory", memory);
   return allocation;
 }
 

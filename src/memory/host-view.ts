@@ -1,6 +1,6 @@
 import type { Pointer } from "bun:ffi";
 import { MemoryError } from "../memory-error.ts";
-import type { NativeAllocation } from "../native/allocation.ts";
+import { isBorrowed, type NativeAllocation } from "../native/allocation.ts";
 import {
   arrayBufferByteSizeMax,
   arrayBufferOf,
@@ -24,6 +24,9 @@ export const hostResetCount = counterAt(host_memory_reset_count_address() as Poi
  * copy of the package in the thread knows it.
  */
 const usesKey = Symbol.for("bun-cuda-memory.uses");
+
+/** The property of a view's buffer that keeps the {@link HostView} as long as the buffer. */
+const viewKey = Symbol("view");
 
 /**
  * The buffers of this thread's views that are not to be detached yet, each by its view's number; and
@@ -61,8 +64,8 @@ export function checkViewable(memoryType: number, deviceId: number, byteSize: nu
  */
 export class HostView {
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** The view is of memory that is still there as long as {@link hostResetCount} is this. */
-  readonly resetCount = hostResetCount[0]!;
+  /** The memory is there as long as {@link hostResetCount} is this. */
+  readonly #resetCount = hostResetCount[0]!;
   readonly #uses: MemoryUses;
   readonly #number = ++views.lastNumber;
 
@@ -73,10 +76,18 @@ export class HostView {
   constructor(allocation: NativeAllocation, uses: MemoryUses) {
     const buffer = bufferOf(allocation);
     Object.defineProperty(buffer, usesKey, { value: uses });
+    Object.defineProperty(buffer, viewKey, { value: this });
     this.bytes = new Uint8Array(buffer);
     this.#uses = uses;
+    // No reset takes away what somebody else owns.
+    if (isBorrowed(allocation)) return;
     views.liveBuffers.set(this.#number, new WeakRef(buffer));
     views.collected.register(buffer, this.#number, this);
+  }
+
+  /** Whether the memory has not gone by a reset since. */
+  get isThere(): boolean {
+    return this.#resetCount === hostResetCount[0];
   }
 
   /**

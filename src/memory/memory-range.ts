@@ -22,3 +22,32 @@ export function checkRange(
     );
   }
 }
+
+/**
+ * Where a part of some bytes lies, whose indices count from the end where they are negative.
+ *
+ * @throws {MemoryError} `INVALID_ARG` for an index that is not inside the bytes or at their end.
+ */
+export function checkPart(
+  operation: string,
+  totalByteSize: number,
+  begin: unknown,
+  end: unknown = totalByteSize,
+): { first: number; byteSize: number } {
+  const first = checkIndex(operation, "begin", totalByteSize, begin);
+  const last = checkIndex(operation, "end", totalByteSize, end);
+  return { first, byteSize: Math.max(0, last - first) };
+}
+
+function checkIndex(
+  operation: string,
+  name: string,
+  totalByteSize: number,
+  index: unknown,
+): number {
+  if (!Number.isInteger(index) || Math.abs(index as number) > totalByteSize) {
+    const range = `a whole number from -${totalByteSize} to ${totalByteSize}`;
+    throw invalidArgument(operation, name, range, index);
+  }
+  return (index as number) < 0 ? totalByteSize + (index as number) : (index as number);
+}

@@ -3,6 +3,7 @@ import { checkOptions } from "../arguments.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
 import type { NativeAllocation } from "../native/allocation.ts";
+import { addressOf } from "../native/host-memory.ts";
 import { deviceIdOf, memoryTypeOf } from "../native/memory-place.ts";
 import { memoryAllocation as at, memoryTypeNumber } from "../native/memory-symbols.ts";
 import { checkStackRoom } from "../native/stack-room.ts";
@@ -77,6 +78,7 @@ export async function transferBytes(
   checkNotAborted(signal);
   if (byteSize === 0) return;
   const place = allocation[at.place]!;
+  const address = allocation[at.address]! + byteOffset;
   const memoryType = memoryTypes[memoryTypeOf(place)];
   const where = `${memoryType} memory ${deviceIdOf(place)}, offset ${byteOffset}`;
   const direction = operation === "writeAsync" ? "write" : "read";
@@ -89,7 +91,7 @@ export async function transferBytes(
     byteSize,
     allocation,
     byteOffset,
-    isBackward: viewedUses === uses && isToHigherAddress(direction, bytes.byteOffset, byteOffset),
+    isBackward: viewedUses !== undefined && isToHigherAddress(direction, bytes, address),
     signal,
     isFreed: () => uses.isCancelled,
     isStuck: false,
@@ -131,13 +133,14 @@ async function runWithUses(
   }
 }
 
-/** Whether bytes move towards the end of a memory that both sides of the transfer lie in. */
+/** Whether bytes move towards the end of a memory that both sides of the transfer may lie in. */
 function isToHigherAddress(
   direction: Transfer["direction"],
-  viewOffset: number,
-  byteOffset: number,
+  viewedBytes: Uint8Array,
+  address: number,
 ): boolean {
-  return direction === "write" ? viewOffset < byteOffset : byteOffset < viewOffset;
+  const viewedAddress = addressOf(viewedBytes);
+  return direction === "write" ? viewedAddress < address : address < viewedAddress;
 }
 
 async function runTransfer(

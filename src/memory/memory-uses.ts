@@ -14,7 +14,7 @@ export class MemoryUses {
   readonly memory: object;
   #count = 0;
   #isCancelled = false;
-  #free: (() => void) | null = null;
+  #end: (() => void) | null = null;
 
   constructor(memory: object) {
     this.memory = memory;
@@ -34,11 +34,11 @@ export class MemoryUses {
     this.#count++;
   }
 
-  /** Ends a use. After the last one the memory is freed, if that was put off until then. */
+  /** Ends a use. After the last one the memory ends, if that was put off until then. */
   release(): void {
     if (--this.#count > 0) return;
-    this.#free?.();
-    this.#free = null;
+    this.#end?.();
+    this.#end = null;
   }
 
   /**
@@ -47,8 +47,14 @@ export class MemoryUses {
    */
   freeAfterwards(allocation: NativeAllocation, streamStates: readonly StreamState[]): void {
     for (const streamState of streamStates) streamState.acquire("free");
-    this.#isCancelled = streamStates.length === 0;
-    this.#free = () => void freeInOrder(allocation, streamStates);
+    const end = () => void freeInOrder(allocation, streamStates);
+    this.endAfterwards(end, streamStates.length === 0);
+  }
+
+  /** Puts off the end of the memory until the last use ends; transfers under way may fail meanwhile. */
+  endAfterwards(end: () => void, isCancelled: boolean): void {
+    this.#isCancelled = isCancelled;
+    this.#end = end;
   }
 }
 

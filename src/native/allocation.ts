@@ -17,6 +17,11 @@ export function newAllocation(): NativeAllocation {
   return allocation;
 }
 
+/** Whether somebody else owns the memory. */
+export function isBorrowed(allocation: NativeAllocation): boolean {
+  return allocation[at.origin]! < 0;
+}
+
 /**
  * Frees memory that this thread owns: at once, or where streams are given when all of them have done
  * what they were given before. Returns a `memory_status`, of which threads have been told where

@@ -1,4 +1,4 @@
-import { type Pointer, toArrayBuffer } from "bun:ffi";
+import { type Pointer, ptr, toArrayBuffer } from "bun:ffi";
 import { memoryLibrary } from "./memory-library.ts";
 
 /** The largest ArrayBuffer that bun:ffi makes of memory: 4 GiB. */
@@ -33,6 +33,11 @@ export function arrayBufferOf(
 ): ArrayBuffer {
   const callback = (memoryLibrary[deallocator] as unknown as { ptr: Pointer }).ptr;
   return toArrayBufferWith(pointer, 0, byteSize, context as Pointer, callback);
+}
+
+/** Where some bytes lie, of which there is one at least. Those of a small typed array may move. */
+export function addressOf(bytes: Uint8Array): number {
+  return ptr(bytes);
 }
 
 /** A counter of the native library, which changes as the library changes it. */

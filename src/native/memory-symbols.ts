@@ -72,6 +72,8 @@ export const memorySymbols = {
   memory_hold_begin: { args: ["ptr", "i32"], returns: "f64" },
   memory_hold_end: { args: ["f64"], returns: "void" },
   memory_view_end: { args: ["ptr", "ptr"], returns: "void" },
+  memory_hold_query: { args: ["ptr"], returns: "i32" },
+  memory_borrow: { args: [], returns: "f64" },
   host_memory_reset_count_address: { args: [], returns: "f64" },
 
   collected_memory_watch: { args: ["f64", "f64", "f64", "f64", "f64"], returns: "f64" },
@@ -164,6 +166,7 @@ export const memoryAllocation = {
   place: 2,
   origin: 3,
   owner: 4,
+  block_offset: 5,
 } as const;
 
 /** The places of the members of `struct cuda_memory_settings`, counted in doubles. */

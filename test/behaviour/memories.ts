@@ -5,6 +5,7 @@ import {
   AllocatedMemory,
   CudaMemoryManager,
   type MemoryType,
+  type MutableMemory,
   PinnedMemoryManager,
 } from "../../src/index.ts";
 import { gpus } from "../support/runtime.ts";
@@ -34,7 +35,7 @@ export function memoryOf(type: MemoryType, byteSize: number): AllocatedMemory {
   return memory;
 }
 
-export function contentOf(memory: AllocatedMemory): Uint8Array {
+export function contentOf(memory: MutableMemory): Uint8Array {
   const bytes = new Uint8Array(memory.totalByteSize);
   memory.read(bytes);
   return bytes;

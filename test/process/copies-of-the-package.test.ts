@@ -77,6 +77,30 @@ describe("two copies of one version", () => {
     expect(JSON.parse(stdout)).toEqual([0, 0, true, 1 << 20]);
   });
 
+  test("copy between each other's parts, and what somebody else owns", () => {
+    const { stdout, stderr } = run(
+      `
+      import { ptr } from "bun:ffi";
+      import * as a from ${JSON.stringify(join(first, "src/index.ts"))};
+      import * as b from ${JSON.stringify(join(second, "src/index.ts"))};
+      a.createMemoryManagers({ pinnedMemoryPoolByteSize: 1 << 20 });
+      const whole = new a.AllocatedMemory(4096, "GPU");
+      const part = whole.subarray(1024, 2048);
+      const own = new Uint8Array(new ArrayBuffer(1024));
+      using borrowed = new a.MutableMemory({ pointer: ptr(own), byteSize: 1024, memoryType: "CPU" });
+      part.fill(3);
+      b.copyBuffer(borrowed, part);
+      whole.free();
+      let code = "";
+      try { b.copyBuffer(borrowed, part) } catch (error) { code = error.code }
+      console.log(JSON.stringify([own.every((byte) => byte === 3), code]));
+      `,
+      "parts",
+    );
+    expect(stderr).toBe("");
+    expect(JSON.parse(stdout)).toEqual([true, "UNAVAILABLE"]);
+  });
+
   test("take each other's views away", () => {
     const { stdout } = run(
       `

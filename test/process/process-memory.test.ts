@@ -36,3 +36,41 @@ test("an 80 GiB pool costs no memory", () => {
   expect(capacity).toBe(70 * 1024 ** 3);
   expect(residentMiB).toBeLessThan(8);
 });
+
+test("parts of memory beyond 4 GiB have views, which go with the memory", () => {
+  const result = runWithPackage(simulator, async (memory) => {
+    memory.PinnedMemoryManager.create({ pinnedMemoryPoolByteSize: 0 });
+    const gibibyte = 1024 ** 3;
+    const large = new memory.AllocatedMemory(5 * gibibyte, "CPU");
+    const codeOf = (action: () => unknown) => {
+      try {
+        action();
+      } catch (error) {
+        return (error as { code: string }).code;
+      }
+      return "";
+    };
+    const part = large.subarray(-100);
+    part.bytes[99] = 7;
+    const last = new Uint8Array(1);
+    large.read(last, 5 * gibibyte - 1);
+    const isSame = part.bytes === part.bytes;
+    for (let i = 0; i < 100; i++) large.subarray(i, i + 4096).bytes.fill(i);
+    const tooLarge = [codeOf(() => large.bytes), codeOf(() => large.subarray(5).bytes)];
+    const { bytes } = part;
+    // Only the bytes are held of this one.
+    const ofDropped = (() => large.subarray(0, 1000).bytes)();
+    Bun.gc(true);
+    await Bun.sleep(1);
+    const lengths = [bytes.length, ofDropped.length];
+    large.free();
+    lengths.push(bytes.length, ofDropped.length);
+    return { last: last[0], isSame, tooLarge, lengths };
+  });
+  expect(result).toEqual({
+    last: 7,
+    isSame: true,
+    tooLarge: ["UNSUPPORTED", "UNSUPPORTED"],
+    lengths: [100, 1000, 0, 0],
+  });
+});

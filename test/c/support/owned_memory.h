@@ -19,7 +19,7 @@ static inline enum memory_status owned_memory_alloc(struct memory_allocation *al
                                                     double byte_size, double memory_type,
                                                     double device_id, int32_t owner)
 {
-    allocation->owner = owner;
+    *allocation = (struct memory_allocation){.owner = owner};
     return served_or_failed(
         allocated_memory_alloc(allocation, byte_size, memory_type + 4 * device_id));
 }
@@ -30,7 +30,7 @@ static inline enum memory_status owned_memory_alloc_on_stream(struct memory_allo
                                                               const struct cuda_stream *stream,
                                                               int32_t owner)
 {
-    allocation->owner = owner;
+    *allocation = (struct memory_allocation){.owner = owner};
     return served_or_failed(allocated_memory_request(
         allocation, byte_size, memory_type + 4 * device_id, 0, MEMORY_FALLBACK_DEFAULT, stream));
 }
@@ -38,7 +38,7 @@ static inline enum memory_status owned_memory_alloc_on_stream(struct memory_allo
 static inline enum memory_status owned_memory_try_alloc(struct memory_allocation *allocation,
                                                         double byte_size, int32_t owner)
 {
-    allocation->owner = owner;
+    *allocation = (struct memory_allocation){.owner = owner};
     return pinned_memory_try_alloc(allocation, byte_size);
 }
 
