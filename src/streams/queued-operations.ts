@@ -11,6 +11,12 @@ export interface QueuedOperation {
 /** How many operations an error's message names. */
 const namedCountMax = 4;
 
+/** A point in the stream's work, and the last operation before it. */
+interface Mark {
+  readonly lastNumber: number;
+  readonly event: StreamEvent;
+}
+
 /** An operation that was taken back leaves this in its place. */
 const nothing: QueuedOperation = { description: "", memories: [] };
 
@@ -28,7 +34,9 @@ export class QueuedOperations {
   #start = 0;
   #forgottenCount = 0;
   #takenBackCount = 0;
-  #marks: { readonly lastNumber: number; readonly event: StreamEvent }[] = [];
+  #marks: (Mark | undefined)[] = [];
+  /** The index of the first mark that is not forgotten. */
+  #markStart = 0;
   #lastMark = 0;
 
   /** @param operationCountOfMark After so many operations the stream is marked. */
@@ -73,11 +81,19 @@ export class QueuedOperations {
       this.#operations = this.#operations.slice(this.#start);
       this.#start = 0;
     }
-    let passed = 0;
-    while (passed < this.#marks.length && this.#marks[passed]!.lastNumber <= lastNumber) {
-      this.#marks[passed++]!.event[Symbol.dispose]();
+    this.#forgetMarks(lastNumber);
+  }
+
+  #forgetMarks(lastNumber: number): void {
+    for (let mark; (mark = this.#marks[this.#markStart]) !== undefined; this.#markStart++) {
+      if (mark.lastNumber > lastNumber) break;
+      mark.event[Symbol.dispose]();
+      this.#marks[this.#markStart] = undefined;
     }
-    if (passed > 0) this.#marks = this.#marks.slice(passed);
+    if (this.#markStart > this.#marks.length / 2) {
+      this.#marks = this.#marks.slice(this.#markStart);
+      this.#markStart = 0;
+    }
   }
 
   /** Whether all that is remembered is before a mark: {@link forgetMarked} will forget it. */
@@ -103,9 +119,8 @@ export class QueuedOperations {
   /** Forgets the operations that are over by what the marks tell. */
   forgetMarked(): void {
     let lastNumber = 0;
-    for (const mark of this.#marks) {
-      if (!mark.event.isOver()) break;
-      ({ lastNumber } = mark);
+    for (let index = this.#markStart; this.#marks[index]?.event.isOver(); index++) {
+      ({ lastNumber } = this.#marks[index]!);
     }
     if (lastNumber > 0) this.forget(lastNumber);
   }
