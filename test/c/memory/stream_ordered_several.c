@@ -151,6 +151,7 @@ static void an_earlier_use_counts_too(void)
         CHECK(reused.address == memory.address, "the stream's own block is reused");
         hold_stream(&streams[1], &holds[1]);
         CHECK(try_free_on_streams(&reused, &streams[1], 2) == MEMORY_OK, "%s", memory_message());
+        synchronize(2);
         release_and_synchronize(is_first ? 0 : 1);
         expect_used(POOL_BYTE_SIZE);
         release_and_synchronize(is_first ? 1 : 0);
