@@ -41,6 +41,7 @@ export {
 } from "./managers/memory-managers.ts";
 export type { MemoryPoolSize } from "./managers/pool-size.ts";
 export { type MemoryOptions, parseMemoryOptions } from "./managers/memory-options.ts";
+export { MemoryReference, type ReferencedBuffer } from "./memory/memory-reference.ts";
 export { MutableMemory } from "./memory/mutable-memory.ts";
 export type { BorrowedMemory } from "./memory/borrowed-memory.ts";
 export type { TransferOptions } from "./memory/memory-transfer.ts";

@@ -20,6 +20,7 @@ export const {
   getSupportedGpus,
   MemoryAccount,
   MemoryError,
+  MemoryReference,
   MutableMemory,
   parseMemoryOptions,
   PinnedMemoryManager,

@@ -1,12 +1,13 @@
 import { checkByteSize, checkOptions, invalidArgument, isWholeNumber } from "../arguments.ts";
-import { MemoryError } from "../memory-error.ts";
 import type { NativeAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
 import { checkStatus } from "../native/status.ts";
 import type { NativeStream } from "../native/stream.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
-import { checkRange } from "./memory-range.ts";
+import { gather } from "./gathering-copy.ts";
+import { checkApart, checkRange, checkRangeOfTotal } from "./memory-range.ts";
+import { type MemoryReference, piecesOfReference } from "./memory-reference.ts";
 import { allocationOf, type MutableMemory } from "./mutable-memory.ts";
 
 const { allocated_memory_copy } = memoryLibrary;
@@ -26,6 +27,10 @@ export interface CopyBufferOptions {
 /**
  * Copies bytes between any two memories, of any types and devices. After Triton's `CopyBuffer`.
  *
+ * A {@link MemoryReference} is gathered: what its buffers have lies in the target one after another.
+ * Small buffers of the host go to a GPU in one transfer, by way of pinned memory. JS memory has been
+ * read when the call returns, also with a stream.
+ *
  * With a stream, a copy that a GPU takes part in is queued after what the stream was given before;
  * neither memory may be used otherwise, or freed without that stream, before it is done. A copy
  * between host memories is made at once, also with a stream, and waits for nothing.
@@ -33,7 +38,8 @@ export interface CopyBufferOptions {
  * @returns Whether the copy was queued and the caller has to wait for it, by
  * {@link CudaStream.finished} or {@link CudaStream.synchronize}, which also tell if it failed.
  * @throws {MemoryError} `INVALID_ARG` where either memory has not that many bytes, or the two
- * ranges overlap, before a byte moves; `UNAVAILABLE` where a memory was freed, detached or never got,
+ * ranges overlap, before a byte moves, and where JS memory of a reference is detached or shrank;
+ * `UNAVAILABLE` where a memory was freed, detached or never got,
  * or went when its manager was reset; `INTERNAL` where CUDA fails, and `DEVICE_LOST` where it has
  * failed for good.
  *
@@ -49,7 +55,7 @@ export interface CopyBufferOptions {
  */
 export function copyBuffer(
   target: MutableMemory,
-  source: MutableMemory,
+  source: MutableMemory | MemoryReference,
   options?: CopyBufferOptions,
 ): boolean {
   const {
@@ -59,17 +65,22 @@ export function copyBuffer(
     stream,
   } = checkOptions("copyBuffer", options, ["targetOffset", "sourceOffset", "byteSize", "stream"]);
   const to = requireAllocation("target", target);
-  const from = requireAllocation("source", source);
-  const byteSize = wanted === undefined ? restOf(from, sourceOffset) : wanted;
+  const pieces = piecesOfReference(source);
+  const from = pieces === null ? requireAllocation("source", source) : null;
+  const sourceByteSize =
+    from === null ? pieces!.reduce((sum, piece) => sum + piece.byteSize, 0) : from[at.byte_size]!;
+  const byteSize = wanted === undefined ? restOf(sourceByteSize, sourceOffset) : wanted;
   checkByteSize("copyBuffer", "byteSize", byteSize);
-  checkRange("copyBuffer: source", from, sourceOffset, byteSize);
+  checkRangeOfTotal("copyBuffer: source", sourceByteSize, sourceOffset, byteSize);
   checkRange("copyBuffer: target", to, targetOffset, byteSize);
-  const distance = to[at.address]! + targetOffset - (from[at.address]! + sourceOffset);
-  if (Math.abs(distance) < byteSize) {
-    throw new MemoryError("INVALID_ARG", "copyBuffer: the ranges of source and target overlap");
-  }
   const streamState = stream === undefined ? null : streamStateOf("copyBuffer", stream);
+  if (from === null) {
+    const gatheringTarget = { memory: target, allocation: to, byteOffset: targetOffset };
+    return gather(gatheringTarget, pieces!, sourceOffset, byteSize, streamState);
+  }
   if (byteSize === 0) return false;
+  const distance = to[at.address]! + targetOffset - (from[at.address]! + sourceOffset);
+  checkApart("copyBuffer", distance, byteSize, [to, from]);
   const copy = (on: NativeStream | null) =>
     allocated_memory_copy(to, targetOffset, from, sourceOffset, byteSize, on);
   const status =
@@ -84,13 +95,14 @@ export function copyBuffer(
 }
 
 /** @throws {MemoryError} `INVALID_ARG` for what is no memory. */
-function requireAllocation(name: string, memory: unknown): NativeAllocation {
+function requireAllocation(name: "target" | "source", memory: unknown): NativeAllocation {
   const allocation = allocationOf("copyBuffer", memory);
-  if (allocation === null) throw invalidArgument("copyBuffer", name, "a MutableMemory", memory);
-  return allocation;
+  if (allocation !== null) return allocation;
+  const expected = `a MutableMemory${name === "source" ? " or a MemoryReference" : ""}`;
+  throw invalidArgument("copyBuffer", name, expected, memory);
 }
 
 /** Bytes from the offset to the end; 0 for an offset that is none, which is refused later. */
-function restOf(allocation: NativeAllocation, offset: unknown): number {
-  return isWholeNumber(offset) ? Math.max(0, allocation[at.byte_size]! - offset) : 0;
+function restOf(totalByteSize: number, offset: unknown): number {
+  return isWholeNumber(offset) ? Math.max(0, totalByteSize - offset) : 0;
 }

@@ -47,7 +47,7 @@ export class MemoryUses {
    */
   freeAfterwards(allocation: NativeAllocation, streamStates: readonly StreamState[]): void {
     for (const streamState of streamStates) streamState.acquire("free");
-    const end = () => void freeInOrder(allocation, streamStates);
+    const end = () => void freeAcquired(allocation, streamStates);
     this.endAfterwards(end, streamStates.length === 0);
   }
 
@@ -58,6 +58,18 @@ export class MemoryUses {
   }
 }
 
+/**
+ * Frees memory of this package's own after what the stream was given, which may have gone wrong: nobody
+ * is to be told.
+ */
+export function freeInOrder(
+  allocation: NativeAllocation,
+  streamStates: readonly StreamState[],
+): void {
+  for (const streamState of streamStates) streamState.acquire("free");
+  void freeAcquired(allocation, streamStates);
+}
+
 /** The longest pause before a memory is tried to be freed again, in milliseconds. */
 const pauseMillisecondsMax = 100;
 
@@ -65,7 +77,7 @@ const pauseMillisecondsMax = 100;
  * Frees memory after what the streams were given, and releases the streams. Where CUDA refuses to mark
  * those points the memory lives on, and this tries again, since nobody else can any more.
  */
-async function freeInOrder(
+async function freeAcquired(
   allocation: NativeAllocation,
   streamStates: readonly StreamState[],
 ): Promise<void> {

@@ -288,8 +288,8 @@ export class MutableMemory implements Disposable {
   }
 
   /**
-   * The buffer at an index, or `null` where there is none. There is at most one buffer, while
-   * Triton's other kinds of memory have several.
+   * The buffer at an index, or `null` where there is none. There is at most one buffer, while a
+   * `MemoryReference` has several.
    *
    * @throws {MemoryError} `INVALID_ARG` for an index that is no whole number.
    */

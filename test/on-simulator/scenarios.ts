@@ -9,6 +9,8 @@ import {
   CudaStream,
   getDeviceMemory,
   getSupportedGpus,
+  MemoryReference,
+  MutableMemory,
   PinnedMemoryManager,
   pointerAttributes,
 } from "../../src/index.ts";
@@ -187,6 +189,22 @@ export const scenarios: Scenario[] = [
           for (const other of memories) if (other !== memory) copyBuffer(other, memory);
         }
       }),
+  },
+  {
+    name: "memory that somebody else owns, parts, and several buffers at once",
+    prepare: createBoth,
+    run: () =>
+      withMemories(([first, second, host]) => {
+        const { pointer, totalByteSize: byteSize } = second!;
+        const source = { pointer, byteSize, memoryType: "GPU", memoryTypeId: 1 } as const;
+        using borrowed = new MutableMemory(source);
+        borrowed.subarray(100).fill(1);
+        const reference = new MemoryReference();
+        reference.append(host!.subarray(0, 5)).append(borrowed.subarray(0, 5));
+        for (let i = 0; i < 3; i++) reference.append(new Uint8Array(5));
+        copyBuffer(first!, reference);
+      }),
+    mayTolerate: meansNoDevice, // then nothing is known of an address
   },
   {
     name: "a stream's life",
