@@ -7,11 +7,8 @@
 export { AllocatedMemory } from "./memory/allocated-memory.ts";
 export { type AccountStats, MemoryAccount } from "./accounts/memory-account.ts";
 export type { AccountOption } from "./accounts/account-key.ts";
-export type {
-  AllocatedMemoryOptions,
-  AllocateOptions,
-  MemoryFallback,
-} from "./memory/allocation-request.ts";
+export type { AllocatedMemoryOptions, AllocateOptions } from "./memory/allocation-request.ts";
+export type { MemoryFallback } from "./memory/memory-fallback.ts";
 export type { MemoryHandle } from "./memory/memory-handle.ts";
 export type { MemoryBuffer } from "./memory/memory-buffer.ts";
 export { copyBuffer, type CopyBufferOptions } from "./memory/copy-buffer.ts";

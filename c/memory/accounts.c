@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "bun_cuda_memory.h"
+#include "memory/fallback_warnings.h"
 #include "message.h"
 #include "whole_number.h"
 
@@ -102,6 +103,7 @@ static struct named_account *make(const char *name)
         return NULL;
     }
     made->reference_count = 0;
+    fallback_forget_account(made->number);
     account_begin(made->number);
     return made;
 }

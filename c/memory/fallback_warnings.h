@@ -23,7 +23,7 @@ enum {
 extern _Atomic uint8_t fallback_warned[FALLBACK_ACCOUNT_MAX + 1][FALLBACK_NO_GPU + 1]
                                       [FALLBACK_KIND_COUNT];
 
-_Static_assert(MEMORY_CAUSE_NO_TABLES < 8, "a byte has a bit for each cause");
+_Static_assert(MEMORY_CAUSE_OVER_LIMIT < 8, "a byte has a bit for each cause");
 
 // True once for each kind, GPU, cause and account. It is inline because a fallback is to cost no more
 // for being looked up than one that nobody looks up.
@@ -40,5 +40,8 @@ static inline bool fallback_warn_once(enum fallback_kind kind, double device_id,
     }
     return (atomic_fetch_or_explicit(causes, bit, memory_order_relaxed) & bit) == 0;
 }
+
+// Forgets what was warned of for an account, whose number is another's from now on.
+void fallback_forget_account(uint32_t account);
 
 #endif

@@ -14,6 +14,7 @@ import {
 } from "../devices/supported-gpus.ts";
 import { log } from "../logger.ts";
 import { MemoryError } from "../memory-error.ts";
+import { fallbackNumberOf, setDefaultFallback } from "../memory/memory-fallback.ts";
 import type { MemoryType } from "../native/memory-type.ts";
 import {
   createCudaPools,
@@ -204,6 +205,7 @@ export function createMemoryManagers(options?: MemoryOptions): MemoryManagers {
     enablePeerAccess: isPeerAccessWanted = true,
     required = false,
     nonpinnedMemoryLimitByteSize,
+    fallback,
   } = checkOptions(operation, options, memoryOptionNames);
   const named = checkRecordByGpu(
     operation,
@@ -218,6 +220,7 @@ export function createMemoryManagers(options?: MemoryOptions): MemoryManagers {
   if (nonpinnedMemoryLimitByteSize !== undefined) {
     checkByteSize(operation, "nonpinnedMemoryLimitByteSize", nonpinnedMemoryLimitByteSize);
   }
+  if (fallback !== undefined) fallbackNumberOf(operation, fallback);
   const wanted: WantedPools = {
     named,
     pinnedByteSize: pinnedMemoryPoolByteSize,
@@ -225,11 +228,20 @@ export function createMemoryManagers(options?: MemoryOptions): MemoryManagers {
     minComputeCapability: minSupportedComputeCapability,
     isPeerAccessWanted,
   };
-  return createWanted(wanted, required);
+  const resets: (() => void)[] = [];
+  if (fallback !== undefined) {
+    setDefaultFallback(fallback);
+    resets.push(() => setDefaultFallback("system"));
+  }
+  return createWanted(wanted, required, resets);
 }
 
-function createWanted(wanted: WantedPools, isRequired: boolean): MemoryManagers {
-  const resets: (() => void)[] = [];
+/** @param resets What disposing of the managers is to do first. */
+function createWanted(
+  wanted: WantedPools,
+  isRequired: boolean,
+  resets: (() => void)[],
+): MemoryManagers {
   const cuda = tryToCreateCudaPools(wanted);
   if (cuda.isNew) resets.push(() => CudaMemoryManager.reset());
   const gpus = supportedGpus(wanted.minComputeCapability);

@@ -2,6 +2,7 @@ import { parseArgs } from "node:util";
 import { isWholeNumber } from "../arguments.ts";
 import { describe, isArray, quoted } from "../describe.ts";
 import { MemoryError } from "../memory-error.ts";
+import { isMemoryFallback, type MemoryFallback } from "../memory/memory-fallback.ts";
 import { parseByteSize } from "./byte-size.ts";
 import { misspelledOption } from "./misspelled-option.ts";
 import { type MemoryPoolSize, parseShare } from "./pool-size.ts";
@@ -27,6 +28,8 @@ export interface MemoryOptions {
    * default.
    */
   nonpinnedMemoryLimitByteSize?: number | undefined;
+  /** How far requests may fall that do not say so themselves. Default `"system"`. */
+  fallback?: MemoryFallback | undefined;
 }
 
 /** The name of every option, as `createMemoryManagers` knows it. */
@@ -37,6 +40,7 @@ export const memoryOptionNames: readonly (keyof MemoryOptions)[] = [
   "enablePeerAccess",
   "required",
   "nonpinnedMemoryLimitByteSize",
+  "fallback",
 ];
 
 const options = {
@@ -46,6 +50,7 @@ const options = {
   "enable-peer-access": { type: "string", multiple: true },
   "memory-required": { type: "boolean", multiple: true },
   "nonpinned-memory-limit": { type: "string", multiple: true },
+  "memory-fallback": { type: "string", multiple: true },
 } as const;
 
 function invalidValue(name: string, expected: string, got: unknown): MemoryError {
@@ -83,6 +88,11 @@ function parseComputeCapability(name: string, value: unknown): number {
     throw invalidValue(name, "a compute capability such as 6.0", value);
   }
   return Number(value);
+}
+
+function parseFallback(name: string, value: unknown): MemoryFallback {
+  if (isMemoryFallback(value)) return value;
+  throw invalidValue(name, "system, pinned or none", value);
 }
 
 /** Reads `true` or `false`. A flag that has no value is `true` as `parseArgs` gives it. */
@@ -149,6 +159,7 @@ function refuseMisspelledOptions(args: readonly string[]): void {
  * - `--enable-peer-access <true|false>`
  * - `--memory-required`, which may also have a value, `true` or `false`
  * - `--nonpinned-memory-limit <size>`
+ * - `--memory-fallback <system|pinned|none>`
  *
  * @throws {MemoryError} `INVALID_ARG`, naming the option and what it got.
  *
@@ -187,6 +198,9 @@ export function parseMemoryOptions(argv: readonly string[]): MemoryOptions {
   }
   for (const value of valuesOf("nonpinned-memory-limit")) {
     parsed.nonpinnedMemoryLimitByteSize = parseSize("nonpinned-memory-limit", value);
+  }
+  for (const value of valuesOf("memory-fallback")) {
+    parsed.fallback = parseFallback("memory-fallback", value);
   }
   return parsed;
 }

@@ -1,16 +1,10 @@
 import { checkSignal } from "../abort-signal.ts";
 import { type AccountOption, accountKeyOf, renewedAccountKey } from "../accounts/account-key.ts";
 import { checkByteSize, checkDeviceId, checkOptions, invalidArgument } from "../arguments.ts";
-import { memoryFallback } from "../native/memory-symbols.ts";
 import type { NativeStream } from "../native/stream.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
+import { fallbackNumberOf, type MemoryFallback } from "./memory-fallback.ts";
 import { numberOfMemoryType } from "../native/memory-type.ts";
-
-/**
- * How far a request may fall that the memory it asks for cannot serve: to memory of the system heap,
- * to pinned memory, or not at all.
- */
-export type MemoryFallback = "system" | "pinned" | "none";
 
 /** Options of {@link AllocatedMemory}'s constructor. */
 export interface AllocatedMemoryOptions {
@@ -107,14 +101,6 @@ export function accountNameOfRequest(request: AllocationRequest | null): string 
 /** Opens the account again, because it was forgotten since the request named it. */
 export function renewAccount(operation: string, request: AllocationRequest): void {
   request.accountKey = renewedAccountKey(operation, request.account);
-}
-
-/** @throws {MemoryError} `INVALID_ARG` for what is no policy. */
-export function fallbackNumberOf(operation: string, fallback: unknown): number {
-  if (fallback === "system") return memoryFallback.MEMORY_FALLBACK_SYSTEM;
-  if (fallback === "pinned") return memoryFallback.MEMORY_FALLBACK_PINNED;
-  if (fallback === "none") return memoryFallback.MEMORY_FALLBACK_NONE;
-  throw invalidArgument(operation, "fallback", '"system", "pinned" or "none"', fallback);
 }
 
 /** @throws {MemoryError} `INVALID_ARG` for the first argument that is not what it has to be. */

@@ -1,5 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { AllocatedMemory, CudaMemoryManager, PinnedMemoryManager } from "../../src/index.ts";
+import {
+  AllocatedMemory,
+  createMemoryManagers,
+  CudaMemoryManager,
+  PinnedMemoryManager,
+} from "../../src/index.ts";
 import { expectMemoryError } from "../support/expectations.ts";
 import { gpus, logged, resetAfterEach } from "../support/runtime.ts";
 
@@ -66,6 +71,19 @@ describe("a request", () => {
     createManagers(0, 0);
     expect(got("GPU", "none")).toBe("UNAVAILABLE");
     expect(got("CPU_PINNED", "pinned")).toBe("UNAVAILABLE");
+  });
+
+  test("falls as far as the process lets it, unless it says otherwise", () => {
+    const options = { cudaMemoryPoolByteSize: { [gpu]: 0 }, pinnedMemoryPoolByteSize: 512 };
+    {
+      using _ = createMemoryManagers({ ...options, fallback: "none" });
+      expectMemoryError("UNAVAILABLE", () => new AllocatedMemory(512, "GPU", gpu));
+      using memory = new AllocatedMemory(512, "GPU", gpu, { fallback: "pinned" });
+      expect(memory.memoryType).toBe("CPU_PINNED");
+    }
+    using _ = createMemoryManagers(options);
+    using memory = new AllocatedMemory(1024, "GPU", gpu);
+    expect(memory.memoryType).toBe("CPU");
   });
 
   test("for ordinary memory is no fallback, and is not warned about", () => {

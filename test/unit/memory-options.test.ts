@@ -39,6 +39,9 @@ describe("parseMemoryOptions", () => {
       ["--nonpinned-memory-limit=5", "--nonpinned-memory-limit=0"],
       { nonpinnedMemoryLimitByteSize: 0 },
     ],
+    [["--memory-fallback", "none"], { fallback: "none" }],
+    [["--memory-fallback=none", "--memory-fallback=pinned"], { fallback: "pinned" }],
+    [["--memory-fallback=system"], { fallback: "system" }],
     [["--memory-required"], { required: true }],
     [["--memory-required", "--port", "8000"], { required: true }],
     [["--memory-required", "model"], { required: true }],
@@ -114,6 +117,7 @@ describe("parseMemoryOptions", () => {
     ...["", "1", "yes", "True", " true", "--port"].map(
       (value) => ["enable-peer-access", value] as const,
     ),
+    ...["", "None", "gpu", "cpu", "true"].map((value) => ["memory-fallback", value] as const),
     ...["", "x", "-1", "7.", ".5", "7.5.1", "1e1", "Infinity", "9".repeat(400)].map(
       (value) => ["min-supported-compute-capability", value] as const,
     ),
@@ -132,6 +136,7 @@ describe("parseMemoryOptions", () => {
       "min-supported-compute-capability",
       "enable-peer-access",
       "nonpinned-memory-limit",
+      "memory-fallback",
     ]) {
       const message = expectMemoryError("INVALID_ARG", () => parseMemoryOptions([`--${name}`]));
       expect(message).toContain(`--${name}`);

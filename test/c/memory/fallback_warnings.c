@@ -6,7 +6,7 @@
 #include "check.h"
 #include "threads.h"
 
-enum { ACCOUNT_COUNT = 4, LAST_CAUSE = MEMORY_CAUSE_NO_TABLES };
+enum { ACCOUNT_COUNT = 4, LAST_CAUSE = MEMORY_CAUSE_OVER_LIMIT };
 
 static const uint32_t accounts[ACCOUNT_COUNT] = {0, 1, 255, FALLBACK_ACCOUNT_MAX};
 
@@ -51,6 +51,8 @@ static void ids_that_no_gpu_has_are_one(void)
     CHECK(!fallback_warn_once(FALLBACK_FROM_CUDA, 0x1p50, MEMORY_CAUSE_NO_POOL, account),
           "another");
     CHECK(fallback_warn_once(FALLBACK_FROM_CUDA, 0, MEMORY_CAUSE_NO_POOL, account), "a GPU");
+    fallback_forget_account(account);
+    CHECK(fallback_warn_once(FALLBACK_FROM_CUDA, 0, MEMORY_CAUSE_NO_POOL, account), "another's");
 }
 
 int main(void)
