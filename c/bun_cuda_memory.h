@@ -344,12 +344,16 @@ MEMORY_EXPORT double allocated_memory_account(const struct memory_allocation *al
 
 // ---- Who looks at memory
 
-// Holds memory, which is then neither handed on nor given back to the system, until the hold ends.
-// Returns what ends it, or a status: MEMORY_UNAVAILABLE where the memory is no longer there. A view
-// ends by itself, whatever becomes of the thread; any other hold ends with the thread that began it.
-MEMORY_EXPORT double memory_hold_begin(const struct memory_allocation *allocation, int32_t is_view);
+// Holds memory, which is then neither handed on nor given back to the system, until the hold or the
+// thread that began it ends. Returns the hold's number, or a status: MEMORY_UNAVAILABLE where the memory
+// is no longer there.
+MEMORY_EXPORT double memory_hold_begin(const struct memory_allocation *allocation);
+// Does nothing where the hold has ended.
 MEMORY_EXPORT void memory_hold_end(double hold);
-// The same, as a deallocator of an ArrayBuffer of the memory.
+// Says that an ArrayBuffer of the memory has been made, whose deallocator ends the hold from now on,
+// whatever becomes of the thread. Where the thread ends before, nobody looks through that buffer.
+MEMORY_EXPORT void memory_view_begin(double hold);
+// That deallocator. Its context is the hold's number.
 MEMORY_EXPORT void memory_view_end(void *bytes, void *hold);
 // MEMORY_OK where nobody holds the memory, or MEMORY_NOT_DONE.
 MEMORY_EXPORT enum memory_status memory_hold_query(const struct memory_allocation *allocation);

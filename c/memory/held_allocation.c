@@ -27,39 +27,44 @@ static uint64_t held_generation_of(const struct memory_allocation *allocation)
                                    : generation_of(allocation->origin);
 }
 
-static double begin(const struct memory_allocation *allocation, bool is_view)
+static double begin(const struct memory_allocation *allocation)
 {
     enum memory_status status = allocated_memory_check(allocation);
     if (status != MEMORY_OK) return status;
     struct reserved_pool *reserved_pool = pool_of(allocation);
-    struct hold *hold = hold_begin(reserved_pool == NULL ? NULL : &reserved_pool->pool,
-                                   reserved_pool == NULL ? NULL : reserved_pool->region,
-                                   block_address_of(allocation), held_generation_of(allocation),
-                                   owner_of_thread(), is_view);
-    if (hold != NULL) return (double)(uintptr_t)hold;
+    uint64_t hold =
+        hold_begin(reserved_pool == NULL ? NULL : &reserved_pool->pool,
+                   reserved_pool == NULL ? NULL : reserved_pool->region,
+                   block_address_of(allocation), held_generation_of(allocation), owner_of_thread());
+    if (hold != 0) return from_whole_number(hold);
     return message_set(MEMORY_INTERNAL, "failed to hold %.0f bytes: the system refuses memory",
                        allocation->byte_size);
 }
 
-double memory_hold_begin(const struct memory_allocation *allocation, int32_t is_view)
+double memory_hold_begin(const struct memory_allocation *allocation)
 {
     // No reset may come between the look at the memory and the hold on it.
     lifecycle_lock_shared();
     message_clear();
-    double result = begin(allocation, is_view);
+    double result = begin(allocation);
     lifecycle_unlock();
     return result;
 }
 
 void memory_hold_end(double hold)
 {
-    hold_end((struct hold *)(uintptr_t)hold);
+    hold_end(whole_number(hold));
+}
+
+void memory_view_begin(double hold)
+{
+    hold_give_to_process(whole_number(hold));
 }
 
 void memory_view_end(void *bytes, void *hold)
 {
     (void)bytes;
-    hold_end(hold);
+    hold_end((uintptr_t)hold);
 }
 
 enum memory_status memory_hold_query(const struct memory_allocation *allocation)

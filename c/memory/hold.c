@@ -6,6 +6,9 @@
 #include <stdatomic.h>
 #include <stddef.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "owner.h"
 
 #include "memory/nonpinned_limit.h"
 
@@ -20,12 +23,22 @@ struct held_memory {
     uint64_t nonpinned_byte_size; // once it is freed
 };
 
-// One hold.
+// One hold, or a spare place for one.
 struct hold {
-    struct hold *previous, *next;
-    struct held_memory *memory;
-    uint32_t owner;
-    bool is_view;
+    struct held_memory *memory; // null where the place is spare
+    uint32_t owner;             // OWNER_PROCESS for what no thread's end ends
+    uint32_t generation;        // of the place: another one has had another number
+    uint32_t next_spare;
+};
+
+// A hold's number has its place in the lower bits, and above them the generation, which is never 0.
+// Numbers are as small as addresses are, so that a deallocator's context can be one.
+enum {
+    PLACE_BITS = 26,
+    GENERATION_BITS = 21,
+    PLACE_COUNT_AT_FIRST = 64,
+    PLACE_COUNT_MAX = 1 << PLACE_BITS,
+    NO_PLACE = UINT32_MAX,
 };
 
 static _Atomic uint64_t hold_count;
@@ -35,6 +48,8 @@ static _Atomic uint64_t hold_count;
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void *held_memories; // the C library's balanced tree
 static struct hold *holds;
+static uint32_t place_count;
+static uint32_t spare_place = NO_PLACE;
 static uint64_t nonpinned_byte_size_of_freed;
 
 static int compare(const void *a, const void *b)
@@ -103,59 +118,96 @@ static struct held_memory *find_or_add(struct pool *pool, struct region *region,
     return memory;
 }
 
-static struct hold *begin_locked(struct held_memory *memory, uint32_t owner, bool is_view)
+static bool add_places(void)
 {
-    struct hold *hold = malloc(sizeof *hold);
-    if (hold == NULL) {
-        if (memory->hold_count == 0) let_go(memory);
-        return NULL;
+    if (place_count == PLACE_COUNT_MAX) return false;
+    uint32_t grown_count = place_count == 0 ? PLACE_COUNT_AT_FIRST : 2 * place_count;
+    struct hold *grown = malloc(grown_count * sizeof *grown);
+    if (grown == NULL) return false;
+    if (place_count > 0) memcpy(grown, holds, place_count * sizeof *grown);
+    free(holds);
+    holds = grown;
+    for (uint32_t place = grown_count; place-- > place_count;) {
+        holds[place] = (struct hold){.next_spare = spare_place};
+        spare_place = place;
     }
-    *hold = (struct hold){.next = holds, .memory = memory, .owner = owner, .is_view = is_view};
-    if (holds != NULL) holds->previous = hold;
-    holds = hold;
-    memory->hold_count++;
-    atomic_fetch_add_explicit(&hold_count, 1, memory_order_relaxed);
-    return hold;
+    place_count = grown_count;
+    return true;
 }
 
-struct hold *hold_begin(struct pool *pool, struct region *region, uint64_t address,
-                        uint64_t generation, uint32_t owner, bool is_view)
+static uint64_t begin_locked(struct held_memory *memory, uint32_t owner)
+{
+    if (spare_place == NO_PLACE && !add_places()) {
+        if (memory->hold_count == 0) let_go(memory);
+        return 0;
+    }
+    uint32_t place = spare_place;
+    struct hold *hold = &holds[place];
+    spare_place = hold->next_spare;
+    hold->memory = memory;
+    hold->owner = owner;
+    if (++hold->generation >> GENERATION_BITS != 0) hold->generation = 1;
+    memory->hold_count++;
+    atomic_fetch_add_explicit(&hold_count, 1, memory_order_relaxed);
+    return (uint64_t)hold->generation << PLACE_BITS | place;
+}
+
+uint64_t hold_begin(struct pool *pool, struct region *region, uint64_t address, uint64_t generation,
+                    uint32_t owner)
 {
     pthread_mutex_lock(&lock);
     struct held_memory *memory = find_or_add(pool, region, address, generation);
-    struct hold *hold = memory == NULL ? NULL : begin_locked(memory, owner, is_view);
+    uint64_t number = memory == NULL ? 0 : begin_locked(memory, owner);
     pthread_mutex_unlock(&lock);
-    return hold;
+    return number;
+}
+
+// The place of the hold with the number, or NO_PLACE where it has ended.
+static uint32_t find_hold(uint64_t number)
+{
+    uint64_t place = number & (PLACE_COUNT_MAX - 1);
+    if (place >= place_count) return NO_PLACE;
+    const struct hold *hold = &holds[place];
+    bool is_there = hold->memory != NULL && hold->generation == number >> PLACE_BITS;
+    return is_there ? (uint32_t)place : NO_PLACE;
+}
+
+void hold_give_to_process(uint64_t number)
+{
+    pthread_mutex_lock(&lock);
+    uint32_t place = find_hold(number);
+    if (place != NO_PLACE) holds[place].owner = OWNER_PROCESS;
+    pthread_mutex_unlock(&lock);
 }
 
 // ---- Ending
 
-static void end_locked(struct hold *hold)
+static void end_locked(uint32_t place)
 {
-    if (hold->previous != NULL) hold->previous->next = hold->next;
-    else holds = hold->next;
-    if (hold->next != NULL) hold->next->previous = hold->previous;
+    struct hold *hold = &holds[place];
     struct held_memory *memory = hold->memory;
+    hold->memory = NULL;
+    hold->next_spare = spare_place;
+    spare_place = place;
     assert(memory->hold_count > 0);
     if (--memory->hold_count == 0) let_go(memory);
-    free(hold);
     atomic_fetch_sub_explicit(&hold_count, 1, memory_order_relaxed);
 }
 
-void hold_end(struct hold *hold)
+void hold_end(uint64_t number)
 {
     pthread_mutex_lock(&lock);
-    end_locked(hold);
+    uint32_t place = find_hold(number);
+    if (place != NO_PLACE) end_locked(place);
     pthread_mutex_unlock(&lock);
 }
 
 void hold_end_owner(uint32_t owner)
 {
+    if (!hold_any()) return;
     pthread_mutex_lock(&lock);
-    struct hold *next;
-    for (struct hold *hold = holds; hold != NULL; hold = next) {
-        next = hold->next;
-        if (hold->owner == owner && !hold->is_view) end_locked(hold);
+    for (uint32_t place = 0; place < place_count; place++) {
+        if (holds[place].memory != NULL && holds[place].owner == owner) end_locked(place);
     }
     pthread_mutex_unlock(&lock);
 }

@@ -24,13 +24,15 @@ enum hold_status {
     HOLD_FREED_ALREADY, // it was freed while it was held before
 };
 
-struct hold;
-
 // Holds memory that is there: a block of a pool and its region, or non-pinned memory where both are
-// null. The caller keeps it from going meanwhile. Null where the system refuses memory.
-struct hold *hold_begin(struct pool *pool, struct region *region, uint64_t address,
-                        uint64_t generation, uint32_t owner, bool is_view);
-void hold_end(struct hold *hold);
+// null. The caller keeps it from going meanwhile. Returns the hold's number, which no other hold gets
+// soon; 0 where the system refuses memory.
+uint64_t hold_begin(struct pool *pool, struct region *region, uint64_t address, uint64_t generation,
+                    uint32_t owner);
+// Has a hold outlive the thread that began it. Does nothing where it has ended.
+void hold_give_to_process(uint64_t number);
+// Does nothing where the hold has ended.
+void hold_end(uint64_t number);
 
 // Whether anything is held. It costs a load.
 bool hold_any(void);
@@ -43,7 +45,7 @@ enum hold_status hold_take_over(struct pool *pool, uint64_t address, uint64_t ge
 // Whether memory is held that was not freed yet.
 bool hold_is_held(struct pool *pool, uint64_t address, uint64_t generation);
 
-// Ends what a thread held for promises. Its views end with its garbage collector.
+// Ends what is still a thread's.
 void hold_end_owner(uint32_t owner);
 
 // Bytes of non-pinned memory that were freed and are still held.

@@ -14,7 +14,8 @@ import { checkStatus } from "../native/status.ts";
 import { threadState } from "../native/thread-state.ts";
 import type { MemoryUses } from "./memory-uses.ts";
 
-const { host_memory_reset_count_address, memory_hold_begin, memory_hold_end } = memoryLibrary;
+const { host_memory_reset_count_address, memory_hold_begin, memory_hold_end, memory_view_begin } =
+  memoryLibrary;
 
 /** Its only element changes whenever host memory is reset, by whatever thread. */
 export const hostResetCount = counterAt(host_memory_reset_count_address() as Pointer);
@@ -115,15 +116,18 @@ export class HostView {
 }
 
 function bufferOf(allocation: NativeAllocation): ArrayBuffer {
-  const hold = memory_hold_begin(allocation, 1);
+  const hold = memory_hold_begin(allocation);
   checkStatus(hold);
   try {
-    return arrayBufferOf(
+    const buffer = arrayBufferOf(
       allocation[at.address] as Pointer,
       allocation[at.byte_size]!,
       "memory_view_end",
       hold,
     );
+    // A thread that is terminated before it gets here leaves no buffer, and its end ends the hold.
+    memory_view_begin(hold);
+    return buffer;
   } catch (error) {
     memory_hold_end(hold);
     throw error;

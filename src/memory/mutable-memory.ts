@@ -481,7 +481,7 @@ export class MutableMemory implements Disposable {
       throw invalidArgument("holdUntil", "promise", "a promise", promise);
     }
     const allocation = this.#liveAllocation("holdUntil");
-    const hold = this.#address === 0 ? 0 : memory_hold_begin(allocation, 0);
+    const hold = this.#address === 0 ? 0 : memory_hold_begin(allocation);
     checkStatus(hold);
     const uses = this.#uses();
     uses.acquire();

@@ -69,8 +69,9 @@ export const memorySymbols = {
   account_reset_peak: { args: ["f64"], returns: "void" },
   allocated_memory_account: { args: ["ptr"], returns: "f64" },
 
-  memory_hold_begin: { args: ["ptr", "i32"], returns: "f64" },
+  memory_hold_begin: { args: ["ptr"], returns: "f64" },
   memory_hold_end: { args: ["f64"], returns: "void" },
+  memory_view_begin: { args: ["f64"], returns: "void" },
   memory_view_end: { args: ["ptr", "ptr"], returns: "void" },
   memory_hold_query: { args: ["ptr"], returns: "i32" },
   memory_borrow: { args: [], returns: "f64" },

@@ -222,6 +222,21 @@ describe.skipIf(!isSimulated)("a thread that ends (on the simulator only)", () =
     expect(CudaMemoryManager.stats(0)).toMatchObject({ allocationCount: 1, detachedByteSize: 0 });
   });
 
+  // A thread may be terminated between any two calls of the native library.
+  test("in the middle of making a view holds no memory with it", async () => {
+    createPools();
+    const terminate = async (_: unknown, index: number) => {
+      const worker = new Worker(new URL("./viewing-worker.ts", import.meta.url));
+      const closed = new Promise((resolve) => worker.addEventListener("close", resolve));
+      await new Promise((resolve) => worker.addEventListener("message", resolve));
+      await Bun.sleep(1 + index);
+      worker.terminate();
+      await closed;
+    };
+    for (let i = 0; i < 30; i++) await Promise.all(Array.from({ length: 4 }, terminate));
+    await expectFigures(nothingHeld);
+  }, 60_000);
+
   test("again and again leaves every figure where it was", async () => {
     createPools();
     CudartSimulator.setDelay({ operationNs: 1_000_000 });

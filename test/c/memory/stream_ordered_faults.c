@@ -298,6 +298,7 @@ static bool is_called_for_streams(const char *function)
         "cudaHostAlloc",
         "cudaMemcpy",
         "cudaMemset",
+        "cudaMemGetInfo",
         // These are called once, or where there are no such functions of the driver as below.
         "cudaGetDeviceCount",
         "cudaGetDevice",

@@ -310,7 +310,7 @@ static void free_held_memory(void)
         struct memory_allocation allocation;
         enum memory_status status = owned_memory_alloc(&allocation, 512, MEMORY_CPU_PINNED, 0, 1);
         CHECK(status >= MEMORY_OK, "%s", memory_message());
-        double hold = memory_hold_begin(&allocation, 0);
+        double hold = memory_hold_begin(&allocation);
         CHECK(hold > 0, "%s", memory_message());
         hold_to_end = hold;
         status = owned_memory_free_on_stream(&allocation, &stream_of_holds, 1);
