@@ -36,7 +36,7 @@ test("with one thread a seed fixes everything", async () => {
 describe("the storm notices", () => {
   const cases = [
     ["plant-byte", /expected .*memory \d+\.\d+\.\d+.*\n +seen: /],
-    ["leak", /expected at most \d+ bytes in use in the pinned pool\n +seen: /],
+    ["leak", /expected at most \d+ bytes in use in the pinned pool, and none set aside\n +seen: /],
     ["unexpected-fault", /expected no error\n +seen: \[INTERNAL\]/],
     ["throw-anything", /seen: TypeError: not on purpose/],
     ["hang", /the storm's process: no event in 5 s/],
