@@ -96,7 +96,7 @@ static void what_is_held_or_pending_counts_until_it_goes(void)
     create(LIMIT_BYTE_SIZE);
     struct memory_allocation held, more;
     CHECK(alloc(&held, LIMIT_BYTE_SIZE) >= MEMORY_OK, "%s", memory_message());
-    double hold = memory_hold_begin(&held, 0);
+    double hold = memory_hold_begin(&held);
     CHECK(hold > 0, "%s", memory_message());
     free_memory(&held);
     CHECK(alloc(&more, 1) == MEMORY_OUT_OF_MEMORY, "it is not the system's yet");
