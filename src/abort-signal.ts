@@ -15,7 +15,10 @@ function isSignal(value: unknown): value is AbortSignal {
 }
 
 /** @throws {MemoryError} `INVALID_ARG` for what is neither a signal nor `undefined`. */
-export function checkSignal(operation: string, signal: unknown): void {
+export function checkSignal(
+  operation: string,
+  signal: unknown,
+): asserts signal is AbortSignal | undefined {
   if (signal === undefined || isSignal(signal)) return;
   throw invalidArgument(operation, "signal", "an AbortSignal", signal);
 }
@@ -55,4 +58,30 @@ export function untilAborted<Result>(
       fail(error); // the stack has no room
     }
   });
+}
+
+/** Waits for one promise after another, until a signal is aborted. */
+export class AbortableWait implements Disposable {
+  readonly #signal: AbortSignal | undefined;
+  /** Rejects the wait that is under way. */
+  #reject: ((reason: unknown) => void) | null = null;
+  readonly #onAbort = () => this.#reject?.(this.#signal!.reason);
+
+  constructor(signal: AbortSignal | undefined) {
+    this.#signal = signal;
+    signal?.addEventListener("abort", this.#onAbort);
+  }
+
+  /** Settles as the promise does, unless the signal is aborted before: then it is rejected at once. */
+  until<Result>(promise: Promise<Result>): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      promise.then(resolve, reject);
+      this.#reject = reject;
+      if (this.#signal?.aborted) this.#onAbort();
+    });
+  }
+
+  [Symbol.dispose](): void {
+    this.#signal?.removeEventListener("abort", this.#onAbort);
+  }
 }

@@ -41,6 +41,8 @@ export { type MemoryOptions, parseMemoryOptions } from "./managers/memory-option
 export { MemoryReference, type ReferencedBuffer } from "./memory/memory-reference.ts";
 export { MutableMemory } from "./memory/mutable-memory.ts";
 export type { BorrowedMemory } from "./memory/borrowed-memory.ts";
+export type { ReadableOptions } from "./memory/memory-readable.ts";
+export type { MemorySource, WriteFromOptions } from "./memory/memory-source.ts";
 export type { TransferOptions } from "./memory/memory-transfer.ts";
 export type { MemoryType } from "./native/memory-type.ts";
 export {

@@ -8,10 +8,14 @@ import { deviceIdOf, memoryTypeOf } from "../native/memory-place.ts";
 import { memoryAllocation as at, memoryTypeNumber } from "../native/memory-symbols.ts";
 import { checkStackRoom } from "../native/stack-room.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
-import { transferOnGpu, transferOnGpuAfter } from "../streams/gpu-transfer.ts";
-import { transferOnHost, transferOnHostAfter } from "../streams/host-transfer.ts";
+import { transferOnGpu, transferOnGpuAfter, transferOnGpuNow } from "../streams/gpu-transfer.ts";
+import {
+  transferOnHost,
+  transferOnHostAfter,
+  transferOnHostNow,
+} from "../streams/host-transfer.ts";
 import type { StreamState } from "../streams/stream-state.ts";
-import type { Transfer } from "../streams/transfer.ts";
+import { pieceByteSize, type Transfer } from "../streams/transfer.ts";
 import { usesOfView } from "./host-view.ts";
 import { bytesOf } from "./js-bytes.ts";
 import { checkRange } from "./memory-range.ts";
@@ -33,7 +37,7 @@ export interface TransferOptions {
 
 /** The JS side of a transfer, as it was asked for. */
 export interface TransferRequest {
-  readonly operation: "writeAsync" | "readAsync";
+  readonly operation: "writeAsync" | "readAsync" | "writeFrom" | "readable";
   readonly bytes: Uint8Array;
   readonly streamState: StreamState | null;
   readonly signal: AbortSignal | undefined;
@@ -43,7 +47,7 @@ export interface TransferRequest {
  * @throws {MemoryError} `INVALID_ARG` for a buffer or options that are not what they have to be.
  */
 export function transferRequestOf(
-  operation: TransferRequest["operation"],
+  operation: "writeAsync" | "readAsync",
   buffer: unknown,
   options: TransferOptions | undefined,
 ): TransferRequest {
@@ -81,7 +85,7 @@ export async function transferBytes(
   const address = allocation[at.address]! + byteOffset;
   const memoryType = memoryTypes[memoryTypeOf(place)];
   const where = `${memoryType} memory ${deviceIdOf(place)}, offset ${byteOffset}`;
-  const direction = operation === "writeAsync" ? "write" : "read";
+  const direction = operation.startsWith("write") ? "write" : "read";
   // Bytes that are not staged are read by the GPU from the viewed memory itself, or written there.
   const viewedUses = usesOfView(bytes.buffer);
   const transfer: Transfer = {
@@ -97,7 +101,8 @@ export async function transferBytes(
     isStuck: false,
   };
   checkStackRoom();
-  const run = () => runWithUses(transfer, streamState, uses, viewedUses);
+  const isPieceOfStream = operation === "writeFrom" || operation === "readable";
+  const run = () => runWithUses(transfer, streamState, uses, viewedUses, isPieceOfStream);
   if (signal === undefined) await run();
   else await untilAborted(signal, run, (error) => logLateError(error, signal));
 }
@@ -114,12 +119,13 @@ async function runWithUses(
   streamState: StreamState | null,
   uses: MemoryUses,
   viewedUses: MemoryUses | undefined,
+  isPieceOfStream: boolean,
 ): Promise<void> {
   const { description, signal } = transfer;
   uses.acquire();
   viewedUses?.acquire();
   try {
-    await runTransfer(transfer, streamState, uses.memory);
+    await runTransfer(transfer, streamState, uses.memory, isPieceOfStream);
   } catch (error) {
     if (!(error instanceof MemoryError) || error.message.startsWith(description)) throw error;
     if (signal?.aborted && error === signal.reason) throw error; // it is the user's
@@ -147,6 +153,7 @@ async function runTransfer(
   transfer: Transfer,
   streamState: StreamState | null,
   memory: object,
+  isPieceOfStream: boolean,
 ): Promise<void> {
   const { allocation, description } = transfer;
   const place = allocation[at.place]!;
@@ -158,6 +165,10 @@ async function runTransfer(
       (stream) => transferAfter(transfer, stream),
       transfer.signal,
     );
+  } else if (isPieceOfStream && transfer.byteSize <= pieceByteSize) {
+    // A stream of bytes waits for its own pieces. More of its bytes would pile up if they waited for
+    // large transfers, too.
+    await (isOnGpu ? transferOnGpuNow(transfer, deviceIdOf(place)) : transferOnHostNow(transfer));
   } else if (isOnGpu) {
     await transferOnGpu(transfer, deviceIdOf(place));
   } else {

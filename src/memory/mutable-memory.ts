@@ -30,7 +30,19 @@ import { foreignAllocationOf, memoryKey } from "./memory-access.ts";
 import type { MemoryBuffer } from "./memory-buffer.ts";
 import { MemoryExtras } from "./memory-extras.ts";
 import { checkPart, checkRange } from "./memory-range.ts";
-import { transferBytes, type TransferOptions, transferRequestOf } from "./memory-transfer.ts";
+import { newReadable, type ReadableOptions, readableRequestOf } from "./memory-readable.ts";
+import {
+  type MemorySource,
+  sourceRequestOf,
+  type WriteFromOptions,
+  writeSource,
+} from "./memory-source.ts";
+import {
+  transferBytes,
+  type TransferOptions,
+  type TransferRequest,
+  transferRequestOf,
+} from "./memory-transfer.ts";
 import { type MemoryType, memoryTypes } from "../native/memory-type.ts";
 import type { MemoryUses } from "./memory-uses.ts";
 
@@ -357,9 +369,7 @@ export class MutableMemory implements Disposable {
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {
-    const request = transferRequestOf("writeAsync", source, options);
-    const allocation = this.#liveAllocation("writeAsync");
-    await transferBytes(request, allocation, byteOffset, this.#uses());
+    await this.#transfer(transferRequestOf("writeAsync", source, options), byteOffset);
   }
 
   /**
@@ -381,9 +391,83 @@ export class MutableMemory implements Disposable {
     byteOffset = 0,
     options?: TransferOptions,
   ): Promise<void> {
-    const request = transferRequestOf("readAsync", target, options);
-    const allocation = this.#liveAllocation("readAsync");
+    await this.#transfer(transferRequestOf("readAsync", target, options), byteOffset);
+  }
+
+  async #transfer(request: TransferRequest, byteOffset: number): Promise<void> {
+    const allocation = this.#liveAllocation(request.operation);
     await transferBytes(request, allocation, byteOffset, this.#uses());
+  }
+
+  /**
+   * Writes all that a source has, from `byteOffset` on, as the bytes come: they are never all in JS
+   * memory. Nothing is read ahead, so that a source is as fast as the memory takes its bytes.
+   *
+   * Free the memory whenever you like: the next bytes find it gone, and the promise is rejected.
+   *
+   * @returns How many bytes were written.
+   * @throws {MemoryError} `INVALID_ARG` for a source that is none, or that somebody reads or has read,
+   * for a chunk that is no bytes, and for options that are not what they have to be; `OUT_OF_RANGE`
+   * where the source has more than fit, of which nothing is written beyond the memory; `UNAVAILABLE`
+   * where the memory was freed, detached or never got, or went meanwhile; otherwise as
+   * {@link writeAsync} does. Rejects with the source's error where the source fails, with the signal's
+   * reason, and with what `onProgress` throws. Once it has begun to read, each of these cancels the
+   * source. What the memory has then is not defined.
+   *
+   * @example
+   * ```ts
+   * Bun.serve({
+   *   async fetch(request) {
+   *     using tensor = new AllocatedMemory(Number(request.headers.get("content-length")), "GPU");
+   *     const byteSize = await tensor.writeFrom(request, { signal: AbortSignal.timeout(30_000) });
+   *     return new Response(`${byteSize} bytes`);
+   *   },
+   * });
+   * ```
+   */
+  async writeFrom(source: MemorySource, options?: WriteFromOptions): Promise<number> {
+    const request = sourceRequestOf(source, options);
+    const { byteOffset, streamState } = request;
+    const allocation = this.#liveAllocation("writeFrom");
+    checkRange("writeFrom", allocation, byteOffset, 0);
+    const room = allocation[at.byte_size]! - byteOffset;
+    return await writeSource(request, room, (bytes, offset) =>
+      this.#transfer(
+        { operation: "writeFrom", bytes, streamState, signal: undefined },
+        byteOffset + offset,
+      ),
+    );
+  }
+
+  /**
+   * A stream of the memory's bytes, the body of a response for example. They are read as somebody
+   * wants them, chunk by chunk, and never all in JS memory; a reader may bring its own buffers (it is a
+   * byte stream).
+   *
+   * The memory must stay until the stream has ended: once it is freed, or has gone by a reset, the
+   * stream fails with `UNAVAILABLE`.
+   *
+   * @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be, and where the
+   * memory has not that many bytes; `UNAVAILABLE` where it was freed, detached or never got.
+   *
+   * @example
+   * ```ts
+   * const answer = new Response(tensor.readable({ byteSize: 4096 }));
+   * await Bun.write("tensor.bin", answer);
+   * ```
+   */
+  readable(options?: ReadableOptions): ReadableStream<Uint8Array<ArrayBuffer>> {
+    const request = readableRequestOf(options);
+    const { byteOffset } = request;
+    const allocation = this.#liveAllocation("readable");
+    const byteSize = request.byteSize ?? Math.max(0, allocation[at.byte_size]! - byteOffset);
+    checkRange("readable", allocation, byteOffset, byteSize);
+    return newReadable(request, byteSize, (bytes, offset) =>
+      this.#transfer(
+        { operation: "readable", bytes, streamState: null, signal: undefined },
+        byteOffset + offset,
+      ),
+    );
   }
 
   /**

@@ -30,14 +30,19 @@ const {
 export async function transferOnGpu(transfer: Transfer, deviceId: number): Promise<void> {
   await turnsOfGpu(deviceId).run(async () => {
     checkGoesOn(transfer);
-    const stream = newNativeStream();
-    checkStatus(cuda_stream_acquire(stream, deviceId));
-    try {
-      await transferOnGpuAfter(transfer, stream);
-    } finally {
-      if (!transfer.isStuck) cuda_stream_release(stream);
-    }
+    await transferOnGpuNow(transfer, deviceId);
   }, transfer.signal);
+}
+
+/** Makes a transfer of a GPU's memory on a stream of its own, out of turn. */
+export async function transferOnGpuNow(transfer: Transfer, deviceId: number): Promise<void> {
+  const stream = newNativeStream();
+  checkStatus(cuda_stream_acquire(stream, deviceId));
+  try {
+    await transferOnGpuAfter(transfer, stream);
+  } finally {
+    if (!transfer.isStuck) cuda_stream_release(stream);
+  }
 }
 
 /** Makes a transfer of a GPU's memory on a stream, after what the stream was given before. */

@@ -13,6 +13,11 @@ export async function transferOnHost(transfer: Transfer): Promise<void> {
   await hostTurns.run(() => copyPieces(transfer), transfer.signal);
 }
 
+/** Makes a transfer of host memory out of turn. One of one piece is over when this returns. */
+export async function transferOnHostNow(transfer: Transfer): Promise<void> {
+  await copyPieces(transfer);
+}
+
 /** Makes a transfer of host memory, after what the stream was given before. */
 export async function transferOnHostAfter(transfer: Transfer, stream: NativeStream): Promise<void> {
   await waitForStream(stream, transfer.signal);
