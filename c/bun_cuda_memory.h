@@ -258,14 +258,17 @@ MEMORY_EXPORT enum memory_status allocated_memory_alloc(struct memory_allocation
 // Makes the message say why the thread's last call, whose status was MEMORY_FALLBACK, fell back: a line
 // for each kind of memory that did not serve. memory_last_failure() has the cause then.
 MEMORY_EXPORT void memory_explain_fallback(void);
-// The same with the key of an account, or 0, a memory_fallback and a stream, or null. For use on a stream
-// CUDA memory may be what the stream's earlier work still uses, or what the stream is made to wait for.
-// Host memory never is. Where nothing serves the request and it may fall as far as it can, the status is
-// MEMORY_NOTHING_SERVES, with a message for the log.
+// The same on terms: 4 * the key of an account, or 0, + a memory_fallback. Where nothing serves the
+// request and it may fall as far as it can, the status is MEMORY_NOTHING_SERVES, with a message for the
+// log.
 MEMORY_EXPORT enum memory_status allocated_memory_request(struct memory_allocation *allocation,
                                                           double byte_size, double place,
-                                                          double account_key, double fallback,
-                                                          const struct cuda_stream *stream);
+                                                          double terms);
+// The same for use on a stream: CUDA memory may be what the stream's earlier work still uses, or what
+// the stream is made to wait for. Host memory never is.
+MEMORY_EXPORT enum memory_status
+allocated_memory_request_on_stream(struct memory_allocation *allocation, double byte_size,
+                                   double place, double terms, const struct cuda_stream *stream);
 // What MEMORY_FALLBACK_DEFAULT stands for from now on; at first MEMORY_FALLBACK_SYSTEM.
 MEMORY_EXPORT void memory_set_default_fallback(double fallback);
 // Frees memory. Memory whose manager was reset is gone already, and freeing it does nothing.

@@ -157,7 +157,7 @@ static inline struct pool *first_pool_of(int32_t memory_type, int64_t device_id)
 static __attribute__((cold, noinline)) enum memory_status
 request_after_refusal(struct memory_allocation *allocation, double byte_size, double place)
 {
-    return allocated_memory_request(allocation, byte_size, place, 0, MEMORY_FALLBACK_DEFAULT, NULL);
+    return allocated_memory_request(allocation, byte_size, place, MEMORY_FALLBACK_DEFAULT);
 }
 
 // What follows a refusal is kept out of the way: this is all that a fast call needs.
@@ -196,29 +196,44 @@ serve_slowly(struct memory_allocation *allocation, struct request *request)
                : alloc_on_host(allocation, request, NULL);
 }
 
+static struct request request_of(const struct memory_allocation *allocation, double byte_size,
+                                 double place, double terms)
+{
+    int32_t memory_type = memory_type_of_place(place);
+    return (struct request){
+        .byte_size = byte_size,
+        // Host memory is the same whatever GPU the request names.
+        .place = memory_type == MEMORY_GPU ? place : memory_type,
+        .fallback = (enum memory_fallback)(whole_number(terms) & 3),
+        .client = {.owner = (uint32_t)allocation->owner, .account_key = whole_number(terms) >> 2},
+    };
+}
+
 enum memory_status allocated_memory_request(struct memory_allocation *allocation, double byte_size,
-                                            double place, double account_key, double fallback,
-                                            const struct cuda_stream *stream)
+                                            double place, double terms)
 {
     int32_t memory_type = memory_type_of_place(place);
     int64_t device_id = device_id_of_place(place);
-    // Host memory is the same whatever GPU the request names.
-    double asked_place = memory_type == MEMORY_GPU ? place : memory_type;
     const struct pool_client client = {.owner = (uint32_t)(int64_t)allocation->owner,
-                                       .account_key = whole_number(account_key)};
+                                       .account_key = whole_number(terms) >> 2};
     struct pool_block block;
-    if (stream == NULL && device_id < DEVICE_COUNT_MAX &&
+    if (device_id < DEVICE_COUNT_MAX &&
         pool_alloc_for(first_pool_of(memory_type, device_id), whole_number(byte_size), &client,
                        &block, NULL) == POOL_OK) {
         allocation_fill(allocation, block, byte_size,
                         memory_type == MEMORY_GPU ? place : MEMORY_CPU_PINNED, client.owner);
         return MEMORY_OK;
     }
-    struct request request = {.byte_size = byte_size,
-                              .place = asked_place,
-                              .fallback = (enum memory_fallback)fallback,
-                              .client = client,
-                              .stream = stream};
+    struct request request = request_of(allocation, byte_size, place, terms);
+    return serve_slowly(allocation, &request);
+}
+
+enum memory_status allocated_memory_request_on_stream(struct memory_allocation *allocation,
+                                                      double byte_size, double place, double terms,
+                                                      const struct cuda_stream *stream)
+{
+    struct request request = request_of(allocation, byte_size, place, terms);
+    request.stream = stream;
     return serve_slowly(allocation, &request);
 }
 

@@ -41,6 +41,7 @@ const {
   allocated_memory_account,
   allocated_memory_alloc,
   allocated_memory_request,
+  allocated_memory_request_on_stream,
   memory_attach,
 } = memoryLibrary;
 
@@ -52,8 +53,11 @@ const allocateName = "AllocatedMemory.allocate";
 
 function makeRequest(byteSize: number, place: number, request: AllocationRequest | null): number {
   if (request === null) return allocated_memory_alloc(allocated, byteSize, place);
-  const { accountKey, fallback, stream } = request;
-  return allocated_memory_request(allocated, byteSize, place, accountKey, fallback, stream);
+  const { stream } = request;
+  const terms = 4 * request.accountKey + request.fallback;
+  return stream === null
+    ? allocated_memory_request(allocated, byteSize, place, terms)
+    : allocated_memory_request_on_stream(allocated, byteSize, place, terms, stream);
 }
 
 /**

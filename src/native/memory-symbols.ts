@@ -39,8 +39,9 @@ export const memorySymbols = {
   pinned_memory_reset: { args: [], returns: "i32" },
 
   allocated_memory_alloc: { args: ["buffer", "f64", "f64"], returns: "i32" },
-  allocated_memory_request: {
-    args: ["buffer", "f64", "f64", "f64", "f64", "ptr"],
+  allocated_memory_request: { args: ["buffer", "f64", "f64", "f64"], returns: "i32" },
+  allocated_memory_request_on_stream: {
+    args: ["buffer", "f64", "f64", "f64", "ptr"],
     returns: "i32",
   },
   memory_set_default_fallback: { args: ["f64"], returns: "void" },

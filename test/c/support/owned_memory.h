@@ -31,8 +31,12 @@ static inline enum memory_status owned_memory_alloc_on_stream(struct memory_allo
                                                               int32_t owner)
 {
     *allocation = (struct memory_allocation){.owner = owner};
-    return served_or_failed(allocated_memory_request(
-        allocation, byte_size, memory_type + 4 * device_id, 0, MEMORY_FALLBACK_DEFAULT, stream));
+    double place = memory_type + 4 * device_id;
+    enum memory_status status =
+        stream == NULL
+            ? allocated_memory_request(allocation, byte_size, place, 0)
+            : allocated_memory_request_on_stream(allocation, byte_size, place, 0, stream);
+    return served_or_failed(status);
 }
 
 static inline enum memory_status owned_memory_try_alloc(struct memory_allocation *allocation,
