@@ -157,20 +157,14 @@ bool pinned_memory_alloc_for(struct memory_allocation *allocation, double byte_s
     return true;
 }
 
-enum memory_status pinned_memory_alloc(struct memory_allocation *allocation, double byte_size,
-                                       int32_t allow_nonpinned_fallback)
+// Serves what the pool has refused at once.
+static __attribute__((cold, noinline)) enum memory_status
+alloc_after_refusal(struct memory_allocation *allocation, double byte_size,
+                    int32_t allow_nonpinned_fallback)
 {
     static const struct pool_client process = {.owner = OWNER_PROCESS};
-    if (!is_created) {
-        return message_set(MEMORY_UNAVAILABLE,
-                           "failed to allocate %.0f bytes of pinned system memory: the pinned "
-                           "memory manager has not been created",
-                           byte_size);
-    }
     struct refusal pinned;
-    if (__builtin_expect(pinned_memory_alloc_for(allocation, byte_size, &process, &pinned), 1)) {
-        return MEMORY_OK;
-    }
+    if (pinned_memory_alloc_for(allocation, byte_size, &process, &pinned)) return MEMORY_OK;
     bool is_served = false;
     if (allow_nonpinned_fallback) {
         if (collected_memory_may_help(owner_of_thread())) return MEMORY_COLLECT_FIRST;
@@ -179,6 +173,25 @@ enum memory_status pinned_memory_alloc(struct memory_allocation *allocation, dou
     const struct refused_request request = {
         .byte_size = byte_size, .pinned = &pinned, .has_tried_nonpinned = allow_nonpinned_fallback};
     return is_served ? refusal_report_fallback(&request) : refusal_report_failure(&request);
+}
+
+enum memory_status pinned_memory_alloc(struct memory_allocation *allocation, double byte_size,
+                                       int32_t allow_nonpinned_fallback)
+{
+    if (!is_created) {
+        return message_set(MEMORY_UNAVAILABLE,
+                           "failed to allocate %.0f bytes of pinned system memory: the pinned "
+                           "memory manager has not been created",
+                           byte_size);
+    }
+    struct pool_block block;
+    enum pool_status status =
+        pool_alloc(&pinned_pool()->pool, whole_number(byte_size), OWNER_PROCESS, &block, NULL);
+    if (__builtin_expect(status != POOL_OK, 0)) {
+        return alloc_after_refusal(allocation, byte_size, allow_nonpinned_fallback);
+    }
+    allocation_fill(allocation, block, byte_size, MEMORY_CPU_PINNED, OWNER_PROCESS);
+    return MEMORY_OK;
 }
 
 static enum memory_status not_allocated(double address)

@@ -109,6 +109,15 @@ function lowestSupportedGpu(): number {
 /** Where the native library puts the allocation that it has just made. */
 const allocated = newAllocation();
 
+/** @throws {MemoryError} `INVALID_ARG` for options that are not what they have to be. */
+function mayFallBack(operation: string, options: PinnedAllocOptions): boolean {
+  const { allowNonpinnedFallback = true } = checkOptions(operation, options, [
+    "allowNonpinnedFallback",
+  ]);
+  checkBoolean(operation, "allowNonpinnedFallback", allowNonpinnedFallback);
+  return allowNonpinnedFallback;
+}
+
 /**
  * Page-locked host memory, which a GPU copies to and from at full speed, from one pool that is
  * reserved when the manager is created; and memory of the system heap where the pool cannot serve.
@@ -145,17 +154,12 @@ export class PinnedMemoryManager {
    * nothing that is allowed can serve the request.
    */
   static alloc(byteSize: number, options?: PinnedAllocOptions): PinnedAllocation {
-    const operation = "PinnedMemoryManager.alloc";
-    checkRequest(operation, byteSize);
-    const { allowNonpinnedFallback = true } = checkOptions(operation, options, [
-      "allowNonpinnedFallback",
-    ]);
-    checkBoolean(operation, "allowNonpinnedFallback", allowNonpinnedFallback);
-    const request = () => pinned_memory_alloc(allocated, byteSize, allowNonpinnedFallback ? 1 : 0);
-    let status = request();
+    checkRequest("PinnedMemoryManager.alloc", byteSize);
+    const mayFall = options === undefined || mayFallBack("PinnedMemoryManager.alloc", options);
+    let status = pinned_memory_alloc(allocated, byteSize, mayFall ? 1 : 0);
     if (status === memoryStatus.MEMORY_COLLECT_FIRST) {
       collectDropped();
-      status = request();
+      status = pinned_memory_alloc(allocated, byteSize, mayFall ? 1 : 0);
     }
     if (status < memoryStatus.MEMORY_OK) throw nativeError(status);
     const allocation: PinnedAllocation = {
