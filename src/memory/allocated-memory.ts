@@ -70,9 +70,11 @@ function settleRequest(
   first: number,
   byteSize: number,
   place: number,
-  request: AllocationRequest | null,
+  latest: AllocationRequest | null,
 ): number {
   if (!isWorthReporting(first)) return first;
+  // What is called from here on may make requests itself.
+  const request = latest === null ? null : { ...latest };
   let status = first;
   if (status === memoryStatus.MEMORY_ACCOUNT_ENDED) {
     renewAccount(constructorName, request!);

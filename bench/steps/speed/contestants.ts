@@ -1,4 +1,4 @@
-import { AllocatedMemory } from "bun-cuda-memory";
+import { AllocatedMemory, MemoryAccount } from "bun-cuda-memory";
 import { readFileSync } from "node:fs";
 import type { TimedPairs } from "../../../harness/timing/calibrated.ts";
 import { ownPairs } from "../../../harness/timing/own-pairs.ts";
@@ -46,7 +46,9 @@ export async function prepareContestants(workload: BlockWorkload): Promise<Prepa
     if (typeof opened === "string") prepared.notes.push(opened);
     else prepared.timed.push(await timedPairs(name, opened));
   }
-  if (workload.kind === "one block") prepared.timed.push(scopes(workload.byteSize));
+  if (workload.kind === "one block") {
+    prepared.timed.push(scopes(workload.byteSize), chargedScopes(workload.byteSize));
+  }
   return prepared;
 }
 
@@ -120,6 +122,26 @@ function timeScopes(byteSize: number, scopeCount: number): number {
   const start = Bun.nanoseconds();
   for (let i = 0; i < scopeCount; i++) {
     using memory = new AllocatedMemory(byteSize, "GPU", deviceId);
+    if (memory.memoryType !== "GPU") throw new Error("the pool is full");
+  }
+  return Bun.nanoseconds() - start;
+}
+
+function chargedScopes(byteSize: number): TimedPairs {
+  const account = MemoryAccount.of("bench");
+  return {
+    row: rows.charged,
+    name: "pool" satisfies ContestantName,
+    settlingPairCount: 1,
+    timePairs: (pairCount) => timeChargedScopes(byteSize, pairCount, account),
+  };
+}
+
+/** The same for memory that is charged to an account. */
+function timeChargedScopes(byteSize: number, scopeCount: number, account: MemoryAccount): number {
+  const start = Bun.nanoseconds();
+  for (let i = 0; i < scopeCount; i++) {
+    using memory = new AllocatedMemory(byteSize, "GPU", deviceId, { account });
     if (memory.memoryType !== "GPU") throw new Error("the pool is full");
   }
   return Bun.nanoseconds() - start;

@@ -73,15 +73,18 @@ async function measure(
 function limitsOf(figures: Figures): LimitCheck[] {
   const roundsOf = (row: string, name: ContestantName) => figures.roundsOf(row, name);
   const toGlibc = (row: string) => median(ratios(roundsOf(row, "pool"), roundsOf(row, "glibc")));
+  const nanosecondsMore = (row: string, other: string) =>
+    median(roundsOf(row, "pool").map((value, round) => value - roundsOf(other, "pool")[round]!));
   const toRow = (row: string, other: string) =>
     median(ratios(roundsOf(row, "pool"), roundsOf(other, "pool")));
-  const { oneBlock, scoped, replacement } = rows;
+  const { oneBlock, scoped, charged, replacement } = rows;
   return [
     limitOf("one 4 KiB block / glibc", toGlibc(oneBlock), 1),
     limitOf("10,000 live / glibc", toGlibc(replacement(10_000)), 0.14),
     limitOf("50,000 live / glibc", toGlibc(replacement(50_000)), 0.1),
     limitOf("50,000 live / 1,000 live", toRow(replacement(50_000), replacement(1000)), 2.5),
     limitOf("using AllocatedMemory / one 4 KiB block", toRow(scoped, oneBlock), 2.75),
+    limitOf("with an account / without, ns more", nanosecondsMore(charged, scoped), 25),
   ];
 }
 
@@ -94,7 +97,7 @@ function table(figures: Figures, workloads: readonly BlockWorkload[]): string {
   const names = Object.keys(contestants) as ContestantName[];
   const titles = workloads.flatMap((workload) =>
     workload.kind === "one block"
-      ? [rows.oneBlock, rows.scoped]
+      ? [rows.oneBlock, rows.scoped, rows.charged]
       : rows.replacement(workload.liveBlockCount),
   );
   const lines = titles.map((title) => {

@@ -17,6 +17,7 @@ export type ContestantName = keyof typeof contestants;
 export const rows = {
   oneBlock: "one 4 KiB block",
   scoped: "using AllocatedMemory",
+  charged: "the same, with an account",
   replacement: (liveBlockCount: number) => `${liveBlockCount.toLocaleString("en")} live`,
 } as const;
 
