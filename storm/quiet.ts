@@ -1,4 +1,9 @@
-import { CudaMemoryManager, type PoolStats, PinnedMemoryManager } from "bun-cuda-memory";
+import {
+  CudaMemoryManager,
+  MemoryAccount,
+  type PoolStats,
+  PinnedMemoryManager,
+} from "bun-cuda-memory";
 import { CudartSimulator } from "bun-cuda-memory/simulator";
 import type { Pointer } from "bun:ffi";
 import type { Board, PointerRecord } from "./events.ts";
@@ -78,6 +83,15 @@ async function checkPools(
   }
 }
 
+/** @throws {StormFailure} Where an account has memory, though there is none. */
+function checkAccounts(): void {
+  for (const account of MemoryAccount.all()) {
+    const stats = account.stats();
+    if (stats.usedByteSize === 0 && stats.allocationCount === 0) continue;
+    throw new StormFailure(`nothing on account ${account.name}`, JSON.stringify(stats));
+  }
+}
+
 /** Resets both managers; what a fault has prevented is done the second time. */
 export function resetManagers(): void {
   CudartSimulator.clearFaults();
@@ -124,6 +138,7 @@ export async function checkQuiet(
   Bun.gc(true);
   await checkPools(board, freePointers(board, round.threadCount), mayHaveLostHandles);
   resetManagers();
+  checkAccounts();
   // Where CUDA has refused to take something back, that is still there.
   if (board.destroyFaultCount > 0) return;
   await eventually("nothing left in CUDA after the resets", () => {

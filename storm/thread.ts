@@ -225,8 +225,15 @@ export class StormThread {
   // ---- Memory
 
   /** Makes a memory and begins to hold it. */
-  allocate(byteSize: number, type: MemoryType, gpu: number, stream?: HeldStream): HeldMemory {
-    const options = stream === undefined ? undefined : { stream: stream.stream };
+  allocate(
+    byteSize: number,
+    type: MemoryType,
+    gpu: number,
+    stream?: HeldStream,
+    account?: string,
+  ): HeldMemory {
+    const isPlain = stream === undefined && account === undefined;
+    const options = isPlain ? undefined : { stream: stream?.stream, account };
     const ended = this.#resets("resetsEnded");
     const { value } = this.attempt([], [], () =>
       options === undefined

@@ -1,4 +1,4 @@
-import type { MemoryType } from "bun-cuda-memory";
+import { AllocatedMemory, type MemoryType } from "bun-cuda-memory";
 import type { HeldMemory } from "../held-memory.ts";
 import type { Random } from "../random.ts";
 import { gpus } from "../round.ts";
@@ -6,6 +6,9 @@ import type { HeldStream, StormThread } from "../thread.ts";
 import type { Operation } from "./operation.ts";
 
 const types: readonly MemoryType[] = ["GPU", "GPU", "GPU", "CPU_PINNED", "CPU_PINNED", "CPU"];
+
+/** All threads share them. What they have must be nothing in the end. */
+const accountNames = ["a", "b"] as const;
 
 /** Mostly small; now and then more than one piece of a transfer, or of what a copy is cut into. */
 function drawByteSize(random: Random): number {
@@ -21,10 +24,13 @@ export function allocateAnything(thread: StormThread, place: string): HeldMemory
   const gpu = random.pick(gpus);
   const streamPlace = random.chance(0.3) ? thread.streams.draw(random, true) : -1;
   const isWritten = random.chance(0.8);
+  const account = random.chance(0.3) ? random.pick(accountNames) : undefined;
   const stream: HeldStream | null = streamPlace < 0 ? null : thread.streams.at(streamPlace);
-  const how = streamPlace < 0 ? "" : ` for stream ${streamPlace}`;
+  const how =
+    (streamPlace < 0 ? "" : ` for stream ${streamPlace}`) +
+    (account === undefined ? "" : ` on account ${account}`);
   thread.begin(`${place} = new AllocatedMemory(${byteSize}, ${type}, ${gpu})${how}`);
-  const held = thread.allocate(byteSize, type, gpu, stream ?? undefined);
+  const held = thread.allocate(byteSize, type, gpu, stream ?? undefined, account);
   // With a stream the memory's former work may not be done before the stream's next work.
   if (stream !== null) thread.synchronize(stream);
   thread.end(`${held.name} is ${held.memory.memoryType}`);
@@ -68,6 +74,38 @@ export const using: Operation = {
       if (error !== reason) throw error;
     }
     held.isFreed = true;
+  },
+};
+
+/** Waits for memory, which may not come, and gives up at once or a little later. */
+export const wait: Operation = {
+  name: "wait",
+  weight: 3,
+  run: async (thread) => {
+    const { random } = thread;
+    const byteSize = drawByteSize(random);
+    const type = random.pick(["GPU", "CPU_PINNED"] as const);
+    const gpu = random.pick(gpus);
+    const account = random.chance(0.5) ? random.pick(accountNames) : undefined;
+    const isPatient = random.chance(0.5);
+    thread.begin(`allocate(${byteSize}, ${type}, ${gpu})${isPatient ? "" : ", and give up"}`);
+    const controller = new AbortController();
+    const { signal } = controller;
+    const ended = AllocatedMemory.allocate(byteSize, type, gpu, { account, signal }).then(
+      (memory) => {
+        memory.free();
+        return "ok";
+      },
+      (error: unknown) => {
+        if (error === signal.reason) return "given up";
+        // There may be no pool, or none that is large enough.
+        thread.checkError(["UNAVAILABLE", "OUT_OF_MEMORY", ...thread.cudaCodes], [], error);
+        return "refused";
+      },
+    );
+    if (isPatient) await Bun.sleep(1);
+    controller.abort();
+    thread.end(await ended);
   },
 };
 

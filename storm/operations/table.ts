@@ -1,5 +1,5 @@
 import type { RoundPlan } from "../round.ts";
-import { allocate, allocateTooMuch, using } from "./allocate.ts";
+import { allocate, allocateTooMuch, using, wait } from "./allocate.ts";
 import { badArguments, fill, read, write } from "./bytes.ts";
 import { copy, copyOnStream } from "./copy.ts";
 import { delay, failCall, failOperation } from "./faults.ts";
@@ -19,6 +19,7 @@ const operations: readonly Operation[] = [
   allocate,
   allocateTooMuch,
   using,
+  wait,
   free,
   freeOnStream,
   drop,
