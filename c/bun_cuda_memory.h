@@ -324,16 +324,18 @@ MEMORY_EXPORT enum memory_status memory_wait_poll(int32_t owner);
 
 // ---- Accounts
 
-// The key of the account with this name, which is made where there is none; or a status. A referenced one
-// is not forgotten before account_close().
-MEMORY_EXPORT double account_open(const char *name, int32_t is_referenced);
-// The address of bytes that an ArrayBuffer can be of, which keeps a reference and ends it by its
-// deallocator, account_close().
-MEMORY_EXPORT double account_address(double key);
-MEMORY_EXPORT void account_close(void *bytes, void *key);
-// The keys of all accounts, with a reference each; those that nothing keeps are forgotten first. Returns
-// how many there are, which may be more than were written.
+// The key of the account with this name, which is made where there is none; or a status.
+MEMORY_EXPORT double account_open(const char *name);
+// The keys of all accounts; those that nothing keeps are forgotten first. Returns how many there are, which
+// may be more than were written.
 MEMORY_EXPORT double account_list(double *keys, double count_max);
+// Returns a record that refers to no account yet, or 0 where the system refuses memory. Its bytes are to
+// be those of an ArrayBuffer with account_reference_end() as its deallocator and the record as context.
+MEMORY_EXPORT double account_reference_make(void);
+// Has the record refer to an account, which is not forgotten before the record's end. Returns the key; 0
+// where the account was forgotten.
+MEMORY_EXPORT double account_reference_begin(double reference, double key);
+MEMORY_EXPORT void account_reference_end(void *bytes, void *reference);
 // Copies the name, without a zero at its end, if there is room. Returns its bytes; 0 where there is none.
 MEMORY_EXPORT double account_copy_name(double key, char *name, double byte_size_max);
 // An infinite limit is none.

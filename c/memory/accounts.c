@@ -117,13 +117,12 @@ static struct named_account *open_named(const char *name)
     return make(name);
 }
 
-double account_open(const char *name, int32_t is_referenced)
+double account_open(const char *name)
 {
     pthread_mutex_lock(&lock);
     struct named_account *named = open_named(name);
     bool is_full = named == NULL && spare_accounts == NULL && last_new_number == ACCOUNT_MAX;
     double key = named == NULL ? 0 : from_whole_number(account_key(named->number));
-    if (named != NULL && is_referenced) named->reference_count++;
     pthread_mutex_unlock(&lock);
     if (key != 0) return key;
     if (is_full) {
@@ -138,17 +137,6 @@ double account_open(const char *name, int32_t is_referenced)
                        name);
 }
 
-double account_address(double key)
-{
-    return (double)(uintptr_t)&accounts[account_of_key(whole_number(key))];
-}
-
-void account_close(void *bytes, void *key)
-{
-    (void)bytes;
-    accounts_release((uintptr_t)key);
-}
-
 double account_list(double *keys, double count_max)
 {
     uint64_t count = 0;
@@ -156,10 +144,7 @@ double account_list(double *keys, double count_max)
     forget_unused();
     for (uint32_t number = 1; number <= last_new_number; number++) {
         if (by_number[number]->name == NULL) continue;
-        if (count < whole_number(count_max)) {
-            keys[count] = from_whole_number(account_key(number));
-            by_number[number]->reference_count++;
-        }
+        if (count < whole_number(count_max)) keys[count] = from_whole_number(account_key(number));
         count++;
     }
     pthread_mutex_unlock(&lock);
@@ -191,6 +176,32 @@ void accounts_release(uint64_t key)
     assert(named != NULL && named->reference_count > 0);
     named->reference_count--;
     pthread_mutex_unlock(&lock);
+}
+
+// What an ArrayBuffer is of that keeps an account. A thread may be terminated before there is one: then
+// the record refers to nothing.
+struct account_reference {
+    uint64_t key; // 0 for none
+};
+
+double account_reference_make(void)
+{
+    return (double)(uintptr_t)calloc(1, sizeof(struct account_reference));
+}
+
+double account_reference_begin(double reference, double key)
+{
+    if (!accounts_keep(whole_number(key))) return 0;
+    ((struct account_reference *)(uintptr_t)reference)->key = whole_number(key);
+    return key;
+}
+
+void account_reference_end(void *bytes, void *reference)
+{
+    (void)bytes;
+    struct account_reference *ended = reference;
+    if (ended->key != 0) accounts_release(ended->key);
+    free(ended);
 }
 
 void accounts_copy_name(uint64_t key, char name[ACCOUNT_NAME_BYTE_SIZE_MAX])

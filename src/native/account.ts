@@ -1,4 +1,5 @@
 import type { Pointer } from "bun:ffi";
+import { MemoryError } from "../memory-error.ts";
 import { cString } from "./c-string.ts";
 import { arrayBufferOf } from "./host-memory.ts";
 import { memoryLibrary } from "./memory-library.ts";
@@ -7,12 +8,13 @@ import { nativeError } from "./status.ts";
 import { newStruct } from "./struct.ts";
 
 const {
-  account_address,
-  account_close,
   account_copy_name,
   account_list,
   account_open,
   account_read_stats,
+  account_reference_begin,
+  account_reference_end,
+  account_reference_make,
 } = memoryLibrary;
 
 /** An account that is not forgotten before the reference is garbage collected, or its thread ends. */
@@ -30,37 +32,43 @@ export type NativeAccountStats = Float64Array;
  * @throws {MemoryError} `UNAVAILABLE` where there are as many accounts as there can be.
  */
 export function openAccount(name: string): number {
-  return checkedKey(account_open(cString(name), 0));
-}
-
-/** The same, with a reference. */
-export function openReferencedAccount(name: string): ReferencedAccount {
-  return referenced(checkedKey(account_open(cString(name), 1)));
-}
-
-/** The keys of all accounts, with references. */
-export function listAccounts(): ReferencedAccount[] {
-  for (let countMax = 256; ; countMax *= 2) {
-    const keys = new Float64Array(new ArrayBuffer(countMax * Float64Array.BYTES_PER_ELEMENT));
-    const count = account_list(keys, countMax);
-    const accounts = [...keys.subarray(0, count)].map(referenced);
-    if (count <= countMax) return accounts;
-  }
-}
-
-function checkedKey(key: number): number {
+  const key = account_open(cString(name));
   if (key < memoryStatus.MEMORY_OK) throw nativeError(key);
   return key;
 }
 
-/** Makes an object of a reference that the native library has counted. */
-function referenced(key: number): ReferencedAccount {
-  const address = account_address(key) as Pointer;
+/** The same, with a reference. */
+export function openReferencedAccount(name: string): ReferencedAccount {
+  for (;;) {
+    const account = referenced(openAccount(name));
+    if (account !== null) return account; // it may be forgotten meanwhile
+  }
+}
+
+/** All accounts, with references. */
+export function listAccounts(): ReferencedAccount[] {
+  for (let countMax = 256; ; countMax *= 2) {
+    const keys = new Float64Array(new ArrayBuffer(countMax * Float64Array.BYTES_PER_ELEMENT));
+    const count = account_list(keys, countMax);
+    if (count > countMax) continue;
+    return [...keys.subarray(0, count)].map(referenced).filter((account) => account !== null);
+  }
+}
+
+/** Makes a reference of an account; `null` where it was forgotten. */
+function referenced(key: number): ReferencedAccount | null {
+  const record = account_reference_make();
+  if (record === 0) throw new MemoryError("OUT_OF_MEMORY", "the system refuses memory");
+  const reference = referenceOf(record);
+  return account_reference_begin(record, key) === 0 ? null : { key, reference };
+}
+
+function referenceOf(record: number): ArrayBuffer {
   const byteSize = Float64Array.BYTES_PER_ELEMENT;
   try {
-    return { key, reference: arrayBufferOf(address, byteSize, "account_close", key) };
+    return arrayBufferOf(record as Pointer, byteSize, "account_reference_end", record);
   } catch (error) {
-    account_close(null, key as Pointer);
+    account_reference_end(null, record as Pointer);
     throw error;
   }
 }

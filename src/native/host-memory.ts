@@ -17,7 +17,7 @@ const toArrayBufferWith = toArrayBuffer as unknown as (
 ) => ArrayBuffer;
 
 /** A function of the native library that the engine calls, with the bytes and a context. */
-export type Deallocator = "account_close" | "collected_memory_note" | "memory_view_end";
+export type Deallocator = "account_reference_end" | "collected_memory_note" | "memory_view_end";
 
 /**
  * Makes an ArrayBuffer of host memory itself.

@@ -12,7 +12,6 @@
 #include "pool/account.h"
 #include "stream_fixture.h"
 #include "threads.h"
-#include "whole_number.h"
 
 enum { STEP_COUNT = 20 * 1000 }; // of all threads together
 
@@ -112,8 +111,13 @@ static void wait_at_random(int number)
 static void threads_wait_for_each_other(void)
 {
     set_up();
-    account_keys[0] = account_open("limited", 1);
-    account_keys[1] = account_open("unlimited", 1);
+    double references[2];
+    const char *const names[2] = {"limited", "unlimited"};
+    for (int i = 0; i < 2; i++) {
+        account_keys[i] = account_open(names[i]);
+        references[i] = account_reference_make();
+        CHECK(account_reference_begin(references[i], account_keys[i]) > 0, "it is there");
+    }
     CHECK(account_set_limit(account_keys[0], POOL_BYTE_SIZE / 4) == MEMORY_OK, "a limit");
     thread_count = threads_beyond_processors();
     threads_run(thread_count, wait_at_random);
@@ -125,7 +129,7 @@ static void threads_wait_for_each_other(void)
         CHECK(stats.cumulative_allocation_count > 0, "it was charged");
         if (i == 0) CHECK(stats.peak_used_byte_size <= POOL_BYTE_SIZE / 4, "the limit held");
         CHECK(account_set_limit(account_keys[i], (double)INFINITY) == MEMORY_OK, "no limit");
-        account_close(NULL, (void *)(uintptr_t)whole_number(account_keys[i]));
+        account_reference_end(NULL, (void *)(uintptr_t)references[i]);
     }
     double keys[4];
     CHECK(account_list(keys, 4) == 0, "both are forgotten");

@@ -2,6 +2,8 @@
 #ifndef OWNED_MEMORY_H
 #define OWNED_MEMORY_H
 
+#include <stddef.h>
+
 #include "bun_cuda_memory.h"
 
 static inline double origin_for(double origin, int32_t owner)
