@@ -31,6 +31,8 @@ const longCopyByteSize = 2048 * mebibyte;
 interface Sample {
   shortCopies: { blocking: number[]; awaited: number[] };
   idle: { waitedMilliseconds: number; blockedMilliseconds: number; cpuMilliseconds: number };
+  /** What a request costs that waits for memory, of which there is none. */
+  request: { passed: number; cpu: number };
   timers: { quiet: number[]; writing: number[]; reading: number[]; blocking: number[] };
 }
 
@@ -117,6 +119,18 @@ async function measureIdle(byteSize: number): Promise<Sample["idle"]> {
   };
 }
 
+/** Waits for a full pool, in vain. */
+async function measureRequest(milliseconds: number): Promise<Sample["request"]> {
+  const { freeByteSize } = CudaMemoryManager.stats(0);
+  using _ = new AllocatedMemory(freeByteSize, "GPU");
+  const waited = await costOf(async () => {
+    const signal = AbortSignal.timeout(milliseconds);
+    await AllocatedMemory.allocate(smallByteSize, "GPU", 0, { signal }).catch(() => {});
+  });
+  const slept = await costOf(() => Bun.sleep(milliseconds));
+  return { passed: waited.passed, cpu: waited.cpu - slept.cpu };
+}
+
 /** Returns how many milliseconds too late each of many timers of one millisecond comes. */
 async function timerDelaysDuring(work: () => Promise<unknown>): Promise<number[]> {
   const delays: number[] = [];
@@ -164,9 +178,11 @@ async function measure({ options: { isQuick }, progress }: BenchContext): Promis
   const shortCopies = await measureShortCopies(isQuick ? 100 : 5000);
   progress.show("waiting: idle");
   const idle = await measureIdle(idleByteSize);
+  progress.show("waiting: for memory");
+  const request = await measureRequest(isQuick ? 200 : 2000);
   progress.show("waiting: while timers run");
   const timers = await measureTimers(byteSize, isQuick ? 1 : 8);
-  return { shortCopies, idle, timers };
+  return { shortCopies, idle, request, timers };
 }
 
 const columns: readonly Column[] = [
@@ -179,7 +195,7 @@ function row(title: string, values: readonly number[]): string {
   return tableLine(columns, [title, ...cells.map(formatNumber)]);
 }
 
-function text({ shortCopies, idle, timers }: Sample): string {
+function text({ shortCopies, idle, request, timers }: Sample): string {
   const lines = [
     tableHead(columns),
     row("4 KiB by write, us", shortCopies.blocking),
@@ -192,7 +208,8 @@ function text({ shortCopies, idle, timers }: Sample): string {
   const note =
     `Work of ${formatNumber(idle.blockedMilliseconds)} ms was awaited for ` +
     `${formatNumber(idle.waitedMilliseconds)} ms, which took ${formatNumber(idle.cpuMilliseconds)} ` +
-    "ms more of processor time than a timer. " +
+    "ms more of processor time than a timer. A request waited " +
+    `${formatNumber(request.passed)} ms for memory, which took ${formatNumber(request.cpu)} ms more. ` +
     (isSimulated() ? "The GPU is simulated, and its threads are part of all of this." : "");
   return `${lines.join("\n")}\n\n${formatNote(note)}`;
 }
@@ -202,7 +219,7 @@ export const waiting: BenchStep = {
   title: "Waiting for a GPU",
   async run(context) {
     const sample = await measure(context);
-    const { shortCopies, idle, timers } = sample;
+    const { shortCopies, idle, request, timers } = sample;
     const late = idle.waitedMilliseconds / idle.blockedMilliseconds;
     context.print(text(sample));
     context.add(
@@ -213,6 +230,7 @@ export const waiting: BenchStep = {
         0.1,
       ),
       limitOf("an awaited wait / a blocking one", late, 1.15),
+      limitOf("processor time of a waiting request, of 1", request.cpu / request.passed, 0.03),
       limitOf("a timer's delay during writeAsync, p99", percentile(timers.writing, 0.99), 5, "ms"),
       limitOf("a timer's delay during readAsync, p99", percentile(timers.reading, 0.99), 5, "ms"),
     );

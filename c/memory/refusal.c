@@ -200,7 +200,8 @@ enum memory_status refusal_report_failure(const struct refused_request *request)
         message_set_byte_sizes(request->byte_size, room, NAN);
         return MEMORY_OUT_OF_MEMORY;
     }
-    if (last->status == POOL_REFUSING) {
+    bool is_lost = last == request->cuda && cuda_cause_of(last) == MEMORY_CAUSE_LOST;
+    if (is_lost) {
         message_set_cuda_error(cuda_lost_error());
         return MEMORY_DEVICE_LOST;
     }

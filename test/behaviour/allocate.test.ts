@@ -254,6 +254,23 @@ describe("allocate", () => {
     expect(logged.warn.length).toBe(1);
   });
 
+  test("forgets what a thread waits for that ends, and serves those behind it", async () => {
+    createManagers();
+    const held = new AllocatedMemory(4096, "GPU", gpu);
+    const counters = new SharedArrayBuffer(12);
+    const task: WaitingTask = { gpu, byteSize: 4096, counters, requestCount: 5 };
+    const worker = new Worker(new URL("waiting-worker.ts", import.meta.url));
+    worker.postMessage(task);
+    while (CudaMemoryManager.stats(gpu).waitingCount < 5) await Bun.sleep(1);
+    const behind = AllocatedMemory.allocate(4096, "GPU", gpu, { account: "behind" });
+    worker.terminate();
+    while (CudaMemoryManager.stats(gpu).waitingCount > 1) await Bun.sleep(1);
+    held.free();
+    using memory = await behind;
+    expect(memory.memoryType).toBe("GPU");
+    expect(CudaMemoryManager.stats(gpu)).toMatchObject({ allocationCount: 1, waitingCount: 0 });
+  });
+
   test("serves a hundred requests of four threads in the order in which they were made", async () => {
     createManagers();
     const counters = new SharedArrayBuffer(12);

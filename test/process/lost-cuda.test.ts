@@ -176,6 +176,35 @@ describe("once CUDA has failed for good", () => {
     expect(result).toEqual(["OK", 0, 1]);
   });
 
+  test("requests that may not fall back are refused, those that wait among them", () => {
+    const result = runWithPackage(simulator, async ({ CudartSimulator, ...exports }) => {
+      const { AllocatedMemory, outcomeOf } = exports;
+      exports.createMemoryManagers({ cudaMemoryPoolByteSize: { 0: 4096, 1: 0 } });
+      const memory = new AllocatedMemory(4096, "GPU");
+      const account = exports.MemoryAccount.of("tenant");
+      const codeOf = (promise: Promise<unknown>) =>
+        promise.then(
+          () => "OK",
+          ({ code }) => code,
+        );
+      const waiting = codeOf(AllocatedMemory.allocate(512, "GPU", 0, { account }));
+      CudartSimulator.failCall({ function: "cudaMemset", nth: 1, error: "cudaErrorAssert" });
+      outcomeOf(() => memory.fill(1));
+      const none = { fallback: "none" } as const;
+      const outcomes = [
+        await waiting,
+        await codeOf(AllocatedMemory.allocate(512, "GPU", 0)),
+        await codeOf(AllocatedMemory.allocate(512, "GPU", 1)),
+        outcomeOf(() => new AllocatedMemory(512, "GPU", 0, none)).slice(0, 11),
+        outcomeOf(() => new AllocatedMemory(512, "GPU", 1, none)).slice(0, 11),
+        new AllocatedMemory(512, "GPU", 0, { fallback: "pinned" }).memoryType,
+      ];
+      return [...outcomes, account.stats("GPU", 0).allocationCount];
+    });
+    const lost = "DEVICE_LOST";
+    expect(result).toEqual([lost, lost, lost, lost, lost, "CPU_PINNED", 0]);
+  });
+
   test.each([46, 2, 999])("error %d does not end it", (error) => {
     const result = runWithPackage(
       { ...simulator, CUDART_SIM_FAULTS: `cudaMemset:1:${error}` },
