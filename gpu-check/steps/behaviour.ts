@@ -53,6 +53,7 @@ export const behaviour: GpuCheckStep = {
         process.execPath,
         "test",
         "test/behaviour",
+        "test/examples/gateway",
         "--timeout=60000", // the first test of a process may wait for a GPU to wake up
         "--reporter=junit",
         `--reporter-outfile=${junitPath}`,
