@@ -2,9 +2,9 @@
 # development dependencies), build the native libraries and run.
 #
 #   make             the native libraries, into build/
-#   make demo        the example service on real files; TRACE=FILE replays another trace
+#   make demo        the example gateway on real files; TRACE=FILE replays another trace
 #   make test        every test
-#   make bench       speed and packing beside other allocators, and the service under load;
+#   make bench       speed and packing beside other allocators, and the gateway under load;
 #                    TRACES=FOLDER packs its RMM logs too
 #   make gpu-check   everything that needs a real GPU, without network; one report of all of it
 #   make gpu-check-rehearsal

@@ -3,7 +3,7 @@ import { bandwidth } from "./steps/bandwidth/bandwidth.ts";
 import { latency } from "./steps/latency.ts";
 import { metadata } from "./steps/metadata.ts";
 import { packing } from "./steps/packing/packing.ts";
-import { service } from "./steps/service/service.ts";
+import { gateway } from "./steps/gateway/gateway.ts";
 import { speed } from "./steps/speed/speed.ts";
 import { views } from "./steps/views.ts";
 import { waiting } from "./steps/waiting.ts";
@@ -19,5 +19,5 @@ export const steps: readonly BenchStep[] = [
   views,
   packing,
   metadata,
-  service,
+  gateway,
 ];

@@ -10,11 +10,11 @@ import { runMain } from "../harness/run/program-main.ts";
 import { servingWorkload } from "../harness/workloads/serving.ts";
 import { Notes } from "./notes.ts";
 import { demonstrateReplay } from "./replay-demo.ts";
-import { demonstrateService } from "./service-demo.ts";
+import { demonstrateGateway } from "./gateway-demo.ts";
 
-// `make demo`, or `bun demo/main.ts [--trace FILE]`: sends real files through the tensor
-// service, then replays a workload (by default that of a server that runs inference; otherwise an
-// RMM log, plain or gzipped) with pools of two sizes.
+// `make demo`, or `bun demo/main.ts [--trace FILE]`: sends real files through the gateway,
+// then replays a workload (by default that of a server that runs inference; otherwise an RMM log,
+// plain or gzipped) with pools of two sizes.
 //
 // It ends with 0 where all went well, 1 where a byte differed, memory was left over or something
 // failed, and 2 where it was not called properly.
@@ -60,7 +60,7 @@ async function main(argv: string[]): Promise<void> {
   chooseRuntime();
   notes.collect();
   try {
-    await demonstrateService(notes);
+    await demonstrateGateway(notes);
     demonstrateReplay(title, events, notes);
   } finally {
     notes.print();

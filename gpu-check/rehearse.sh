@@ -19,7 +19,7 @@ for program in bun bunx node npm npx; do
   chmod +x "$folder/traps/$program"
 done
 
-# The loopback interface stays up, since the service is put under load.
+# The loopback interface stays up, since the gateway is put under load.
 loopback='ip link set lo up && exec "$@"'
 if unshare --map-root-user --net sh -c "$loopback" sh true 2>/dev/null; then
   without_network=(unshare --map-root-user --net sh -c "$loopback" sh)

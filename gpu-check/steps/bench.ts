@@ -24,7 +24,7 @@ export const benchSteps: Readonly<Record<string, BenchStepChoice>> = {
   bandwidth: { isAboutGpu: true },
   waiting: { isAboutGpu: true },
   views: { isAboutGpu: false },
-  service: { isAboutGpu: false },
+  gateway: { isAboutGpu: false },
 };
 
 /** The others, of which no machine changes what they say. */

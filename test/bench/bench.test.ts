@@ -52,9 +52,9 @@ describe("the benchmark", () => {
     expect(counts.map(({ name, value }) => [name, value])).toEqual([
       ["requests to the system heap in steady state", 0],
       ["requests not answered, or wrongly", 0],
+      ["requests of the modest tenant refused", 0],
       ["bytes that came back wrong", 0],
-      ["tensors left, all deleted", 0],
-      ["blocks left in the pools, all deleted", 0],
+      ["bytes left in the tenants' accounts", 0],
     ]);
     // Lines are as wide as a terminal, but for those of a path, which is as long as it is.
     const paths = [path, process.execPath];

@@ -1,79 +1,93 @@
-// That the load on the tensor service notices whatever a service does wrong.
+// That the load on the gateway notices whatever a gateway does wrong.
 
 import { describe, expect, test } from "bun:test";
-import { Load } from "../../bench/steps/service/load.ts";
+import { closedLoop, openLoop, Requests } from "../../bench/steps/gateway/requests.ts";
 
 type Bytes = Uint8Array<ArrayBuffer>;
 
 /**
- * What a load finds wrong with a service that keeps tensors in JS memory, and answers differently
- * where `spoil` says so.
+ * What a load finds wrong with a gateway of which only the outside is there, and which answers
+ * differently where `spoil` says so.
  */
-async function outcomeOfLoad(spoil: (method: string, stored: Bytes) => Response | undefined) {
-  const tensors = new Map<string, Bytes>();
+async function outcomeOfLoad(spoil: (model: string, answer: Bytes) => Response | undefined) {
   const server = Bun.serve({
     port: 0,
     hostname: "127.0.0.1",
-    async fetch({ method, url, body }) {
-      const stored = tensors.get(url);
-      const bytes = new Uint8Array(await new Response(body).arrayBuffer());
-      if (method === "PUT") tensors.set(url, bytes);
-      if (method === "DELETE") tensors.delete(url);
-      const spoilt = spoil(method, (stored ?? bytes).slice());
-      if (spoilt !== undefined) return spoilt;
-      if (method === "GET") return new Response(stored);
-      if (method === "DELETE") return new Response(null, { status: 204 });
-      return Response.json({ byteSize: bytes.byteLength }, { status: stored ? 200 : 201 });
+    async fetch(request) {
+      const model = /models\/(\w+)\/infer$/.exec(request.url)![1]!;
+      const body = await request.bytes();
+      const jsonByteSize = Number(request.headers.get("inference-header-content-length"));
+      const tensors = body.slice(jsonByteSize);
+      const half = tensors.byteLength / 2;
+      // Zeros are added and subtracted.
+      if (model === "simple") tensors.copyWithin(half, 0, half);
+      const headers = { "inference-header-content-length": "2" };
+      const answer = Buffer.concat([Buffer.from("{}"), tensors]);
+      return spoil(model, new Uint8Array(answer)) ?? new Response(answer, { headers });
     },
   });
-  const load = new Load(server.url.href, 3);
-  await load.run(20);
-  await load.deleteAll();
+  const sizes = { byteSizeMin: 1024, byteSizeMax: 8192 };
+  const requests = new Requests(server.url.href, "key", sizes);
+  let count = 0;
+  await closedLoop(
+    3,
+    () => count++ >= 20,
+    () => requests.sums(),
+  );
+  await openLoop(1000, 0.02, (since) => requests.identity(since));
   await server.stop(true);
-  const { sentCount, answered, failures, wrongByteCount } = load.outcome;
-  expect(sentCount).toBe(answered.length + failures.length);
-  const reasons = new Set(failures.map((failure) => failure.replace(/ .*Error: /, ": ")));
-  const methods = new Set<string>(answered.map(({ method }) => method));
-  return { reasons: [...reasons], wrongByteCount, answered: [...methods].sort() };
+  const { sentCount, latencies, failures, wrongByteCount } = requests.outcome;
+  expect(sentCount).toBe(40);
+  expect(sentCount).toBe(latencies.length + failures.length);
+  return { answeredCount: latencies.length, reasons: [...new Set(failures)], wrongByteCount };
 }
 
-describe("the load on the service", () => {
+function answerOf(body: Bytes): Response {
+  return new Response(body, { headers: { "inference-header-content-length": "2" } });
+}
+
+describe("the load on the gateway", () => {
   test("finds nothing wrong where all is well", async () => {
-    const answered = ["DELETE", "GET", "PUT"];
     expect(await outcomeOfLoad(() => undefined)).toEqual({
+      answeredCount: 40,
       reasons: [],
       wrongByteCount: 0,
-      answered,
     });
   });
 
   test.each<[string, (bytes: Bytes) => Bytes]>([
     ["changed", (bytes) => bytes.fill(bytes.at(-1)! ^ 1, -1)],
-    ["is missing", (bytes) => bytes.subarray(0, -1)],
+    ["is missing", (bytes) => bytes.slice(0, -1)],
     ["is too many", (bytes) => new Uint8Array([...bytes, 0])],
   ])("notices a byte that %s", async (_what, change) => {
-    let getCount = 0;
-    const outcome = await outcomeOfLoad((method, stored) => {
-      if (method !== "GET") return undefined;
-      getCount++;
-      return new Response(change(stored));
-    });
-    expect(getCount).toBeGreaterThan(0);
+    const outcome = await outcomeOfLoad((model, body) =>
+      model === "identity" ? answerOf(change(body)) : undefined,
+    );
     expect(outcome).toEqual({
-      reasons: ["GET: 1 bytes are wrong"],
-      wrongByteCount: getCount,
-      answered: ["DELETE", "PUT"],
+      answeredCount: 20,
+      reasons: ["identity: Error: 1 bytes are wrong"],
+      wrongByteCount: 20,
     });
   });
 
   test("notices an answer of another status", async () => {
-    const outcome = await outcomeOfLoad((method) =>
-      method === "PUT" ? new Response("full", { status: 507 }) : undefined,
+    const outcome = await outcomeOfLoad((model) =>
+      model === "simple" ? new Response("full", { status: 503 }) : undefined,
     );
     expect(outcome).toEqual({
-      reasons: ["PUT: status 507: full"],
+      answeredCount: 20,
+      reasons: ["simple: Error: status 503: full"],
       wrongByteCount: 0,
-      answered: [],
     });
+  });
+
+  test("counts the latency of an open loop from when a request was due", async () => {
+    const waited: number[] = [];
+    const start = performance.now();
+    await openLoop(100, 0.05, async (since) => void waited.push(since - start));
+    expect(waited).toHaveLength(5);
+    for (const [index, milliseconds] of waited.entries()) {
+      expect(milliseconds).toBeCloseTo(10 * index, 0);
+    }
   });
 });
