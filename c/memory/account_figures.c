@@ -13,21 +13,18 @@
 #include "pool/account.h"
 #include "whole_number.h"
 
-// As they were set, while they hold.
-static _Atomic double limit_byte_sizes[ACCOUNT_MAX + 1];
-
 double account_limit(double key)
 {
     uint32_t number = account_of_key(whole_number(key));
     bool is_unlimited = accounts[number].limit_granule_count == ACCOUNT_UNLIMITED;
-    return is_unlimited ? INFINITY : limit_byte_sizes[number];
+    return is_unlimited ? INFINITY : accounts[number].limit_byte_size;
 }
 
 enum memory_status account_set_limit(double key, double byte_size)
 {
     uint32_t number = account_of_key(whole_number(key));
     struct account *account = &accounts[number];
-    limit_byte_sizes[number] = byte_size;
+    account->limit_byte_size = byte_size;
     account->limit_granule_count =
         isinf(byte_size) ? ACCOUNT_UNLIMITED : whole_number(byte_size) / POOL_GRANULE_BYTE_SIZE;
     return waiting_after_free(MEMORY_OK);

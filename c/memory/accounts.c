@@ -22,12 +22,36 @@ struct named_account {
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static void *tree; // the C library's balanced tree; the names are the keys
 static struct named_account *by_number[ACCOUNT_MAX + 1];
-static struct named_account *spare_accounts;
+// Spares are used again in the order in which they became some, and only where there are many: a key
+// that a thread has kept is then of a term that is long over, but not so long that terms repeat.
+static struct named_account *first_spare, *last_spare;
+static uint32_t spare_count;
 static uint32_t last_new_number; // numbers up to here have an entry
 
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(((const struct named_account *)a)->name, ((const struct named_account *)b)->name);
+}
+
+// ---- Spare numbers, under the lock
+
+enum { SPARE_COUNT_MIN = 1024 };
+
+static void add_spare(struct named_account *spare)
+{
+    spare->next_spare = NULL;
+    if (first_spare == NULL) first_spare = spare;
+    else last_spare->next_spare = spare;
+    last_spare = spare;
+    spare_count++;
+}
+
+static struct named_account *take_first_spare(void)
+{
+    struct named_account *spare = first_spare;
+    first_spare = spare->next_spare;
+    spare_count--;
+    return spare;
 }
 
 // ---- Forgetting, under the lock
@@ -47,8 +71,7 @@ static bool try_to_forget(struct named_account *named)
     tdelete(named, &tree, compare_names);
     free(named->name);
     named->name = NULL;
-    named->next_spare = spare_accounts;
-    spare_accounts = named;
+    add_spare(named);
     return true;
 }
 
@@ -71,14 +94,10 @@ static struct named_account *find(const char *name)
 // An entry without a name. Null where all numbers are in use, or the system refuses memory.
 static struct named_account *take_spare(void)
 {
-    if (spare_accounts == NULL && last_new_number == ACCOUNT_MAX) forget_unused();
-    struct named_account *spare = spare_accounts;
-    if (spare != NULL) {
-        spare_accounts = spare->next_spare;
-        return spare;
-    }
-    if (last_new_number == ACCOUNT_MAX) return NULL;
-    spare = calloc(1, sizeof *spare);
+    if (first_spare == NULL && last_new_number == ACCOUNT_MAX) forget_unused();
+    bool is_new = last_new_number < ACCOUNT_MAX && spare_count < SPARE_COUNT_MIN;
+    if (!is_new) return first_spare == NULL ? NULL : take_first_spare();
+    struct named_account *spare = calloc(1, sizeof *spare);
     if (spare == NULL) return NULL;
     spare->number = ++last_new_number;
     by_number[spare->number] = spare;
@@ -89,8 +108,7 @@ static void give_spare(struct named_account *spare)
 {
     free(spare->name);
     spare->name = NULL;
-    spare->next_spare = spare_accounts;
-    spare_accounts = spare;
+    add_spare(spare);
 }
 
 static struct named_account *make(const char *name)
@@ -121,7 +139,7 @@ double account_open(const char *name)
 {
     pthread_mutex_lock(&lock);
     struct named_account *named = open_named(name);
-    bool is_full = named == NULL && spare_accounts == NULL && last_new_number == ACCOUNT_MAX;
+    bool is_full = named == NULL && first_spare == NULL && last_new_number == ACCOUNT_MAX;
     double key = named == NULL ? 0 : from_whole_number(account_key(named->number));
     pthread_mutex_unlock(&lock);
     if (key != 0) return key;

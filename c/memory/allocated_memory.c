@@ -183,6 +183,8 @@ enum memory_status allocated_memory_alloc(struct memory_allocation *allocation, 
 static __attribute__((cold, noinline)) enum memory_status
 serve_slowly(struct memory_allocation *allocation, struct request *request)
 {
+    uint64_t key = request->client.account_key;
+    if (key != 0 && key != account_key(account_of_key(key))) return MEMORY_ACCOUNT_ENDED;
     message_clear();
     if (request->fallback == MEMORY_FALLBACK_DEFAULT) {
         request->fallback = (enum memory_fallback)default_fallback;

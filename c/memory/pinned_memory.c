@@ -122,7 +122,7 @@ enum pool_status nonpinned_memory_alloc_for(struct memory_allocation *allocation
 {
     struct pool_block block;
     enum pool_status status = nonpinned_memory_alloc(whole_number(byte_size), client, &block);
-    if (status == POOL_FULL) {
+    if (status == POOL_FULL || status == POOL_OVER_LIMIT) {
         stream_ordered_reclaim(); // what streams have done with may be what is missing
         status = nonpinned_memory_alloc(whole_number(byte_size), client, &block);
     }

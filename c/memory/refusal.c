@@ -25,9 +25,9 @@ static void describe_limit(char reason[REASON_BYTE_SIZE_MAX], uint64_t account_k
     char name[ACCOUNT_NAME_BYTE_SIZE_MAX];
     accounts_copy_name(account_key, name);
     snprintf(reason, REASON_BYTE_SIZE_MAX,
-             "the account \"%s\" has %" PRIu64 " of the %" PRIu64 " bytes that it may have%s", name,
+             "the account \"%s\" has %" PRIu64 " of the %.0f bytes that it may have%s", name,
              account_granules_of(account->charged) * POOL_GRANULE_BYTE_SIZE,
-             account->limit_granule_count * POOL_GRANULE_BYTE_SIZE,
+             account->limit_byte_size,
              account->waiting_count > 0 ? ", and others wait for the rest" : "");
 }
 

@@ -24,6 +24,10 @@ static struct {
     bool is_awaited;
 } pool_states[DEVICE_COUNT_MAX + 1]; // the last is the pinned pool's
 
+static uint32_t awaited_pool_count;
+static uint32_t full_pool_count; // of these, in the present pass
+static uint32_t held_by_account_count;
+
 // ---- The queue, under the lock
 
 static size_t pool_index(double place)
@@ -56,11 +60,12 @@ static void hold_by_account(struct waiter *waiter, bool is_held)
     struct account *account = &accounts[account_of_key(waiter->client.account_key)];
     if (is_held) account->waiting_count++;
     else account->waiting_count--;
+    held_by_account_count += is_held ? 1 : -1;
 }
 
 static void begin_waiting(struct waiter *waiter)
 {
-    pool_states[pool_index(waiter->place)].waiting_count++;
+    if (pool_states[pool_index(waiter->place)].waiting_count++ == 0) awaited_pool_count++;
     waiting_total_count++;
 }
 
@@ -69,8 +74,20 @@ static void stop_waiting(struct waiter *waiter, enum pool_status status)
     waiter->is_over = true;
     waiter->status = status;
     hold_by_account(waiter, false);
-    pool_states[pool_index(waiter->place)].waiting_count--;
+    size_t index = pool_index(waiter->place);
+    if (--pool_states[index].waiting_count == 0) {
+        awaited_pool_count--;
+        if (pool_states[index].pass == pass) full_pool_count--;
+    }
     waiting_total_count--;
+}
+
+bool waiting_is_beyond_limit(const struct waiter *waiter)
+{
+    if (waiter->client.account_key == 0) return false;
+    uint64_t granule_count =
+        (whole_number(waiter->byte_size) + POOL_GRANULE_BYTE_SIZE - 1) / POOL_GRANULE_BYTE_SIZE;
+    return granule_count > accounts[account_of_key(waiter->client.account_key)].limit_granule_count;
 }
 
 // ---- Serving
@@ -84,8 +101,13 @@ static void try_to_serve(struct waiter *waiter)
     case POOL_OUT_OF_METADATA:
         hold_by_account(waiter, false);
         pool_states[pool_index(waiter->place)].pass = pass;
+        full_pool_count++;
         break;
     case POOL_OVER_LIMIT:
+        if (waiting_is_beyond_limit(waiter)) {
+            stop_waiting(waiter, status); // the limit was lowered meanwhile
+            break;
+        }
         hold_by_account(waiter, true);
         account_passes[account_of_key(waiter->client.account_key)] = pass;
         break;
@@ -114,13 +136,22 @@ static void set_awaited(void)
     }
 }
 
+// Whether all pools that somebody waits for have been found full in this pass.
+static bool all_pools_are_full(void)
+{
+    return full_pool_count == awaited_pool_count;
+}
+
 // Returns whether a request is over.
 static bool serve_locked(void)
 {
     bool has_served = false;
     pass++;
+    full_pool_count = 0;
     for (struct waiter *waiter = first; waiter != NULL; waiter = waiter->next) {
         if (waiter->is_over) continue;
+        // Nobody from here on is served, and nobody is held by an account who would not be any more.
+        if (held_by_account_count == 0 && all_pools_are_full()) break;
         if (pool_states[pool_index(waiter->place)].pass == pass) {
             hold_by_account(waiter, false);
         } else if (is_behind_others_of_account(waiter)) {

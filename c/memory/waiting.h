@@ -47,6 +47,9 @@ static inline enum memory_status waiting_after_free(enum memory_status status)
     return status;
 }
 
+// Whether the request is for more than its account may ever have.
+bool waiting_is_beyond_limit(const struct waiter *waiter);
+
 // Has a request wait, which may be served at once, or is over already.
 void waiting_add(struct waiter *waiter);
 

@@ -7,6 +7,7 @@
 
 #include "bun_cuda_memory.h"
 #include "cuda/stream.h"
+#include "memory/account_figures.h"
 #include "memory/accounts.h"
 #include "memory/allocation.h"
 #include "memory/collected_memory.h"
@@ -31,15 +32,8 @@ static enum memory_status refuse(const struct waiter *waiter, enum pool_status s
                                             .account_key = waiter->client.account_key,
                                             .cuda = is_on_gpu ? &refusal : NULL,
                                             .pinned = is_on_gpu ? NULL : &refusal};
+    accounts_note_refusal(waiter->place, waiter->client.account_key, false);
     return refusal_report_failure(&request);
-}
-
-static bool is_beyond_limit(const struct waiter *waiter)
-{
-    if (waiter->client.account_key == 0) return false;
-    uint64_t granule_count =
-        (whole_number(waiter->byte_size) + POOL_GRANULE_BYTE_SIZE - 1) / POOL_GRANULE_BYTE_SIZE;
-    return granule_count > accounts[account_of_key(waiter->client.account_key)].limit_granule_count;
 }
 
 // How a request is refused that could not be served if all were free; POOL_OK where it may wait.
@@ -47,7 +41,7 @@ static enum pool_status why_in_vain(const struct waiter *waiter)
 {
     enum pool_status status =
         pool_check_request(waiter->pool, whole_number(waiter->byte_size), &waiter->client);
-    return status == POOL_OK && is_beyond_limit(waiter) ? POOL_OVER_LIMIT : status;
+    return status == POOL_OK && waiting_is_beyond_limit(waiter) ? POOL_OVER_LIMIT : status;
 }
 
 // Serves the request with what its stream, or another, still uses. Nobody who waits is overtaken.
@@ -75,13 +69,14 @@ double memory_wait_begin(const struct memory_allocation *allocation, double byte
         .client = {.owner = (uint32_t)allocation->owner, .has_waited = true, .account_key = key},
         .pool = is_on_gpu ? &gpu_pool(device_id)->pool : &pinned_pool()->pool,
     };
+    if (key != 0 && !accounts_keep(key)) return MEMORY_ACCOUNT_ENDED;
     enum pool_status in_vain = why_in_vain(&wanted);
-    if (in_vain != POOL_OK) return refuse(&wanted, in_vain);
-    struct waiter *waiter = malloc(sizeof *waiter);
-    if (waiter == NULL) return refuse(&wanted, POOL_OUT_OF_METADATA);
-    if (key != 0 && !accounts_keep(key)) {
-        free(waiter);
-        return MEMORY_ACCOUNT_ENDED;
+    struct waiter *waiter = in_vain == POOL_OK ? malloc(sizeof *waiter) : NULL;
+    if (waiter == NULL) {
+        enum memory_status status =
+            refuse(&wanted, in_vain == POOL_OK ? POOL_OUT_OF_METADATA : in_vain);
+        if (key != 0) accounts_release(key);
+        return status;
     }
     *waiter = wanted;
     ended_owners_clean_up();

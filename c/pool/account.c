@@ -19,7 +19,10 @@ void account_begin(uint32_t number)
     assert(account_granules_of(account->charged) == 0 && account->waiting_count == 0);
     account->limit_granule_count = ACCOUNT_UNLIMITED;
     account->peak_granule_count = 0;
-    account->charged = term_after(account->charged) << ACCOUNT_GRANULE_COUNT_BITS;
+    // The end of a term begins the next; the first of all is 1.
+    if (account_term_of(account->charged) == 0) {
+        account->charged = UINT64_C(1) << ACCOUNT_GRANULE_COUNT_BITS;
+    }
 }
 
 bool account_end(uint32_t number)

@@ -41,6 +41,7 @@ struct account {
     _Atomic uint64_t charged;
     _Atomic uint64_t limit_granule_count;
     _Atomic uint64_t peak_granule_count;
+    _Atomic double limit_byte_size; // as it was set, while there is a limit
     // How many requests wait for the account to have room: all others of it are refused meanwhile.
     _Atomic uint64_t waiting_count;
 };
@@ -94,7 +95,20 @@ bool account_end(uint32_t number);
 
 void account_raise_peak(struct account *account, uint64_t granule_count);
 
-// Charges an account. Whoever waits for it goes before others.
+// Whether an account could be charged now. Whoever waits for it goes before others.
+ALWAYS_INLINE enum account_status account_check(uint64_t key, uint64_t granule_count,
+                                                bool has_waited)
+{
+    const struct account *account = &accounts[account_of_key(key)];
+    uint64_t charged = atomic_load_explicit(&account->charged, memory_order_relaxed);
+    if (account_term_of(charged) != key >> ACCOUNT_NUMBER_BITS) return ACCOUNT_ENDED;
+    bool is_within_limit =
+        account_granules_of(charged) + granule_count <= account->limit_granule_count;
+    bool is_its_turn = account->waiting_count == 0 || has_waited;
+    return is_within_limit && is_its_turn ? ACCOUNT_OK : ACCOUNT_OVER_LIMIT;
+}
+
+// Charges an account for what there is: a charge that was taken back would refuse others meanwhile.
 ALWAYS_INLINE enum account_status account_charge(uint64_t key, uint64_t granule_count,
                                                  bool has_waited)
 {

@@ -455,14 +455,9 @@ ALWAYS_INLINE bool may_ever_fit(const struct pool *pool, uint64_t granule_count,
     return has_waited && !pool->is_refusing && granule_count <= pool->granule_count;
 }
 
-// Charges the client's account, for which the pool then has a line.
-static enum pool_status charge(struct pool *pool, const struct pool_client *client,
-                               uint64_t granule_count)
+static enum pool_status status_of(enum account_status status)
 {
-    if (!account_usages_ensure(&pool->account_usages, account_of_key(client->account_key))) {
-        return POOL_OUT_OF_METADATA;
-    }
-    switch (account_charge(client->account_key, granule_count, client->has_waited)) {
+    switch (status) {
     case ACCOUNT_OK:
         return POOL_OK;
     case ACCOUNT_OVER_LIMIT:
@@ -470,6 +465,30 @@ static enum pool_status charge(struct pool *pool, const struct pool_client *clie
     default:
         return POOL_ACCOUNT_ENDED;
     }
+}
+
+// Whether the client's account can be charged, for which the pool then has a line.
+static enum pool_status check_account(struct pool *pool, const struct pool_client *client,
+                                      uint64_t granule_count)
+{
+    if (!account_usages_ensure(&pool->account_usages, account_of_key(client->account_key))) {
+        return POOL_OUT_OF_METADATA;
+    }
+    return status_of(account_check(client->account_key, granule_count, client->has_waited));
+}
+
+ALWAYS_INLINE enum pool_status charge(const struct pool_client *client, uint64_t granule_count)
+{
+    return status_of(account_charge(client->account_key, granule_count, client->has_waited));
+}
+
+// Makes a block free that is not in the index yet.
+NOINLINE void take_back(struct pool *pool, uint32_t number, uint64_t granule_count)
+{
+    if (may_be_large(pool, granule_count)) {
+        pool->large_granule_counts[level_of(granule_count)] -= granule_count;
+    }
+    coalesce(pool, number, granule_count);
 }
 
 ALWAYS_INLINE void enter_account(struct pool *pool, struct node *node, uint64_t account_key,
@@ -488,14 +507,16 @@ ALWAYS_INLINE enum pool_status alloc_locked(struct pool *pool, uint64_t byte_siz
     }
     uint32_t number;
     enum pool_status status = POOL_OK;
-    if (client.account_key != 0) status = charge(pool, &client, granule_count);
+    if (client.account_key != 0) status = check_account(pool, &client, granule_count);
     if (__builtin_expect(status != POOL_OK, 0)) return status;
     status = allocate(pool, granule_count, &number);
-    if (__builtin_expect(status != POOL_OK, 0)) {
-        if (client.account_key != 0) {
-            account_credit(account_of_key(client.account_key), granule_count);
+    if (__builtin_expect(status != POOL_OK, 0)) return status;
+    if (client.account_key != 0) {
+        status = charge(&client, granule_count);
+        if (__builtin_expect(status != POOL_OK, 0)) {
+            take_back(pool, number, granule_count);
+            return status;
         }
-        return status;
     }
     pool->live_block_count++;
     uint64_t granule = node_at(pool, number)->place;
@@ -680,7 +701,8 @@ static enum pool_status change_account(struct pool *pool, struct node *node,
     // What the account has stays what it is where the block is its own already.
     bool is_charged = former != ACCOUNT_NONE && client->account_key == account_key(former);
     uint64_t added_granule_count = is_charged ? 0 : granule_count;
-    if (client->account_key != 0) status = charge(pool, client, added_granule_count);
+    if (client->account_key != 0) status = check_account(pool, client, added_granule_count);
+    if (status == POOL_OK && client->account_key != 0) status = charge(client, added_granule_count);
     if (status != POOL_OK) return status;
     if (former != ACCOUNT_NONE) {
         account_usage_remove(&pool->account_usages, former, granule_count);

@@ -218,7 +218,7 @@ export class AllocatedMemory extends MutableMemory {
       return memory;
     } catch (error) {
       const mayFall = own.fallback !== "none" && error instanceof MemoryError;
-      if (!mayFall || error.code === "UNSUPPORTED") throw error;
+      if (signal?.aborted || !mayFall || error.code === "UNSUPPORTED") throw error;
       return new AllocatedMemory(byteSize, memoryType, memoryTypeId, own);
     }
   }

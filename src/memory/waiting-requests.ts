@@ -1,10 +1,11 @@
 // Requests of this thread that wait for memory.
 
 import { pause } from "../native/event-loop.ts";
-import { type NativeAllocation, newAllocation } from "../native/allocation.ts";
+import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { owner } from "../native/owner.ts";
+import { checkStackRoom } from "../native/stack-room.ts";
 import { nativeError } from "../native/status.ts";
 import { type AllocationRequest, renewAccount } from "./allocation-request.ts";
 import { collectDropped } from "./collected-memory.ts";
@@ -16,6 +17,8 @@ const { memory_wait_begin, memory_wait_end, memory_wait_poll, memory_wait_take }
 type Settle = (error: unknown, allocation: NativeAllocation | null) => void;
 
 const requests = new Map<number, Settle>();
+/** Whether {@link keepLooking} is under way. */
+let isLooking = false;
 const taken = newAllocation();
 
 /**
@@ -39,6 +42,7 @@ export async function waitForMemory(
   signal: AbortSignal | undefined,
   take: (allocation: NativeAllocation) => void,
 ): Promise<void> {
+  checkStackRoom();
   const { promise, resolve, reject } = Promise.withResolvers<void>();
   let id = beginToWait(byteSize, place, request);
   while (id === memoryStatus.MEMORY_ACCOUNT_ENDED) {
@@ -46,13 +50,24 @@ export async function waitForMemory(
     id = beginToWait(byteSize, place, request);
   }
   if (id < memoryStatus.MEMORY_OK) throw nativeError(id);
+  // What stands for a request may stand for another one once it is settled.
+  let isSettled = false;
   const settle: Settle = (error, allocation) => {
-    signal?.removeEventListener("abort", giveUp);
-    if (allocation === null) return reject(error);
-    take(allocation);
-    resolve();
+    isSettled = true;
+    if (allocation === null) {
+      reject(error);
+    } else if (signal?.aborted) {
+      // Whoever was told of the abort before this made room for the request.
+      freeAllocation(allocation);
+      reject(signal.reason);
+    } else {
+      take(allocation);
+      resolve();
+    }
+    stopListening(signal, giveUp);
   };
   const giveUp = () => {
+    if (isSettled) return;
     stopWaiting(id);
     settle(signal!.reason, null);
   };
@@ -60,9 +75,18 @@ export async function waitForMemory(
   if (settleIfOver(id, settle)) return promise;
   signal?.addEventListener("abort", giveUp, { once: true });
   listenForServed(settleServed);
-  lookForMemory(); // the collector may find what makes waiting needless
-  void keepLooking();
+  if (!isLooking) {
+    lookForMemory(); // the collector may find what makes waiting needless
+    void keepLooking();
+  }
   return promise;
+}
+
+/** A signal of another library may do anything. */
+function stopListening(signal: AbortSignal | undefined, listener: () => void): void {
+  try {
+    signal?.removeEventListener("abort", listener);
+  } catch {}
 }
 
 /** Returns what stands for the request, which is a pointer, or a `memory_status`. */
@@ -101,17 +125,18 @@ function lookForMemory(): number {
   return status === memoryStatus.MEMORY_NOT_DONE ? longestOfStreams : longest;
 }
 
-let isLooking = false;
-
 async function keepLooking(): Promise<void> {
   if (isLooking) return;
   isLooking = true;
-  for (let milliseconds = shortestMilliseconds; requests.size > 0;) {
-    const countBefore = requests.size;
-    await pause(milliseconds);
-    const longestNow = lookForMemory();
-    const isServed = requests.size < countBefore;
-    milliseconds = isServed ? shortestMilliseconds : Math.min(2 * milliseconds, longestNow);
+  try {
+    for (let milliseconds = shortestMilliseconds; requests.size > 0;) {
+      const countBefore = requests.size;
+      await pause(milliseconds);
+      const longestNow = lookForMemory();
+      const isServed = requests.size < countBefore;
+      milliseconds = isServed ? shortestMilliseconds : Math.min(2 * milliseconds, longestNow);
+    }
+  } finally {
+    isLooking = false;
   }
-  isLooking = false;
 }

@@ -4,6 +4,7 @@ import {
   CudaMemoryManager,
   CudaStream,
   MemoryAccount,
+  MemoryError,
   PinnedMemoryManager,
 } from "../../src/index.ts";
 import { expectMemoryError, rejectionOf } from "../support/expectations.ts";
@@ -195,6 +196,94 @@ describe.each(places)("a request that waits for %s memory", (type, id, stats) =>
     expect(order).toEqual([0, 1]);
     expect(account.stats().usedByteSize).toBe(0);
     account.limitByteSize = Infinity;
+  });
+
+  test("leaves no trace in its account's figures but that it failed", async () => {
+    createManagers();
+    using _ = new AllocatedMemory(4096, type, id);
+    const account = MemoryAccount.of(`untouched ${type}`);
+    const signal = AbortSignal.timeout(5);
+    await rejectionOf(AllocatedMemory.allocate(1024, type, id, { account, signal }));
+    expectMemoryError("OUT_OF_MEMORY", () => {
+      new AllocatedMemory(1024, type, id, { account, fallback: "none" });
+    });
+    await rejectionOf(AllocatedMemory.allocate(8192, type, id, { account }));
+    expect(account.stats()).toEqual({
+      usedByteSize: 0,
+      peakUsedByteSize: 0,
+      allocationCount: 0,
+      cumulativeAllocationCount: 0,
+      cumulativeByteSize: 0,
+      failedAllocationCount: 2,
+      fallbackCount: 0,
+    });
+  });
+
+  test("is refused when its account's limit is lowered below it", async () => {
+    createManagers();
+    const account = MemoryAccount.of(`lowered ${type}`);
+    using _ = new AllocatedMemory(4096, type, id);
+    const request = rejectionOf(AllocatedMemory.allocate(1024, type, id, { account }));
+    const behind = AllocatedMemory.allocate(512, type, id, { account });
+    account.limitByteSize = 512;
+    expect((await request).code).toBe("OUT_OF_MEMORY");
+    _.free();
+    (await behind).free();
+    account.limitByteSize = Infinity;
+  });
+
+  test("is not judged by the limit of whoever has its account's number now", async () => {
+    createManagers();
+    new AllocatedMemory(512, type, id, { account: `former ${type}` }).free();
+    MemoryAccount.all(); // forgets it
+    const others = Array.from({ length: 1100 }, (_, i) => MemoryAccount.of(`${type} other ${i}`));
+    for (const other of others) other.limitByteSize = 512;
+    using memory = await AllocatedMemory.allocate(1024, type, id, { account: `former ${type}` });
+    expect(memory.account).toBe(`former ${type}`);
+    for (const other of others) other.limitByteSize = Infinity;
+  });
+
+  test("that is aborted rejects with the reason, whatever that is, and however it may fall", async () => {
+    createManagers();
+    using _ = new AllocatedMemory(4096, type, id);
+    const reason = new MemoryError("OUT_OF_MEMORY", "a reason like any other");
+    const controller = new AbortController();
+    const { signal } = controller;
+    const request = AllocatedMemory.allocate(1, type, id, { signal, fallback: "system" });
+    controller.abort(reason);
+    expect(await rejectionOf(request)).toBe(reason);
+  });
+
+  test("that is aborted gets nothing, though another listener makes room before", async () => {
+    createManagers();
+    const held = new AllocatedMemory(4096, type, id);
+    const controller = new AbortController();
+    const { signal } = controller;
+    signal.addEventListener("abort", () => held.free());
+    const request = rejectionOf(AllocatedMemory.allocate(1, type, id, { signal }));
+    controller.abort(new Error("too late"));
+    expect((await request).message).toBe("too late");
+    expect(stats().usedByteSize).toBe(0);
+  });
+
+  test("survives a signal that does not do what signals do", async () => {
+    createManagers();
+    const listeners: (() => void)[] = [];
+    const signal = {
+      aborted: false,
+      reason: new Error("again"),
+      addEventListener: (_: string, listener: () => void) => void listeners.push(listener),
+      removeEventListener() {
+        throw new Error("not here");
+      },
+    };
+    const held = new AllocatedMemory(4096, type, id);
+    const request = AllocatedMemory.allocate(1, type, id, { signal: untyped(signal) });
+    held.free();
+    using memory = await request;
+    for (const listener of listeners) listener();
+    expect(memory.totalByteSize).toBe(1);
+    expect(stats().allocationCount).toBe(1);
   });
 
   test("is served when its account's limit is raised", async () => {

@@ -113,7 +113,7 @@ describe("an account", () => {
         const message = expectMemoryError("OUT_OF_MEMORY", () => {
           new AllocatedMemory(513, type, type === "GPU" ? gpu : 0, { account, fallback });
         });
-        expect(message).toContain(`"${account.name}" has 1024 of the 1536 bytes`);
+        expect(message).toContain(`"${account.name}" has 1024 of the 2000 bytes`);
       }
     }
     expect(account.stats().failedAllocationCount).toBe(9);
