@@ -28,6 +28,7 @@ struct freed_block {
     uint64_t generation;
     uint64_t byte_size; // in whole granules of a pool; of the system heap as it was asked for
     uint32_t tag;       // of a pool's block
+    uint32_t account;   // of memory of the system heap
     struct freed_block *next_use; // freed_uses.h; itself where it was freed on one stream
     enum freed_state state;
     struct cuda_event *event; // what the stream had been given when the block was freed

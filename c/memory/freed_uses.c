@@ -63,6 +63,7 @@ void freed_uses_append(struct freed_uses *uses, struct freed_block *reused)
         struct freed_block *block = uses->blocks[i];
         block->tag = first->tag;
         block->byte_size = first->byte_size;
+        block->account = first->account;
         freed_block_append(block->list, block);
         freed_block_withhold(block);
         if (block != first) link_use(first, block);

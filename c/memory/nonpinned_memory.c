@@ -95,9 +95,9 @@ static enum pool_status find(void *pointer, uint64_t wanted_generation, uint32_t
 
 // ---- Accounts, under the lock
 
-static uint64_t granule_count_of(const struct tracked_block *block)
+static uint64_t granules_of(uint64_t byte_size)
 {
-    return (block->byte_size + POOL_GRANULE_BYTE_SIZE - 1) / POOL_GRANULE_BYTE_SIZE;
+    return (byte_size + POOL_GRANULE_BYTE_SIZE - 1) / POOL_GRANULE_BYTE_SIZE;
 }
 
 // Charges the client's account for a block.
@@ -105,10 +105,11 @@ static enum pool_status charge(struct tracked_block *block, const struct pool_cl
 {
     uint32_t number = account_of_key(client->account_key);
     if (!account_usages_ensure(&account_usages, number)) return POOL_FULL;
-    switch (account_charge(client->account_key, granule_count_of(block), client->has_waited)) {
+    uint64_t granule_count = granules_of(block->byte_size);
+    switch (account_charge(client->account_key, granule_count, client->has_waited)) {
     case ACCOUNT_OK:
         block->account = number;
-        account_usage_add(&account_usages, client->account_key, granule_count_of(block));
+        account_usage_add(&account_usages, client->account_key, granule_count);
         return POOL_OK;
     case ACCOUNT_OVER_LIMIT:
         return POOL_OVER_LIMIT;
@@ -117,18 +118,19 @@ static enum pool_status charge(struct tracked_block *block, const struct pool_cl
     }
 }
 
-static void credit(const struct tracked_block *block)
+static void credit(struct forgotten_memory forgotten)
 {
-    if (block->account == ACCOUNT_NONE) return;
-    account_usage_remove(&account_usages, block->account, granule_count_of(block));
-    account_credit(block->account, granule_count_of(block));
+    if (forgotten.account == ACCOUNT_NONE) return;
+    account_usage_remove(&account_usages, forgotten.account, granules_of(forgotten.byte_size));
+    account_credit(forgotten.account, granules_of(forgotten.byte_size));
 }
 
-static void forget(struct tracked_block *block)
+static struct forgotten_memory forget(struct tracked_block *block)
 {
+    struct forgotten_memory forgotten = {.byte_size = block->byte_size, .account = block->account};
     untrack(block);
-    credit(block);
     free(block);
+    return forgotten;
 }
 
 // ---- Allocating and freeing
@@ -187,20 +189,17 @@ enum pool_status nonpinned_memory_alloc(uint64_t byte_size, const struct pool_cl
 }
 
 enum pool_status nonpinned_memory_forget(void *pointer, uint64_t wanted_generation, uint32_t owner,
-                                         uint64_t *byte_size)
+                                         struct forgotten_memory *forgotten)
 {
     struct tracked_block *block;
     pthread_mutex_lock(&lock);
     enum pool_status status = find(pointer, wanted_generation, owner, &block);
-    if (status == POOL_OK) {
-        *byte_size = block->byte_size;
-        forget(block);
-    }
+    if (status == POOL_OK) *forgotten = forget(block);
     pthread_mutex_unlock(&lock);
     return status;
 }
 
-void nonpinned_memory_release(void *pointer, uint64_t its_generation, uint64_t byte_size)
+static void give_back(void *pointer, uint64_t its_generation, uint64_t byte_size)
 {
     enum hold_status status = hold_take_over(NULL, (uintptr_t)pointer, its_generation, byte_size);
     assert(status != HOLD_FREED_ALREADY);
@@ -209,14 +208,23 @@ void nonpinned_memory_release(void *pointer, uint64_t its_generation, uint64_t b
     nonpinned_limit_give_back(byte_size);
 }
 
+void nonpinned_memory_release(void *pointer, uint64_t its_generation,
+                              struct forgotten_memory forgotten)
+{
+    pthread_mutex_lock(&lock);
+    credit(forgotten);
+    pthread_mutex_unlock(&lock);
+    give_back(pointer, its_generation, forgotten.byte_size);
+}
+
 enum pool_status nonpinned_memory_free(void *pointer, uint64_t wanted_generation, uint32_t owner)
 {
-    uint64_t byte_size;
+    struct forgotten_memory forgotten;
     uint64_t its_generation =
         wanted_generation != 0 ? wanted_generation : nonpinned_memory_generation();
     enum pool_status status =
-        nonpinned_memory_forget(pointer, wanted_generation, owner, &byte_size);
-    if (status == POOL_OK) nonpinned_memory_release(pointer, its_generation, byte_size);
+        nonpinned_memory_forget(pointer, wanted_generation, owner, &forgotten);
+    if (status == POOL_OK) nonpinned_memory_release(pointer, its_generation, forgotten);
     return status;
 }
 
@@ -225,8 +233,8 @@ void nonpinned_memory_reset(void)
     pthread_mutex_lock(&lock);
     while (block_count > 0) {
         struct tracked_block *last = blocks[block_count - 1];
-        nonpinned_memory_release(last->pointer, generation, last->byte_size);
-        forget(last);
+        give_back(last->pointer, generation, last->byte_size);
+        credit(forget(last));
     }
     free(blocks);
     blocks = NULL;

@@ -16,12 +16,19 @@ enum pool_status nonpinned_memory_alloc(uint64_t byte_size, const struct pool_cl
 // As pool_free(). Memory that somebody holds goes when nobody does.
 enum pool_status nonpinned_memory_free(void *pointer, uint64_t generation, uint32_t owner);
 
+// Memory that is allocated and belongs to nobody any more. Its account is charged for it still.
+struct forgotten_memory {
+    uint64_t byte_size; // as it was asked for
+    uint32_t account;
+};
+
 // As nonpinned_memory_free(), but the memory stays allocated: nonpinned_memory_release() follows.
 enum pool_status nonpinned_memory_forget(void *pointer, uint64_t generation, uint32_t owner,
-                                         uint64_t *byte_size);
+                                         struct forgotten_memory *forgotten);
 
 // Gives memory that is forgotten back to the system, or leaves it to those who hold it.
-void nonpinned_memory_release(void *pointer, uint64_t generation, uint64_t byte_size);
+void nonpinned_memory_release(void *pointer, uint64_t generation,
+                              struct forgotten_memory forgotten);
 
 // Whether the owner's block starts at the address, as a status.
 enum pool_status nonpinned_memory_check(void *pointer, uint64_t generation, uint32_t owner);

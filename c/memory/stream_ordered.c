@@ -114,8 +114,9 @@ static void reclaim(struct freed_block *block)
         return;
     }
     if (block->list->pool->pool == NULL) {
-        nonpinned_memory_release((void *)(uintptr_t)block->address, block->generation,
-                                 block->byte_size);
+        nonpinned_memory_release(
+            (void *)(uintptr_t)block->address, block->generation,
+            (struct forgotten_memory){.byte_size = block->byte_size, .account = block->account});
     } else if (block->state == FREED_REUSED) {
         exchange_mark(block, (struct pool_mark){.owner = POOL_ANY_OWNER});
     } else {
@@ -302,8 +303,12 @@ static enum pool_status take_from_owner(const struct owned_block *owned, struct 
                                         const struct freed_block *reused)
 {
     if (owned->pool == NULL) {
-        return nonpinned_memory_forget((void *)(uintptr_t)owned->address, owned->generation,
-                                       owned->owner, &block->byte_size);
+        struct forgotten_memory forgotten = {0};
+        enum pool_status status = nonpinned_memory_forget(
+            (void *)(uintptr_t)owned->address, owned->generation, owned->owner, &forgotten);
+        block->byte_size = forgotten.byte_size;
+        block->account = forgotten.account;
+        return status;
     }
     struct pool_mark live = {.owner = owned->owner, .tag = reused == NULL ? 0 : reused->tag};
     enum pool_status status = make_pending(owned, block, &live);

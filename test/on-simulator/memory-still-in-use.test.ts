@@ -4,9 +4,11 @@ import {
   copyBuffer,
   CudaMemoryManager,
   CudaStream,
+  MemoryAccount,
   PinnedMemoryManager,
 } from "../../src/index.ts";
 import { CudartSimulator } from "../../src/simulator.ts";
+import { expectMemoryError } from "../support/expectations.ts";
 import { isSimulated, logged } from "../support/runtime.ts";
 import {
   createManagers,
@@ -37,6 +39,31 @@ describe.skipIf(!isSimulated)("memory that a slow GPU still uses (on the simulat
     await stream.finished();
     expect(CudaMemoryManager.stats(0)).toMatchObject({ usedByteSize: 0, allocationCount: 0 });
   });
+
+  test.each(["GPU", "CPU_PINNED", "CPU"] as const)(
+    "is its account's until the stream is done, %s too",
+    async (type) => {
+      createManagers(64 * kibibyte);
+      const account = MemoryAccount.of("slow");
+      using stream = new CudaStream(0);
+      using onGpu = new AllocatedMemory(kibibyte, "GPU");
+      using pinned = type === "CPU" ? new AllocatedMemory(1024 * kibibyte, "CPU_PINNED") : null;
+      const memory = new AllocatedMemory(kibibyte, type, 0, { account });
+      expect(memory.memoryType).toBe(type);
+      slowly(longMilliseconds);
+      copyBuffer(onGpu, onGpu, { stream, byteSize: 512, targetOffset: 512 });
+      memory.free(stream);
+      expect(account.stats()).toMatchObject({ usedByteSize: kibibyte, allocationCount: 1 });
+      account.limitByteSize = kibibyte;
+      const again = () => new AllocatedMemory(512, "CPU", 0, { account }).free();
+      expect(expectMemoryError("OUT_OF_MEMORY", again)).toContain('"slow" has 1024 of the 1024');
+      await stream.finished();
+      again(); // finds what the stream has done with
+      expect(account.stats()).toMatchObject({ usedByteSize: 0, allocationCount: 0 });
+      account.limitByteSize = Infinity;
+      expect(pinned?.memoryType ?? "CPU_PINNED").toBe("CPU_PINNED");
+    },
+  );
 
   test("is not waited for: a request falls back until the stream is done", () => {
     createManagers(64 * kibibyte);
