@@ -230,7 +230,7 @@ describe.skipIf(!isSimulated)("memory that a slow GPU still uses (on the simulat
     using stream = new CudaStream(0);
     using target = new AllocatedMemory(kibibyte, "GPU");
     using small = new AllocatedMemory(512, "CPU_PINNED");
-    slowly(longMilliseconds);
+    slowly(2 * longMilliseconds);
     (() =>
       copyBuffer(target, new AllocatedMemory(64 * kibibyte, "CPU_PINNED"), {
         stream,
@@ -238,7 +238,7 @@ describe.skipIf(!isSimulated)("memory that a slow GPU still uses (on the simulat
       }))();
     slowly(0);
     for (let i = 0; i < 3000; i++) copyBuffer(target, small, { stream });
-    for (let i = 0; i < 10; i++) {
+    for (let i = 0; i < 5; i++) {
       Bun.gc(true);
       await Bun.sleep(5);
     }
