@@ -111,7 +111,6 @@ export function createCudaPools({
     return { isNew: false, problems: [] };
   }
   const problems = status === memoryStatus.MEMORY_OK_WITH_WARNINGS ? nativeMessages() : [];
-  for (const problem of problems) log.error("pool", problem);
   checkStatus(status);
   for (const [deviceId] of pools) {
     const byteSize = poolByteSizeOf(deviceId);

@@ -115,7 +115,7 @@ interface WantedPools {
   readonly isPeerAccessWanted: boolean;
 }
 
-/** Creates the CUDA memory manager, or logs an error where that fails and returns it too. */
+/** Creates the CUDA memory manager, or returns the error where that fails. */
 function tryToCreateCudaPools({
   named,
   minComputeCapability,
@@ -127,7 +127,6 @@ function tryToCreateCudaPools({
     return createCudaPools({ sizes, minComputeCapability, isPeerAccessWanted, goesOn: true });
   } catch (error) {
     if (!(error instanceof MemoryError)) throw error;
-    log.error("pool", `there are no CUDA memory pools: ${error.message}`);
     return { isNew: false, problems: [error.message], error };
   }
 }
@@ -253,9 +252,11 @@ function createWanted(
     resets.push(() => PinnedMemoryManager.reset());
   }
   const managers = new CreatedManagers(gpus, resets);
-  if (!isRequired) return managers;
-  const missing = missingPools(wanted, gpus, managers.pools);
-  if (missing.length === 0 && cuda.error === undefined) return managers;
+  const missing = isRequired ? missingPools(wanted, gpus, managers.pools) : [];
+  if (!isRequired || (missing.length === 0 && cuda.error === undefined)) {
+    logProblems(cuda);
+    return managers;
+  }
   managers[Symbol.dispose]();
   const subject =
     missing.length > 0 ? `${missing.join(", ")} cannot be had` : "no pools can be had";
@@ -266,6 +267,12 @@ function createWanted(
     `createMemoryManagers: ${subject}, which is required: ${reason}`,
     cuda.error,
   );
+}
+
+/** What is thrown in their place is not logged. */
+function logProblems({ problems, error }: CudaPoolsOutcome & { error?: MemoryError }): void {
+  if (error !== undefined) log.error("pool", `there are no CUDA memory pools: ${error.message}`);
+  else for (const problem of problems) log.error("pool", problem);
 }
 
 /** The supported GPUs; none where CUDA fails to count them. */

@@ -151,6 +151,7 @@ describe("createMemoryManagers", () => {
         createMemoryManagers({ cudaMemoryPoolByteSize, required: true }),
       );
       expect(message).toContain(`GPU ${Object.keys(cudaMemoryPoolByteSize)[0]}`);
+      expect(logged.error).toEqual([]); // what is thrown is not logged
       expectMemoryError("UNAVAILABLE", () => PinnedMemoryManager.stats());
       expectMemoryError("UNAVAILABLE", () => CudaMemoryManager.stats(gpu));
     }
