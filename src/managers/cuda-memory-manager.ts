@@ -76,7 +76,7 @@ export interface CudaPoolsRequest {
   readonly minComputeCapability: number;
   /** Whether a pool that is made later may be used by other GPUs that have pools. */
   readonly isPeerAccessWanted: boolean;
-  /** Whether a pool that cannot be made costs no other, and is an error in the log. */
+  /** Whether a pool that cannot be made costs no other, and is told among the {@link CudaPoolsOutcome.problems}. */
   readonly goesOn: boolean;
 }
 
@@ -84,7 +84,7 @@ export interface CudaPoolsRequest {
 export interface CudaPoolsOutcome {
   /** Whether there is a new manager; false where there was one before. */
   readonly isNew: boolean;
-  /** Why pools could not be made, a sentence each; they are in the log too. */
+  /** Why pools could not be made, a sentence each. None was logged: that is the caller's. */
   readonly problems: readonly string[];
 }
 

@@ -1,11 +1,10 @@
 import { checkByteSize, checkOptions, invalidArgument, isWholeNumber } from "../arguments.ts";
 import type { NativeAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
-import { memoryAllocation as at, memoryStatus } from "../native/memory-symbols.ts";
-import { checkStatus } from "../native/status.ts";
+import { memoryAllocation as at } from "../native/memory-symbols.ts";
 import type { NativeStream } from "../native/stream.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
-import { gather } from "./gathering-copy.ts";
+import { callOrQueue, gather } from "./gathering-copy.ts";
 import { checkApart, checkRange, checkRangeOfTotal } from "./memory-range.ts";
 import { type MemoryReference, piecesOfReference } from "./memory-reference.ts";
 import { allocationOf, type MutableMemory } from "./mutable-memory.ts";
@@ -83,15 +82,7 @@ export function copyBuffer(
   checkApart("copyBuffer", distance, byteSize, [to, from]);
   const copy = (on: NativeStream | null) =>
     allocated_memory_copy(to, targetOffset, from, sourceOffset, byteSize, on);
-  const status =
-    streamState === null
-      ? copy(null)
-      : streamState.queue(
-          { description: `copyBuffer of ${byteSize} bytes`, memories: [target, source] },
-          copy,
-        );
-  checkStatus(status);
-  return status === memoryStatus.MEMORY_QUEUED;
+  return callOrQueue(copy, byteSize, [target, source], streamState);
 }
 
 /** @throws {MemoryError} `INVALID_ARG` for what is no memory. */

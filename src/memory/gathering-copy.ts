@@ -238,8 +238,13 @@ function move(
   return allocated_memory_write(target, targetOffset, bytes, byteSize, stream);
 }
 
-/** Makes a copy at once, or has it queued; returns whether it was queued. */
-function callOrQueue(
+/**
+ * Makes a copy at once, or has it queued; returns whether it was queued.
+ *
+ * @param copy Copies natively, and returns a `memory_status`.
+ * @param memories Live until a queued copy is over.
+ */
+export function callOrQueue(
   copy: (stream: NativeStream | null) => number,
   byteSize: number,
   memories: readonly object[],

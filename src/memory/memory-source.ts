@@ -2,7 +2,7 @@ import { checkOptions, invalidArgument, isWholeNumber } from "../arguments.ts";
 import { MemoryError } from "../memory-error.ts";
 import { type CudaStream, streamStateOf } from "../streams/cuda-stream.ts";
 import type { StreamState } from "../streams/stream-state.ts";
-import { AbortableWait, checkSignal } from "../abort-signal.ts";
+import { AbortableWait, checkNotAborted, checkSignal } from "../abort-signal.ts";
 import { bytesOf } from "./js-bytes.ts";
 
 const operation = "writeFrom";
@@ -106,7 +106,7 @@ export async function writeSource(
 ): Promise<number> {
   const stream = request.open();
   if (stream === null) {
-    request.signal?.throwIfAborted();
+    checkNotAborted(request.signal);
     return 0;
   }
   const reader: Reader = stream.getReader();

@@ -120,13 +120,13 @@ function lookForMemory(): number {
     collectDropped();
     status = memory_wait_poll(owner);
   }
+  // Who is told first is this thread, which settles its own therewith.
   if (status === memoryStatus.MEMORY_OK_SERVED) tellServed();
-  settleServed();
+  else settleServed();
   return status === memoryStatus.MEMORY_NOT_DONE ? longestOfStreams : longest;
 }
 
 async function keepLooking(): Promise<void> {
-  if (isLooking) return;
   isLooking = true;
   try {
     for (let milliseconds = shortestMilliseconds; requests.size > 0;) {

@@ -314,8 +314,7 @@ export class StreamState {
   forgetDone(): void {
     if (this.#isDisposed || this.#operations.count === 0 || !this.#turns.isIdle) return;
     if (this.isBorrowed) {
-      this.#operations.forgetMarked();
-      if (this.#operations.count === 0) kept.busy.delete(this);
+      if (this.#isOverByMarks()) kept.busy.delete(this);
       return;
     }
     const { lastNumber } = this.#operations;
