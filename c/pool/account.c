@@ -43,14 +43,14 @@ void account_raise_peak(struct account *account, uint64_t granule_count)
 
 // ---- Usage
 
-bool account_usages_ensure(struct account_usages *usages, uint32_t number)
+bool account_usages_grow(struct account_usages *usages, uint32_t number)
 {
     const size_t line_byte_size = sizeof(struct account_usage);
     struct metadata_array *array = &usages->array;
     if (array->base == NULL && !metadata_array_reserve(array, (ACCOUNT_MAX + 1) * line_byte_size)) {
         return false;
     }
-    return metadata_array_ensure(array, (number + 1) * line_byte_size);
+    return metadata_array_grow(array, (number + 1) * line_byte_size);
 }
 
 static uint32_t line_count(const struct account_usages *usages)

@@ -14,6 +14,7 @@
 #include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "pool/inline.h"
@@ -139,8 +140,16 @@ ALWAYS_INLINE void account_credit(uint32_t number, uint64_t granule_count)
     (void)charged;
 }
 
+// Makes a line for the account in a table that has none yet. False where the system refuses memory.
+bool account_usages_grow(struct account_usages *usages, uint32_t number);
+
 // Makes sure that the table has a line for the account. False where the system refuses memory.
-bool account_usages_ensure(struct account_usages *usages, uint32_t number);
+ALWAYS_INLINE bool account_usages_ensure(struct account_usages *usages, uint32_t number)
+{
+    size_t needed_byte_size = (number + 1) * sizeof(struct account_usage);
+    return __builtin_expect(needed_byte_size <= usages->array.committed_byte_size, 1) ||
+           account_usages_grow(usages, number);
+}
 
 // The account's line, which is there.
 ALWAYS_INLINE struct account_usage *account_usage_at(const struct account_usages *usages,

@@ -494,7 +494,7 @@ NOINLINE void take_back(struct pool *pool, uint32_t number, uint64_t granule_cou
 ALWAYS_INLINE void enter_account(struct pool *pool, struct node *node, uint64_t account_key,
                                  uint64_t granule_count)
 {
-    set_account(node, account_of_key(account_key));
+    set_account(node, granule_count, account_of_key(account_key));
     account_usage_add(&pool->account_usages, account_key, granule_count);
 }
 
@@ -708,7 +708,7 @@ static enum pool_status change_account(struct pool *pool, struct node *node,
         account_usage_remove(&pool->account_usages, former, granule_count);
         if (!is_charged) account_credit(former, granule_count);
     }
-    set_account(node, ACCOUNT_NONE);
+    set_account(node, granule_count, ACCOUNT_NONE);
     if (client->account_key != 0) enter_account(pool, node, client->account_key, granule_count);
     return POOL_OK;
 }

@@ -63,9 +63,11 @@ static inline uint64_t granule_count_of(const struct node *node)
     return without_upper_bits(node->extent) >> 1;
 }
 
-static inline void set_account(struct node *node, uint32_t account)
+// Of a live block, whose size the caller knows: to read back a word that was stored just now would stall.
+static inline void set_account(struct node *node, uint64_t granule_count, uint32_t account)
 {
-    node->extent = without_upper_bits(node->extent) | (uint64_t)account << POOL_ACCOUNT_SHIFT;
+    assert(is_live(node) && granule_count_of(node) == granule_count);
+    node->extent = live_extent(granule_count) | (uint64_t)account << POOL_ACCOUNT_SHIFT;
 }
 
 // The same, of a block that is known to be free.

@@ -9,7 +9,9 @@ import {
 import { memoryLibrary } from "../native/memory-library.ts";
 import { placeOf } from "../native/memory-place.ts";
 import { memoryAccountStats as at } from "../native/memory-symbols.ts";
+import { termsOf } from "../native/request-terms.ts";
 import { checkStatus } from "../native/status.ts";
+import type { NativeStream } from "../native/stream.ts";
 import { threadState } from "../native/thread-state.ts";
 import { packageVersion } from "../native/version.ts";
 import { type MemoryType, numberOfMemoryType } from "../native/memory-type.ts";
@@ -35,8 +37,22 @@ export interface AccountStats {
   fallbackCount: number;
 }
 
+/** What a request asks for besides a size and a place. */
+export interface AllocationRequest {
+  stream: NativeStream | null;
+  account: MemoryAccount | string | undefined;
+  /** As {@link termsOf} has them. */
+  terms: number;
+}
+
 /** The key of an account that this copy of the package has made, or -1. The class sets it. */
 let keyOf: (account: object) => number;
+
+/**
+ * What a request asks for that names nothing but this account, or `null` where another copy of the package
+ * has made it. The class sets it.
+ */
+export let requestForOwn: (account: object) => Readonly<AllocationRequest> | null;
 
 /** The method by which an account of another copy of the package tells its name. */
 const nameKey = Symbol.for(`bun-cuda-memory.account ${packageVersion}`);
@@ -94,8 +110,11 @@ export class MemoryAccount {
   readonly #name: string;
   /** What the native library knows it by. */
   readonly #key: number;
+  /** Made once, since most requests that name an account name nothing else. */
+  readonly #request: Readonly<AllocationRequest>;
 
   static {
+    requestForOwn = (account) => (#request in account ? account.#request : null);
     keyOf = (account) => (#key in account ? account.#key : -1);
     Object.defineProperty(MemoryAccount.prototype, nameKey, {
       get(this: unknown) {
@@ -107,6 +126,7 @@ export class MemoryAccount {
   private constructor(name: string, account: ReferencedAccount) {
     this.#name = name;
     this.#key = account.key;
+    this.#request = { stream: null, account: this, terms: termsOf(account.key, 0) };
     references.set(this, account);
   }
 

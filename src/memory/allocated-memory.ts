@@ -1,4 +1,5 @@
 import { checkNotAborted } from "../abort-signal.ts";
+import type { AllocationRequest } from "../accounts/memory-account.ts";
 import { isSmallWholeNumber } from "../arguments.ts";
 import { MemoryError } from "../memory-error.ts";
 import { accountName } from "../native/account.ts";
@@ -16,7 +17,6 @@ import {
   accountNameOfRequest,
   type AllocatedMemoryOptions,
   type AllocateOptions,
-  type AllocationRequest,
   checkAllocationArguments,
   renewAccount,
   requestOf,
@@ -51,10 +51,13 @@ const allocated = newAllocation();
 const constructorName = "new AllocatedMemory";
 const allocateName = "AllocatedMemory.allocate";
 
-function makeRequest(byteSize: number, place: number, request: AllocationRequest | null): number {
+function makeRequest(
+  byteSize: number,
+  place: number,
+  request: Readonly<AllocationRequest> | null,
+): number {
   if (request === null) return allocated_memory_alloc(allocated, byteSize, place);
-  const { stream } = request;
-  const terms = 4 * request.accountKey + request.fallback;
+  const { stream, terms } = request;
   return stream === null
     ? allocated_memory_request(allocated, byteSize, place, terms)
     : allocated_memory_request_on_stream(allocated, byteSize, place, terms, stream);
@@ -70,7 +73,7 @@ function settleRequest(
   first: number,
   byteSize: number,
   place: number,
-  latest: AllocationRequest | null,
+  latest: Readonly<AllocationRequest> | null,
 ): number {
   if (!isWorthReporting(first)) return first;
   // What is called from here on may make requests itself.

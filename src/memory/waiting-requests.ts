@@ -1,13 +1,15 @@
 // Requests of this thread that wait for memory.
 
+import type { AllocationRequest } from "../accounts/memory-account.ts";
 import { pause } from "../native/event-loop.ts";
 import { freeAllocation, type NativeAllocation, newAllocation } from "../native/allocation.ts";
 import { memoryLibrary } from "../native/memory-library.ts";
 import { memoryStatus } from "../native/memory-symbols.ts";
 import { owner } from "../native/owner.ts";
+import { accountKeyOfTerms } from "../native/request-terms.ts";
 import { checkStackRoom } from "../native/stack-room.ts";
 import { nativeError } from "../native/status.ts";
-import { type AllocationRequest, renewAccount } from "./allocation-request.ts";
+import { renewAccount } from "./allocation-request.ts";
 import { collectDropped } from "./collected-memory.ts";
 import { listenForServed, tellServed } from "../native/served-requests.ts";
 
@@ -91,7 +93,13 @@ function stopListening(signal: AbortSignal | undefined, listener: () => void): v
 
 /** Returns what stands for the request, which is a pointer, or a `memory_status`. */
 function beginToWait(byteSize: number, place: number, request: AllocationRequest): number {
-  return memory_wait_begin(taken, byteSize, place, request.accountKey, request.stream);
+  return memory_wait_begin(
+    taken,
+    byteSize,
+    place,
+    accountKeyOfTerms(request.terms),
+    request.stream,
+  );
 }
 
 /** Gives up a request that has not been settled. */

@@ -211,11 +211,56 @@ describe("an account", () => {
         new AllocatedMemory(512, "GPU", gpu, untyped(options));
       });
     }
-    expectMemoryError("INVALID_ARG", () => {
-      new AllocatedMemory(512, "GPU", gpu, untyped({ account, fallback: "cpu" }));
-    });
+    for (const others of [
+      { fallback: "cpu" },
+      { stream: 1 },
+      { signal: undefined },
+      { bytes: 1 },
+    ]) {
+      expectMemoryError("INVALID_ARG", () => {
+        new AllocatedMemory(512, "GPU", gpu, untyped({ account, ...others }));
+      });
+    }
     expect(account.stats()).toEqual(nothing);
     expect(CudaMemoryManager.stats(gpu).allocationCount).toBe(0);
+  });
+
+  test("is charged whatever the options are made of", () => {
+    createManagers();
+    const account = newAccount();
+    class Options {
+      account = account;
+      get fallback() {
+        return "none";
+      }
+    }
+    const hidden = Object.defineProperty({ account }, "fallback", { value: "none" });
+    const ofGetter = {
+      get account() {
+        return account;
+      },
+    };
+    const all = [
+      new Options(),
+      hidden,
+      ofGetter,
+      { account, stream: undefined, fallback: undefined },
+      Object.assign(Object.create(null), { account }),
+      new Proxy({ account }, {}),
+      Object.create({ account }),
+    ];
+    for (const options of all) {
+      using memory = new AllocatedMemory(512, "GPU", gpu, untyped(options));
+      expect(memory.account).toBe(account.name);
+      expect(account.stats("GPU", gpu).usedByteSize).toBe(512);
+    }
+    using _all = new AllocatedMemory(mebibyte, "GPU", gpu);
+    // What names an account is no reason not to look at the rest.
+    for (const options of [new Options(), hidden]) {
+      expectMemoryError("OUT_OF_MEMORY", () => {
+        new AllocatedMemory(512, "GPU", gpu, untyped(options));
+      });
+    }
   });
 
   test("that nothing needs any more is forgotten", () => {
