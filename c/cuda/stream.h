@@ -34,11 +34,15 @@ void stream_note_error(uint64_t stream_id, int error, const char *function);
 
 // ---- Streams of threads that have ended
 
-// Makes one of the owner's streams come after all that the others were given, or waits for those that
-// this cannot be had of. `*has_joined` is false where no stream is left whose work is not over. GPUs of
-// which the owner has borrowed streams are waited for. Returns false where CUDA cannot tell when some work
-// is over.
-bool stream_join_owner(uint32_t owner, struct cuda_stream *joined, bool *has_joined);
+// Makes one of the owner's streams come after all that the others were given. Work of those of which this
+// cannot be had, that of captured streams, which are destroyed, and of GPUs of which the owner has borrowed
+// streams must be over. `*has_joined` is false where no stream is left whose work is not over. Returns false
+// where some of that is not over yet, or CUDA cannot tell; unless the caller may wait, it does not. What is to
+// be waited for is waited for afterwards, so the answer is another one later.
+bool stream_join_owner(uint32_t owner, bool may_wait, struct cuda_stream *joined, bool *has_joined);
+
+// Forgets what was waited for, when all that the owner held is given back.
+void stream_forget_waits(uint32_t owner);
 
 // Releases the owner's streams, which others may use then: after what they were given before.
 void stream_release_owner(uint32_t owner);

@@ -148,7 +148,7 @@ static enum memory_status resize(double device_id, double byte_size)
 enum memory_status cuda_memory_resize(double device_id, double byte_size)
 {
     // What nobody uses any more is not to keep the pool from being given back.
-    ended_owners_clean_up();
+    ended_owners_clean_up_and_wait();
     stream_ordered_reclaim();
     lifecycle_lock_exclusive();
     message_clear();
@@ -177,7 +177,7 @@ static enum memory_status reset(void)
 
 enum memory_status cuda_memory_reset(void)
 {
-    ended_owners_clean_up(); // so that their streams and events go back too
+    ended_owners_clean_up_and_wait(); // so that their streams and events go back too
     lifecycle_lock_exclusive();
     message_clear();
     enum memory_status status = reset();

@@ -23,13 +23,22 @@ enum { FOUND_COUNT_MAX = 256 };
 // A thread that has ended, and a stream that comes after all that its streams were given.
 struct ended_owner {
     uint32_t owner;
+    bool may_wait; // whether the caller may be made to wait for a GPU
     bool has_stream;
     struct cuda_stream stream;
     bool is_all_freed;
 };
 
-// Frees memory in the order of the stream, or where that cannot be had, after a wait for it. What CUDA
-// does not let go even then may still be written to, and stays allocated until it is tried again.
+// Whether the stream has done all that it was given. What it cannot be asked is as if it had not.
+static bool is_stream_done(const struct ended_owner *ended)
+{
+    enum memory_status status = ended->may_wait ? cuda_stream_synchronize(&ended->stream)
+                                                : cuda_stream_query(&ended->stream);
+    return status == MEMORY_OK || cuda_is_lost();
+}
+
+// Frees memory in the order of the stream, or where that cannot be had, once the stream is done. What may
+// still be written to, for all that CUDA tells, stays allocated until it is tried again.
 static void free_memory(struct ended_owner *ended, struct pool *pool, uint64_t address,
                         uint64_t generation)
 {
@@ -37,7 +46,7 @@ static void free_memory(struct ended_owner *ended, struct pool *pool, uint64_t a
         enum memory_status status =
             stream_ordered_free(pool, address, generation, ended->owner, &ended->stream, 1);
         if (status == MEMORY_OK || status == MEMORY_INVALID_ARG) return;
-        if (cuda_stream_synchronize(&ended->stream) != MEMORY_OK && !cuda_is_lost()) {
+        if (!is_stream_done(ended)) {
             ended->is_all_freed = false;
             return;
         }
@@ -74,7 +83,9 @@ static void free_nonpinned(struct ended_owner *ended)
 // Returns false where a GPU may still use something, for all that CUDA tells.
 static bool free_all(struct ended_owner *ended)
 {
-    if (!stream_join_owner(ended->owner, &ended->stream, &ended->has_stream)) return false;
+    if (!stream_join_owner(ended->owner, ended->may_wait, &ended->stream, &ended->has_stream)) {
+        return false;
+    }
     ended->is_all_freed = true;
     for (int device = 0; device < DEVICE_COUNT_MAX; device++) {
         free_blocks(ended, &gpu_pool(device)->pool);
@@ -86,9 +97,9 @@ static bool free_all(struct ended_owner *ended)
 
 // Returns false where something is left, which is to be tried again. The streams are still the owner's
 // then, so that what is left comes after them also the next time.
-static bool clean_up(uint32_t owner)
+static bool clean_up(uint32_t owner, bool may_wait)
 {
-    struct ended_owner ended = {.owner = owner};
+    struct ended_owner ended = {.owner = owner, .may_wait = may_wait};
     lifecycle_lock_shared();
     message_clear();
     collected_memory_drop_owner(owner);
@@ -96,6 +107,7 @@ static bool clean_up(uint32_t owner)
     waiting_drop_owner(owner);
     bool is_all_freed = free_all(&ended);
     if (is_all_freed) {
+        stream_forget_waits(owner);
         event_release_owner(owner);
         stream_release_owner(owner);
         (void)stream_destroy_released(); // as the thread would have done; a failure is tried again
@@ -104,12 +116,22 @@ static bool clean_up(uint32_t owner)
     return is_all_freed;
 }
 
-void ended_owners_clean_up(void)
+static void clean_up_all(bool may_wait)
 {
     uint32_t owner;
     // Once for each: what is put back is for the next call.
     for (uint32_t count = owner_ended_count(); count > 0 && owner_take_ended(&owner); count--) {
-        if (clean_up(owner)) owner_release(owner);
+        if (clean_up(owner, may_wait)) owner_release(owner);
         else owner_end(owner);
     }
+}
+
+void ended_owners_clean_up(void)
+{
+    clean_up_all(false);
+}
+
+void ended_owners_clean_up_and_wait(void)
+{
+    clean_up_all(true);
 }

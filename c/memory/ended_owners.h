@@ -7,7 +7,11 @@
 #define ENDED_OWNERS_H
 
 // Gives back what threads owned that have ended: memory, holds, streams and events. It costs a load
-// where none has. What CUDA does not let go is tried again by the next call. The caller holds no lock.
+// where none has. What a GPU may still use and CUDA does not put in order, and what CUDA does not let go, is
+// tried again by the next call. No GPU is waited for. The caller holds no lock.
 void ended_owners_clean_up(void);
+
+// The same for callers that may wait for GPUs, after which less is left to the next call.
+void ended_owners_clean_up_and_wait(void);
 
 #endif

@@ -106,7 +106,7 @@ static enum memory_status reset(void)
 
 enum memory_status pinned_memory_reset(void)
 {
-    ended_owners_clean_up(); // so that their streams and events go back too
+    ended_owners_clean_up_and_wait(); // so that their streams and events go back too
     lifecycle_lock_exclusive();
     message_clear();
     enum memory_status status = reset();

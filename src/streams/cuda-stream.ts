@@ -146,8 +146,8 @@ export class CudaStream implements Disposable, AsyncDisposable {
    * that), and the object is not used any more. From then on, and also where the object was neither
    * disposed of nor dropped, nothing here touches the stream, so that its owner may destroy it at any
    * time. Its end is nobody's here to know: a reset does not see that it is being captured, and where a
-   * Worker ends with one that was not disposed of, its GPU is waited for. CUDA tells an error of a
-   * stream's work once: what is told here its owner is not told any more.
+   * Worker ends with one that was not disposed of, what it held stays until its whole GPU was idle. CUDA
+   * tells an error of a stream's work once: what is told here its owner is not told any more.
    *
    * @param handle The `cudaStream_t`; 0 for the legacy default stream, with which the GPU's other
    * streams wait for each other unless they were made not to, as those of `new CudaStream` are.

@@ -11,7 +11,7 @@ build=build/check-c
 results=$build/results
 
 # Programs with threads run under ThreadSanitizer too, which would find nothing in the others.
-threaded='memory/byte_copy memory/fallback_warnings memory/nonpinned_limit memory/stream_errors memory/stream_ordered_frees memory/stream_ordered_full memory/stream_ordered_reuse
+threaded='memory/byte_copy memory/ended_owners memory/fallback_warnings memory/nonpinned_limit memory/stream_errors memory/stream_ordered_frees memory/stream_ordered_full memory/stream_ordered_reuse
   memory/stream_ordered_several memory/stream_ordered_threads memory/streams_and_resets memory/threads memory/waiting
   pool/accounts pool/lock pool/threads'
 # Every source of memory/ and pool/ is a program; the fuzzer alone is built by fuzz.sh.
