@@ -86,36 +86,16 @@ interface Setup extends Partial<GatewayOptions> {
   makeEngine?: () => Engine;
 }
 
-/** A gateway with memory managers of its own, and a client. */
-export class GatewayUnderTest implements AsyncDisposable {
-  readonly gateway: Gateway;
-  readonly #engine: Engine;
-  readonly #scheduler: LocalScheduler;
-  readonly #managers: Disposable;
-
-  constructor({ cudaByteSize = 96 * MiB, pinnedByteSize = 32 * MiB, ...setup }: Setup = {}) {
-    const { makeEngine, ...options } = setup;
-    this.#managers = createMemoryManagers({
-      cudaMemoryPoolByteSize: { 0: cudaByteSize },
-      pinnedMemoryPoolByteSize: pinnedByteSize,
-    });
-    this.#engine = makeEngine?.() ?? chooseEngine();
-    this.#scheduler = new LocalScheduler(this.#engine);
-    this.gateway = new Gateway(this.#scheduler, { tenants, ...options });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.gateway.stop();
-    await this.#scheduler[Symbol.asyncDispose]();
-    await this.#engine[Symbol.asyncDispose]();
-    this.#managers[Symbol.dispose]();
-  }
+/** A client of a gateway in this process. */
+export abstract class GatewayClient {
+  /** Where the gateway listens, ending with a slash. */
+  abstract get url(): string;
 
   /** Any request, by `alpha` unless its headers say otherwise. */
   request(method: string, path: string, init: RequestInit = {}): Promise<Response> {
     const headers = new Headers(init.headers);
     if (!headers.has("authorization")) headers.set("authorization", `Bearer ${keyOf("alpha")}`);
-    return fetch(this.gateway.url + path, { ...init, method, headers });
+    return fetch(this.url + path, { ...init, method, headers });
   }
 
   /** An inference with binary tensors behind the JSON. */
@@ -159,7 +139,38 @@ export class GatewayUnderTest implements AsyncDisposable {
 
   /** Connects without HTTP, for clients that misbehave. */
   connect(): Promise<RawClient> {
-    return RawClient.connect(this.gateway.url);
+    return RawClient.connect(this.url);
+  }
+}
+
+/** A gateway with memory managers of its own. */
+export class GatewayUnderTest extends GatewayClient implements AsyncDisposable {
+  readonly gateway: Gateway;
+  readonly #engine: Engine;
+  readonly #scheduler: LocalScheduler;
+  readonly #managers: Disposable;
+
+  constructor({ cudaByteSize = 96 * MiB, pinnedByteSize = 32 * MiB, ...setup }: Setup = {}) {
+    super();
+    const { makeEngine, ...options } = setup;
+    this.#managers = createMemoryManagers({
+      cudaMemoryPoolByteSize: { 0: cudaByteSize },
+      pinnedMemoryPoolByteSize: pinnedByteSize,
+    });
+    this.#engine = makeEngine?.() ?? chooseEngine();
+    this.#scheduler = new LocalScheduler(this.#engine);
+    this.gateway = new Gateway(this.#scheduler, { tenants, ...options });
+  }
+
+  get url(): string {
+    return this.gateway.url;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.gateway.stop();
+    await this.#scheduler[Symbol.asyncDispose]();
+    await this.#engine[Symbol.asyncDispose]();
+    this.#managers[Symbol.dispose]();
   }
 }
 
