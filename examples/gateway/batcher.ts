@@ -54,7 +54,12 @@ export class Batcher implements AsyncDisposable {
   /** Says that a request is coming, until the disposable that is returned is disposed of. */
   expect(): Disposable {
     this.#comingCount++;
-    return { [Symbol.dispose]: () => void this.#comingCount-- };
+    return {
+      [Symbol.dispose]: () => {
+        this.#comingCount--;
+        this.#arrival.resolve(); // where it was the last, nobody is waited for any more
+      },
+    };
   }
 
   /**

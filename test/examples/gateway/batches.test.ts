@@ -1,6 +1,6 @@
 // What an engine is given, and when.
 
-import { describe, expect, test } from "bun:test";
+import { describe, expect, spyOn, test } from "bun:test";
 import { Batcher, type SubmittedJob } from "../../../examples/gateway/batcher.ts";
 import type { Engine, Model, Tensor } from "../../../examples/gateway/engine/engine.ts";
 import { localModels } from "../../../examples/gateway/engine/local-models.ts";
@@ -176,6 +176,22 @@ describe("a batcher", () => {
     coming[Symbol.dispose]();
     await Promise.all([first, second]);
     expect(busy.engine.batches).toEqual([[0], [1, 2]]);
+  });
+
+  test("waits no longer than something is coming", async () => {
+    await using busy = new Busy();
+    await busy.begin();
+    using one = new Request([1]);
+    const coming = busy.batcher.expect();
+    const first = one.submitTo(busy.batcher);
+    const now = performance.now();
+    using clock = spyOn(performance, "now").mockImplementation(() => now); // the moment is not over
+    await busy.letGo();
+    expect(busy.engine.batches).toEqual([[0]]);
+    coming[Symbol.dispose]();
+    await first;
+    expect(busy.engine.batches).toEqual([[0], [1]]);
+    expect(clock).toHaveBeenCalled();
   });
 
   test("waits no longer than that moment", async () => {
