@@ -1,123 +1,108 @@
-import { AllocatedMemory } from "bun-cuda-memory";
-import { Worker } from "node:worker_threads";
 import type { GatewayOptions } from "../gateway.ts";
-import { httpErrorOf } from "../http-error.ts";
 import type { Scheduler } from "../scheduler.ts";
-import type { FromWorker, ToWorker, WorkerStart } from "./messages.ts";
+import { GatewayWorker } from "./gateway-worker.ts";
+import type { ToWorker } from "./messages.ts";
 
 const readinessMilliseconds = 500;
-
-/** A request that is on its way to the engine is not called back. */
-const never = new AbortController().signal;
-
-/** A Worker with its own server, seen from the thread that has the engine. */
-class GatewayWorker {
-  readonly #scheduler: Scheduler;
-  readonly #worker: Worker;
-  readonly #url = Promise.withResolvers<string>();
-  readonly #ended = Promise.withResolvers<void>();
-  #isStopping = false;
-
-  constructor(scheduler: Scheduler, start: WorkerStart) {
-    this.#scheduler = scheduler;
-    // Whoever waits for them learns of it.
-    for (const { promise } of [this.#url, this.#ended]) promise.catch(() => {});
-    this.#worker = new Worker(new URL("worker.ts", import.meta.url), { workerData: start });
-    this.#worker.on("message", (message: FromWorker) => void this.#receive(message));
-    this.#worker.on("error", (error) => this.#fail(error as Error));
-    this.#worker.on("exit", () => this.#fail(new Error("a Worker of the gateway has ended")));
-  }
-
-  /** Where it listens. */
-  get url(): Promise<string> {
-    return this.#url.promise;
-  }
-
-  /** Resolved when it was stopped, and rejected when it ends by itself. */
-  get ended(): Promise<void> {
-    return this.#ended.promise;
-  }
-
-  post(message: ToWorker): void {
-    this.#isStopping ||= message.kind === "stop";
-    this.#worker.postMessage(message);
-  }
-
-  #fail(error: Error): void {
-    if (this.#isStopping) this.#ended.resolve();
-    this.#url.reject(error);
-    this.#ended.reject(error);
-  }
-
-  async #receive(message: FromWorker): Promise<void> {
-    if (message.kind === "listening") this.#url.resolve(message.url);
-    else if (message.kind === "stopped") this.#ended.resolve();
-    else await this.#compute(message);
-  }
-
-  async #compute({ id, request, handle }: FromWorker & { kind: "compute" }): Promise<void> {
-    try {
-      const memory = AllocatedMemory.attach(handle);
-      const computed = await this.#scheduler.compute(request, memory, never);
-      this.post({ kind: "computed", id, handle: computed.detach() });
-    } catch (error) {
-      const { status, message, headers } = httpErrorOf(error);
-      this.post({ kind: "failed", id, error: { status, message, headers } });
-    }
-  }
-}
+/** How many Workers may fail in one place, one after the other, none of which has served anybody. */
+const failureCountMax = 3;
+/** What a Worker has to end in, beyond the time that its requests have. */
+const endMilliseconds = 2000;
 
 /**
  * A gateway whose clients are spread over Workers: they read, check and answer requests, and this
- * thread computes what all of them have received, together.
+ * thread computes what all of them have received, together. Where a Worker fails, its clients lose
+ * their connections, and another takes its place.
  */
 export class GatewayWorkers {
   /** Where all of them listen, ending with a slash. */
   readonly url: string;
-  readonly #workers: readonly GatewayWorker[];
+  readonly #startWorker: () => GatewayWorker;
+  readonly #workers = new Set<GatewayWorker>();
+  readonly #places: readonly Promise<void>[];
   readonly #timer: Timer;
+  #isStopping = false;
 
-  private constructor(url: string, workers: readonly GatewayWorker[], scheduler: Scheduler) {
+  private constructor(
+    url: string,
+    workers: readonly GatewayWorker[],
+    scheduler: Scheduler,
+    startWorker: () => GatewayWorker,
+  ) {
     this.url = url;
-    this.#workers = workers;
+    this.#startWorker = startWorker;
+    this.#places = workers.map((worker) => this.#keepFilled(worker));
+    for (const place of this.#places) place.catch(() => {}); // whoever waits for them learns of it
     this.#timer = setInterval(
       () => this.#post({ kind: "readiness", isReady: scheduler.isReady() }),
       readinessMilliseconds,
     );
   }
 
-  /** The memory managers and the scheduler must have been made, and must outlive the Workers. */
+  /**
+   * The memory managers and the scheduler must have been made, and must outlive the Workers.
+   *
+   * @throws what the first Worker fails with that cannot listen.
+   */
   static async start(
     count: number,
     scheduler: Scheduler,
     options: GatewayOptions,
   ): Promise<GatewayWorkers> {
     const models = [...scheduler.models.values()];
-    const start = (port: number | undefined) =>
-      new GatewayWorker(scheduler, {
-        models,
-        options: { ...options, reusePort: true, ...(port !== undefined && { port }) },
-      });
-    const first = start(options.port);
-    const url = await first.url; // any free port is the same one for all of them
-    const others = Array.from({ length: count - 1 }, () => start(Number(new URL(url).port)));
-    await Promise.all(others.map((worker) => worker.url));
-    return new GatewayWorkers(url, [first, ...others], scheduler);
+    const shared = { ...options, reusePort: true };
+    const first = new GatewayWorker(scheduler, { models, options: shared });
+    const workers = [first];
+    try {
+      const url = await first.url;
+      const port = Number(new URL(url).port || 80); // any free port is the same one for all of them
+      const startWorker = () =>
+        new GatewayWorker(scheduler, { models, options: { ...shared, port } });
+      while (workers.length < count) workers.push(startWorker());
+      await Promise.all(workers.map((worker) => worker.url));
+      return new GatewayWorkers(url, workers, scheduler, startWorker);
+    } catch (error) {
+      for (const worker of workers) worker.terminate();
+      await Promise.all(workers.map((worker) => worker.ended));
+      throw error;
+    }
   }
 
-  /** Rejected when a Worker ends that was not stopped: what it had is lost. */
-  get failed(): Promise<void> {
-    return Promise.race(this.#workers.map(({ ended }) => ended));
+  /** Rejected when Workers fail so often that another one would not help. */
+  get failed(): Promise<unknown> {
+    return Promise.all(this.#places);
+  }
+
+  /** Sees to it that there is another Worker when this one fails, and so on. */
+  async #keepFilled(worker: GatewayWorker): Promise<void> {
+    let failureCount = 0;
+    for (let current = worker; ; current = this.#startWorker()) {
+      this.#workers.add(current);
+      const reason = await current.ended;
+      this.#workers.delete(current);
+      if (this.#isStopping) return;
+      failureCount = current.hasServed ? 0 : failureCount + 1;
+      if (failureCount === failureCountMax) {
+        const what = `${failureCount} Workers have failed that had served nobody`;
+        throw new Error(`${what}, the last with: ${reason.message}`, { cause: reason });
+      }
+      console.error("a Worker has failed, and another takes its place:", reason);
+    }
   }
 
   #post(message: ToWorker): void {
     for (const worker of this.#workers) worker.post(message);
   }
 
-  /** As `Gateway.stop`, of all Workers at once. */
+  /** As `Gateway.stop`, of all Workers at once. Those that do not end then are terminated. */
   async stop(graceMilliseconds = 0): Promise<void> {
+    this.#isStopping = true;
     clearInterval(this.#timer);
     this.#post({ kind: "stop", graceMilliseconds });
-    await Promise.allSettled(this.#workers.map(({ ended }) => ended));
+    const timer = setTimeout(() => {
+      for (const worker of this.#workers) worker.terminate();
+    }, graceMilliseconds + endMilliseconds);
+    await Promise.allSettled(this.#places);
+    clearTimeout(timer);
   }
 }

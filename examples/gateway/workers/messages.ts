@@ -12,17 +12,30 @@ export interface WorkerStart {
   options: GatewayOptions;
 }
 
-export type ToWorker =
+/** How a request ended that a Worker has sent. */
+export type ComputeResult =
   | { kind: "computed"; id: number; handle: MemoryHandle }
   | {
       kind: "failed";
       id: number;
       error: { status: number; message: string; headers: Readonly<Record<string, string>> };
-    }
+    };
+
+export type ToWorker =
+  | ComputeResult
   | { kind: "readiness"; isReady: boolean }
   | { kind: "stop"; graceMilliseconds: number };
 
-export type FromWorker =
-  | { kind: "listening"; url: string }
+/** What a Worker tells of its requests. */
+export type RequestMessage =
+  | { kind: "expect"; id: number; modelName: string }
+  | { kind: "expect no more"; id: number }
   | { kind: "compute"; id: number; request: ComputeRequest; handle: MemoryHandle }
-  | { kind: "stopped" };
+  | { kind: "abort"; id: number };
+
+/** How many of the memories that were sent to it a Worker has attached by now. */
+export interface Attached {
+  attachedCount: number;
+}
+
+export type FromWorker = { kind: "listening"; url: string } | (RequestMessage & Attached);

@@ -13,9 +13,9 @@ const post = (message: FromWorker) => port.postMessage(message);
 const scheduler = new RemoteScheduler(models, post);
 const gateway = new Gateway(scheduler, options);
 
+/** With its clients and its port gone, nothing keeps the thread from ending. */
 async function stop(graceMilliseconds: number): Promise<void> {
   await gateway.stop(graceMilliseconds);
-  post({ kind: "stopped" });
   port.close();
 }
 

@@ -8,15 +8,20 @@ export const gatewayProgramPath = join(import.meta.dir, "../../../examples/gatew
 
 /** The gateway, run directly in a process of its own, on any free port. */
 export class GatewayProcess implements AsyncDisposable {
-  readonly #child: Subprocess<"ignore", "pipe", "inherit">;
+  readonly #child: Subprocess<"ignore", "pipe", "inherit" | "pipe">;
   readonly #tenantsPath = join(tmpdir(), `tenants-${process.pid}-${Bun.randomUUIDv7()}.json`);
 
-  constructor(argv: string[], environment: Record<string, string> = {}) {
+  /** @param stderr `"pipe"` for those who want {@link errors}. */
+  constructor(
+    argv: string[],
+    environment: Record<string, string> = {},
+    stderr: "inherit" | "pipe" = "inherit",
+  ) {
     const path = this.#tenantsPath;
     writeFileSync(path, JSON.stringify(tenants), { mode: 0o600 });
     const program = [gatewayProgramPath, "--tenants", path, "--port", "0"];
     this.#child = Bun.spawn([process.execPath, ...program, ...argv], {
-      stdio: ["ignore", "pipe", "inherit"],
+      stdio: ["ignore", "pipe", stderr],
       env: { ...process.env, ...environment }, // this includes the choice of a CUDA runtime
       timeout: 60_000,
       killSignal: "SIGKILL",
@@ -36,6 +41,11 @@ export class GatewayProcess implements AsyncDisposable {
 
   kill(signal: "SIGTERM" | "SIGINT"): void {
     this.#child.kill(signal);
+  }
+
+  /** The lines that it prints of errors, until it has ended. */
+  async errors(): Promise<string[]> {
+    return (await this.#child.stderr!.text()).trim().split("\n");
   }
 
   /** Its exit code, once it has ended. */

@@ -269,9 +269,9 @@ export class RawClient implements Disposable {
   }
 }
 
-/** Waits until something holds; fails after four seconds. */
-export async function eventually(holds: () => boolean): Promise<void> {
-  const deadline = performance.now() + 4000;
+/** Waits until something holds; fails after four seconds, or as many as are said. */
+export async function eventually(holds: () => boolean, seconds = 4): Promise<void> {
+  const deadline = performance.now() + seconds * 1000;
   while (!holds()) {
     if (performance.now() > deadline) throw new Error(`still not: ${holds}`);
     await Bun.sleep(2);

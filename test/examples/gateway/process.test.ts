@@ -43,6 +43,18 @@ describe("the gateway's process", () => {
     },
   );
 
+  test("ends with an error when no Worker stays alive", async () => {
+    const preload = join(import.meta.dir, "failing-workers.ts");
+    const environment = { BUN_OPTIONS: `--preload ${preload}` };
+    await using gateway = new GatewayProcess(["--workers", "1"], environment, "pipe");
+    const lines = await gateway.errors();
+    expect(await gateway.exited).toBe(2);
+    expect(lines.filter((line) => line.includes("another takes its place"))).toHaveLength(2);
+    expect(lines.at(-1)).toStartWith(
+      "3 Workers have failed that had served nobody, the last with: ",
+    );
+  });
+
   test("says what it computes with", async () => {
     await using gateway = new GatewayProcess([]);
     const { computes } = await gateway.start();
@@ -56,7 +68,9 @@ describe("the gateway's process", () => {
 
 describe("it refuses to start", () => {
   function run(...argv: string[]) {
-    const child = Bun.spawnSync([process.execPath, gatewayProgramPath, ...argv]);
+    const child = Bun.spawnSync([process.execPath, gatewayProgramPath, ...argv], {
+      env: { ...process.env }, // this includes the choice of a CUDA runtime
+    });
     expect([child.exitCode, child.stdout.toString()]).toEqual([2, ""]);
     const lines = child.stderr.toString().trim().split("\n");
     expect(lines).toHaveLength(1);
@@ -106,6 +120,13 @@ describe("it refuses to start", () => {
     ["--grace-seconds", "1h"],
   ])("with %s %s", (option, value) => {
     expect(runWithTenants(JSON.stringify(tenants), option, value)).toContain(option);
+  });
+
+  test("where a Worker cannot listen", () => {
+    using other = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+    const port = String(other.port);
+    const line = runWithTenants(JSON.stringify(tenants), "--workers", "2", "--port", port);
+    expect(line).toContain(`Is port ${port} in use?`);
   });
 
   test("but with the tenants that it brings as an example it would", () => {
