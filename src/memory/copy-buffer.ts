@@ -27,8 +27,8 @@ export interface CopyBufferOptions {
  * Copies bytes between any two memories, of any types and devices. After Triton's `CopyBuffer`.
  *
  * A {@link MemoryReference} is gathered: what its buffers have lies in the target one after another.
- * Small buffers of the host go to a GPU in one transfer, by way of pinned memory. JS memory has been
- * read when the call returns, also with a stream.
+ * Small buffers of the host go to a GPU in one transfer, by way of pinned memory; with a stream only those
+ * of JS memory, which has been read when the call returns.
  *
  * With a stream, a copy that a GPU takes part in is queued after what the stream was given before;
  * neither memory may be used otherwise, or freed without that stream, before it is done. A copy

@@ -53,7 +53,7 @@ export interface GatheringTarget {
 
 /**
  * Copies some bytes of a reference into one memory. What is small and lies on the host goes to a GPU in
- * one transfer with what comes before and after it.
+ * one transfer with what comes before and after it, unless it has to be read in the order of a stream.
  *
  * @returns Whether something was queued on the stream.
  * @throws {MemoryError} as `copyBuffer` does.
@@ -69,7 +69,7 @@ export function gather(
   for (const segment of segments) checkSegment(target, segment);
   let isQueued = false;
   for (const run of isOnGpu(target.allocation)
-    ? runsOf(segments)
+    ? runsOf(segments, streamState !== null)
     : segments.map((each) => [each])) {
     isQueued = copyRun(target, run, streamState) || isQueued;
   }
@@ -135,12 +135,17 @@ function checkSegment(target: GatheringTarget, segment: Segment): void {
   checkApart("copyBuffer", distance, byteSize, [target.allocation]);
 }
 
-/** Puts segments together that are copied to a GPU as one. */
-function* runsOf(segments: readonly Segment[]): Generator<Segment[]> {
+/**
+ * Puts segments together that are copied to a GPU as one.
+ *
+ * @param isOrdered Whether a memory has its bytes only once a stream has come there. JS memory has them now.
+ */
+function* runsOf(segments: readonly Segment[], isOrdered: boolean): Generator<Segment[]> {
   let run: Segment[] = [];
   let runByteSize = 0;
   for (const segment of segments) {
-    const isStaged = segment.byteSize <= stagedPieceByteSizeMax && !isOnGpu(segment.allocation);
+    const isReadNow = segment.allocation === null || (!isOrdered && !isOnGpu(segment.allocation));
+    const isStaged = segment.byteSize <= stagedPieceByteSizeMax && isReadNow;
     if (run.length > 0 && (!isStaged || runByteSize + segment.byteSize > stagingByteSizeMax)) {
       yield run;
       run = [];

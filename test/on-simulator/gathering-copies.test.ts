@@ -9,10 +9,10 @@ import {
   PinnedMemoryManager,
 } from "../../src/index.ts";
 import { CudartSimulator } from "../../src/simulator.ts";
-import { expectMemoryError } from "../support/expectations.ts";
+import { expectMemoryError, expectSame } from "../support/expectations.ts";
 import { isSimulated, logged } from "../support/runtime.ts";
 import { patternBytes } from "../support/values.ts";
-import { createManagers, kibibyte, resetSimulatorAfterEach } from "./slow-gpu.ts";
+import { createManagers, kibibyte, resetSimulatorAfterEach, slowly } from "./slow-gpu.ts";
 
 resetSimulatorAfterEach();
 
@@ -58,6 +58,34 @@ describe.skipIf(!isSimulated)("a copy of several buffers (on the simulator only)
     using _all = new AllocatedMemory(1024 * kibibyte, "CPU_PINNED");
     expect(copyCountOf(() => copyBuffer(target, smallPieces()))).toBe(pieceCount);
   });
+
+  test.each(["CPU_PINNED", "CPU"] as const)(
+    "reads %s memory when its stream has come there, and JS memory at once",
+    (type) => {
+      createManagers(1024 * kibibyte);
+      using tensor = new AllocatedMemory(pieceByteSize, "GPU");
+      using target = new AllocatedMemory(4 * pieceByteSize, "GPU");
+      using one = new AllocatedMemory(pieceByteSize, type);
+      using other = new AllocatedMemory(pieceByteSize, type);
+      using stream = new CudaStream(0);
+      tensor.fill(7);
+      for (const memory of [one, other]) memory.fill(1);
+      slowly(20);
+      for (const memory of [one, other]) copyBuffer(memory, tensor, { stream });
+      const ordinary = [2, 3].map((byte) => new Uint8Array(pieceByteSize).fill(byte));
+      const reference = new MemoryReference();
+      for (const buffer of [one, ordinary[0]!, ordinary[1]!, other]) reference.append(buffer);
+      // Those of JS memory in one transfer, and the memories each in its own.
+      expect(copyCountOf(() => copyBuffer(target, reference, { stream }))).toBe(3);
+      for (const bytes of ordinary) bytes.fill(0);
+      stream.synchronize();
+      slowly(0);
+      const content = new Uint8Array(4 * pieceByteSize);
+      target.read(content);
+      const wanted = content.map((_, i) => [7, 2, 3, 7][Math.floor(i / pieceByteSize)]!);
+      expectSame(content, wanted);
+    },
+  );
 
   test("leaves nothing behind where its transfer fails", () => {
     createManagers(1024 * kibibyte);
