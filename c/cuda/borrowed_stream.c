@@ -49,6 +49,7 @@ static struct known_stream *borrow(double handle, int device, struct known_strea
         known_stream_add(known, (void *)(uintptr_t)handle, device);
         known->owner = OWNER_PROCESS;
         known->is_borrowed = true;
+        if (handle == LEGACY_HANDLE) known_stream_set_default(known);
     }
     struct stream_borrower **place = find_borrower(known, owner_of_thread());
     if (*place == NULL) {

@@ -18,6 +18,10 @@ static uint64_t last_id;
 static struct known_stream *buckets[BUCKET_COUNT]; // by id
 static bool has_had_streams[DEVICE_COUNT_MAX];
 
+// The entries of each default stream: one that is borrowed, and others that were and are in use. Whether there
+// is one is also looked at without the lock.
+static struct known_stream *_Atomic default_streams[DEVICE_COUNT_MAX];
+
 static _Atomic uint64_t device_asking_counts[DEVICE_COUNT_MAX];
 
 void known_streams_lock(void)
@@ -47,6 +51,26 @@ void known_stream_add(struct known_stream *known, void *handle, int device)
                                    .owner = owner_of_thread()};
     *bucket = known;
     has_had_streams[device] = true;
+}
+
+void known_stream_set_default(struct known_stream *known)
+{
+    int device = (int)known->stream.device_id;
+    known->is_default = true;
+    known->next_like = default_streams[device];
+    default_streams[device] = known;
+}
+
+static void forget_default(const struct known_stream *known)
+{
+    int device = (int)known->stream.device_id;
+    struct known_stream *previous = default_streams[device];
+    if (previous == known) {
+        default_streams[device] = known->next_like;
+        return;
+    }
+    while (previous->next_like != known) previous = previous->next_like;
+    previous->next_like = known->next_like;
 }
 
 bool known_streams_have_been_on(int device)
@@ -83,6 +107,7 @@ void known_stream_release(struct known_stream *known)
     struct known_stream **link = &buckets[id_of(known) % BUCKET_COUNT];
     while (*link != known) link = &(*link)->next;
     *link = known->next;
+    if (known->is_default) forget_default(known);
     free(known);
 }
 
@@ -111,6 +136,34 @@ void known_stream_end_asking(struct known_stream *known, int error, const char *
         known_streams_unlock();
     }
     atomic_fetch_sub(&known->asking_count, 1);
+}
+
+// The entries stay in the list meanwhile. Those that are added come before them.
+struct known_stream *known_default_stream_begin_asking(int device)
+{
+    if (default_streams[device] == NULL) return NULL;
+    known_streams_lock();
+    struct known_stream *first = default_streams[device];
+    for (struct known_stream *known = first; known != NULL; known = known->next_like) {
+        known_stream_acquire(known);
+        known_stream_begin_asking(known);
+    }
+    known_streams_unlock();
+    return first;
+}
+
+void known_default_stream_end_asking(struct known_stream *first, int error, const char *function)
+{
+    // A call that was refused because another stream is being captured has come upon nothing.
+    if (error == CUDA_ERROR_STREAM_CAPTURE_IMPLICIT) error = 0;
+    struct known_stream *next;
+    for (struct known_stream *known = first; known != NULL; known = next) {
+        known_stream_end_asking(known, error, function);
+        known_streams_lock();
+        next = known->next_like;
+        known_stream_release(known);
+        known_streams_unlock();
+    }
 }
 
 void known_streams_begin_asking(int device)

@@ -17,11 +17,12 @@
 // any more. The place for its error is here, so that no error is lost for lack of memory.
 struct known_stream {
     struct known_stream *next;      // in its bucket
-    struct known_stream *next_like; // in the list of those that are released, say
+    struct known_stream *next_like; // in the list of those that are released, or the default stream
     struct cuda_stream stream;
     uint32_t owner; // while it is not released; OWNER_PROCESS for one that is borrowed
     bool is_released;
     bool is_borrowed; // borrowed_stream.h
+    bool is_default;  // it is the legacy default stream of its device
     struct stream_borrower *borrowers;
     bool is_destroyed;  // its handle is not used any more
     bool is_under_way;  // when somebody began to wait for its whole device
@@ -43,6 +44,9 @@ void known_streams_unlock(void);
 
 // Makes a stream known, with an id that no other has had.
 void known_stream_add(struct known_stream *known, void *handle, int device);
+
+// The stream, which was added last, is the legacy default stream of its device.
+void known_stream_set_default(struct known_stream *known);
 
 // Whether a stream of the device has ever been known.
 bool known_streams_have_been_on(int device);
@@ -69,6 +73,11 @@ void known_stream_end_asking(struct known_stream *known, int error, const char *
 // The same for questions about all of a device's work. What is found is noted before the end.
 void known_streams_begin_asking(int device);
 void known_streams_end_asking(int device);
+
+// The same for calls that name no stream, and work on the default stream of a device: CUDA may answer them
+// with an error of what was queued there. The first returns what the second takes.
+struct known_stream *known_default_stream_begin_asking(int device);
+void known_default_stream_end_asking(struct known_stream *first, int error, const char *function);
 
 // Whether somebody else has asked and not noted the answer yet. It is read before the errors are.
 bool known_stream_is_asked(const struct known_stream *known);

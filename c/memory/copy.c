@@ -8,6 +8,7 @@
 #include "bun_cuda_memory.h"
 #include "cuda/cudart.h"
 #include "cuda/device_scope.h"
+#include "cuda/known_stream.h"
 #include "cuda/stream.h"
 #include "memory/allocation.h"
 #include "memory/byte_copy.h"
@@ -17,11 +18,16 @@
 
 enum { CUDA_MEMCPY_DEFAULT = 4 };
 
+// What is named no stream works on the default stream, which somebody may have borrowed: an error of what was
+// queued there is told by these calls too, and must not be lost to those who wait for it.
+
 // CUDA's calls on the null stream may return before their work is done. It is done when this returns.
 static enum memory_status wait_for_null_stream(int device)
 {
-    return cudart_check(CUDART(cudaStreamSynchronize(NULL)), "cudaStreamSynchronize",
-                        "work on GPU %d", device);
+    struct known_stream *asked = known_default_stream_begin_asking(device);
+    int error = CUDART(cudaStreamSynchronize(NULL));
+    known_default_stream_end_asking(asked, error, "cudaStreamSynchronize");
+    return cudart_check(error, "cudaStreamSynchronize", "work on GPU %d", device);
 }
 
 static enum memory_status copy_on_device(int device, void *target, const void *source,
@@ -30,8 +36,10 @@ static enum memory_status copy_on_device(int device, void *target, const void *s
     struct device_scope scope;
     enum memory_status status = device_scope_enter(&scope, device);
     if (status != MEMORY_OK) return status;
-    status = cudart_check(CUDART(cudaMemcpy(target, source, byte_size, CUDA_MEMCPY_DEFAULT)),
-                          "cudaMemcpy", "copy %zu bytes on GPU %d", byte_size, device);
+    struct known_stream *asked = known_default_stream_begin_asking(device);
+    int error = CUDART(cudaMemcpy(target, source, byte_size, CUDA_MEMCPY_DEFAULT));
+    known_default_stream_end_asking(asked, error, "cudaMemcpy");
+    status = cudart_check(error, "cudaMemcpy", "copy %zu bytes on GPU %d", byte_size, device);
     if (status == MEMORY_OK) status = wait_for_null_stream(device);
     return device_scope_leave(&scope, status);
 }
@@ -165,8 +173,10 @@ static enum memory_status fill_on_device(int device, void *target, int byte, siz
     struct device_scope scope;
     enum memory_status status = device_scope_enter(&scope, device);
     if (status != MEMORY_OK) return status;
-    status = cudart_check(CUDART(cudaMemset(target, byte, byte_size)), "cudaMemset",
-                          "fill %zu bytes on GPU %d", byte_size, device);
+    struct known_stream *asked = known_default_stream_begin_asking(device);
+    int error = CUDART(cudaMemset(target, byte, byte_size));
+    known_default_stream_end_asking(asked, error, "cudaMemset");
+    status = cudart_check(error, "cudaMemset", "fill %zu bytes on GPU %d", byte_size, device);
     if (status == MEMORY_OK) status = wait_for_null_stream(device);
     return device_scope_leave(&scope, status);
 }

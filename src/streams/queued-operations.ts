@@ -125,6 +125,11 @@ export class QueuedOperations {
     if (lastNumber > 0) this.forget(lastNumber);
   }
 
+  /** Whether all up to the last mark is over. The mark stays, and what it tells of errors. */
+  get isOverAtLastMark(): boolean {
+    return this.#marks.at(-1)?.event.isOver() ?? true;
+  }
+
   /** Names the last operations up to a number, or says nothing where there are none. */
   namesUpTo(lastNumber: number): string {
     const names: string[] = [];

@@ -196,7 +196,8 @@ export class StreamState {
    */
   async #keepUntilOver(end: StreamEvent | null): Promise<void> {
     let isOver = false;
-    const untilOver = () => (isOver = end === null ? this.#isOverByMarks() : end.isOver());
+    // An error is the stream's no more once no point of its work is left, so those stay until it is logged.
+    const untilOver = () => (isOver = end?.isOver() ?? this.#operations.isOverAtLastMark);
     try {
       await waitUntil(() => untilOver() || this.#errorCount() > this.#toldErrorCount);
       this.#logUntold();

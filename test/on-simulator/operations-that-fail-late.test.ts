@@ -1,3 +1,4 @@
+import type { Pointer } from "bun:ffi";
 import { describe, expect, test } from "bun:test";
 import {
   AllocatedMemory,
@@ -7,6 +8,7 @@ import {
   PinnedMemoryManager,
 } from "../../src/index.ts";
 import { CudartSimulator } from "../../src/simulator.ts";
+import { expectMemoryError, rejectionOf } from "../support/expectations.ts";
 import { isSimulated, logged } from "../support/runtime.ts";
 import { patternBytes } from "../support/values.ts";
 import { createManagers, kibibyte, resetSimulatorAfterEach, slowly } from "./slow-gpu.ts";
@@ -71,6 +73,62 @@ describe.skipIf(!isSimulated)("an operation that fails late (on the simulator on
     expect(message).toContain("copyBuffer of 123 bytes");
     stream.synchronize();
     expectAllWorks();
+  });
+
+  describe.each([0, 1] as Pointer[])("on the default stream, handle %d", (handle) => {
+    const bytes = new Uint8Array(1000);
+    const calls: Record<string, (memory: AllocatedMemory, other: AllocatedMemory) => void> = {
+      write: (memory) => memory.write(bytes),
+      read: (memory) => memory.read(bytes),
+      fill: (memory) => memory.fill(1),
+      copyBuffer: (memory, other) => void copyBuffer(memory, other),
+    };
+
+    test.each(Object.keys(calls))("is not lost where %s finds it", async (call) => {
+      createManagers(64 * kibibyte);
+      using memory = new AllocatedMemory(1000, "GPU");
+      using other = new AllocatedMemory(1000, "GPU");
+      using pinned = new AllocatedMemory(1000, "CPU_PINNED");
+      const find = () => expectMemoryError("INTERNAL", () => calls[call]!(other, pinned));
+      const begin: Record<string, (stream: CudaStream) => Promise<unknown>> = {
+        writeAsync: (stream) => memory.writeAsync(bytes, 0, { stream }),
+        readAsync: (stream) => memory.readAsync(bytes, 0, { stream }),
+        finished: (stream) => (copyBuffer(memory, pinned, { stream }), stream.finished()),
+      };
+      for (const way of Object.keys(begin)) {
+        using stream = CudaStream.from(handle, 0);
+        slowly(20);
+        CudartSimulator.failOperation(failure);
+        const promise = rejectionOf(begin[way]!(stream));
+        slowly(0);
+        find();
+        expect((await promise).code).toBe("INTERNAL");
+      }
+      using stream = CudaStream.from(handle, 0);
+      CudartSimulator.failOperation(failure);
+      copyBuffer(memory, pinned, { stream });
+      find();
+      expectMemoryError("INTERNAL", () => stream.synchronize());
+      expectAllWorks();
+      stream.synchronize();
+    });
+
+    test("is logged where its object is disposed of", async () => {
+      createManagers(64 * kibibyte);
+      using memory = new AllocatedMemory(1000, "GPU");
+      using pinned = new AllocatedMemory(1000, "CPU_PINNED");
+      {
+        using stream = CudaStream.from(handle, 0);
+        slowly(20);
+        CudartSimulator.failOperation(failure);
+        copyBuffer(memory, pinned, { stream });
+        slowly(0);
+      }
+      expectMemoryError("INTERNAL", () => memory.fill(1));
+      for (let i = 0; i < 1000 && logged.error.length === 0; i++) await Bun.sleep(1);
+      expect(logged.error).toEqual([expect.stringContaining("cudaErrorUnknown")]);
+      expectAllWorks();
+    });
   });
 
   test("is not lost where a transfer finds it", async () => {
@@ -198,18 +256,22 @@ describe.skipIf(!isSimulated)("an operation that fails late (on the simulator on
     await stream.finished();
   });
 
-  test("is logged where the stream was disposed of", async () => {
-    createManagers(64 * kibibyte);
-    using source = new AllocatedMemory(1000, "CPU_PINNED");
-    using memory = new AllocatedMemory(1000, "GPU");
-    const stream = new CudaStream(0);
-    slowly(20);
-    CudartSimulator.failOperation(failure);
-    copyBuffer(memory, source, { stream });
-    stream[Symbol.dispose]();
-    for (let i = 0; i < 200 && logged.error.length === 0; i++) await Bun.sleep(1);
-    expect(logged.error).toEqual([
-      expect.stringMatching(/on a CudaStream that was disposed of: .*cudaErrorUnknown/),
-    ]);
-  });
+  test.each(["a", "somebody else's"])(
+    "is logged where %s stream was disposed of",
+    async (whose) => {
+      createManagers(64 * kibibyte);
+      using owner = new CudaStream(0);
+      using source = new AllocatedMemory(1000, "CPU_PINNED");
+      using memory = new AllocatedMemory(1000, "GPU");
+      const stream = whose === "a" ? new CudaStream(0) : CudaStream.from(owner.handle, 0);
+      slowly(20);
+      CudartSimulator.failOperation(failure);
+      copyBuffer(memory, source, { stream });
+      stream[Symbol.dispose]();
+      for (let i = 0; i < 200 && logged.error.length === 0; i++) await Bun.sleep(1);
+      expect(logged.error).toEqual([
+        expect.stringMatching(/on a CudaStream that was disposed of: .*cudaErrorUnknown/),
+      ]);
+    },
+  );
 });
