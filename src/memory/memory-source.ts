@@ -111,6 +111,8 @@ export async function writeSource(
   }
   const reader: Reader = stream.getReader();
   using wait = new AbortableWait(request.signal);
+  // It has this to do as a whole, also where it is disposed of or dropped between two chunks.
+  request.streamState?.acquire(operation);
   try {
     if ((request.byteSize ?? 0) > room) throw tooMuch(room, request.byteOffset);
     const written = await new SourceWriter(request, reader, wait, room, write).run();
@@ -120,6 +122,8 @@ export async function writeSource(
     // The source's own end may never come, and what it says is of no use.
     reader.cancel(error).catch(() => {});
     throw error;
+  } finally {
+    request.streamState?.release();
   }
 }
 

@@ -137,12 +137,12 @@ export class StreamState {
 
   /**
    * Holds the stream until {@link release}: CUDA keeps it, also once it is disposed of, and it is not
-   * garbage collected.
+   * garbage collected. Who holds it already may go on with a stream that is disposed of.
    *
-   * @throws {MemoryError} `INVALID_ARG` where the stream was disposed of already.
+   * @throws {MemoryError} `INVALID_ARG` where the stream was disposed of already, and nothing holds it.
    */
   acquire(operation: string): void {
-    this.checkNotDisposed(operation);
+    if (this.#holdCount === 0) this.checkNotDisposed(operation);
     const owner = this.#owner.deref();
     if (owner !== undefined) kept.held.add(owner);
     this.#holdCount++;

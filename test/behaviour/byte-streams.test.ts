@@ -264,6 +264,32 @@ describe("writing a stream of bytes", () => {
     await writing;
   });
 
+  describe.each(["GPU", "CPU_PINNED"] as const)("goes on in %s memory", (type) => {
+    const bytes = patternBytes(mebibyte, 3);
+    const newSource = () => new TestSource(chunksOf(bytes, 300_000)).stream;
+
+    test("where its stream is disposed of meanwhile", async () => {
+      createManagers();
+      using memory = memoryOf(type, mebibyte);
+      const stream = new CudaStream(gpu);
+      const onProgress = () => stream[Symbol.dispose]();
+      expect(await memory.writeFrom(newSource(), { stream, onProgress })).toBe(mebibyte);
+      expectSame(contentOf(memory), bytes);
+      const rejected = rejectionOf(memory.writeFrom(newSource(), { stream }));
+      expect((await rejected).code).toBe("INVALID_ARG");
+    });
+
+    test("where its stream is dropped meanwhile", async () => {
+      createManagers();
+      using memory = memoryOf(type, mebibyte);
+      const onProgress = () => Bun.gc(true);
+      const begin = () =>
+        memory.writeFrom(newSource(), { stream: new CudaStream(gpu), onProgress });
+      expect(await begin()).toBe(mebibyte);
+      expectSame(contentOf(memory), bytes);
+    });
+  });
+
   test("comes after what a stream was given, and before what it is given next", async () => {
     createManagers();
     using memory = memoryOf("GPU", mebibyte);
