@@ -15,6 +15,11 @@ export const mainThreadIndex = threadCountMax;
 /** The managers' pointers that a thread may hold at a time. */
 export const pointerCountMax = 32;
 
+/** The streams of its own making that a thread may have at a time. */
+export const foreignStreamCountMax = 8;
+/** Stands for a stream that is about to be made, or destroyed. */
+export const streamInBetween = 1;
+
 /** Places of the numbers that all threads count with. */
 const word = {
   eventCount: 0,
@@ -34,8 +39,9 @@ const word = {
 const wordsByteSize = 256 * 4;
 /** Address, bytes and kind of memory of each pointer: see {@link PointerRecord}. */
 const pointersByteSize = laneCount * pointerCountMax * 3 * 8;
+const streamsByteSize = laneCount * foreignStreamCountMax * 8;
 const eventsByteSize = eventCountMax * eventByteSize;
-const totalByteSize = wordsByteSize + pointersByteSize + eventsByteSize;
+const totalByteSize = wordsByteSize + pointersByteSize + streamsByteSize + eventsByteSize;
 
 /** A manager's pointer that a thread holds, or is about to get (address 0) or to free. */
 export interface PointerRecord {
@@ -57,6 +63,7 @@ export type ManagerName = "cuda" | "pinned";
 export class Board {
   readonly #words: Int32Array;
   readonly #pointers: Float64Array;
+  readonly #streams: Float64Array;
   readonly #events: Uint8Array;
   readonly #eventWords: Int32Array;
   readonly #encoder = new TextEncoder();
@@ -73,7 +80,9 @@ export class Board {
     const { buffer, byteOffset } = Bun.mmap(path, { shared: true });
     this.#words = new Int32Array(buffer, byteOffset, wordsByteSize / 4);
     this.#pointers = new Float64Array(buffer, byteOffset + wordsByteSize, pointersByteSize / 8);
-    const eventsOffset = byteOffset + wordsByteSize + pointersByteSize;
+    const streamsOffset = byteOffset + wordsByteSize + pointersByteSize;
+    this.#streams = new Float64Array(buffer, streamsOffset, streamsByteSize / 8);
+    const eventsOffset = streamsOffset + streamsByteSize;
     this.#events = new Uint8Array(buffer, eventsOffset, eventsByteSize);
     this.#eventWords = new Int32Array(buffer, eventsOffset, eventsByteSize / 4);
   }
@@ -180,6 +189,7 @@ export class Board {
     Atomics.store(this.#words, word.round, round);
     this.#words.fill(0, word.cudaResetsBegun, word.digests);
     this.#pointers.fill(0);
+    this.#streams.fill(0);
   }
 
   // ---- Resets, after which a thread finds its memory gone
@@ -225,6 +235,18 @@ export class Board {
       if (byteSize === 0) return null;
       return { address: address!, byteSize: byteSize!, deviceId: deviceId! };
     });
+  }
+
+  // ---- Streams that are not the package's, which outlive the thread that made them
+
+  /** @param handle The stream; 0 where there is none, and {@link streamInBetween}. */
+  setStream(threadIndex: number, slot: number, handle: number): void {
+    this.#streams[threadIndex * foreignStreamCountMax + slot] = handle;
+  }
+
+  streamsOf(threadIndex: number): number[] {
+    const begin = threadIndex * foreignStreamCountMax;
+    return [...this.#streams.subarray(begin, begin + foreignStreamCountMax)];
   }
 }
 

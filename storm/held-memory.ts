@@ -24,6 +24,8 @@ export class HeldMemory {
   isFreed = false;
   /** Transfers of the memory that are under way. */
   transferCount = 0;
+  /** Whether a transfer that was given up may still use it, for all that anybody can know. */
+  isLeftInUse = false;
   /** Transfers under way whose JS side is a view of the memory. */
   viewUseCount = 0;
   readonly #board: Board;

@@ -26,12 +26,17 @@ export class Queue {
   readonly #uses: Use[] = [];
   /** The queues after whose work, as it is when this one is made, its own comes. */
   readonly #predecessors: ReadonlySet<Queue>;
-  readonly #dependents: Queue[] = [];
+  /** What other queues had to do when this one was made to wait for them, and whose it is. */
+  readonly #awaited = new Map<Use, Queue>();
+  readonly #dependents = new Set<Queue>();
   #isInDoubt = false;
 
   constructor(predecessors: readonly Queue[] = []) {
     this.#predecessors = new Set(predecessors);
-    for (const queue of predecessors) queue.#dependents.push(this);
+    for (const queue of predecessors) {
+      queue.#dependents.add(this);
+      for (const [use, other] of queue.#awaited) this.#awaited.set(use, other);
+    }
     this.#isInDoubt = predecessors.some((queue) => queue.isInDoubt);
   }
 
@@ -45,9 +50,19 @@ export class Queue {
     return this.#uses.at(-1);
   }
 
-  /** Whether its work comes after whatever another queue was given before. */
-  isAfter(queue: Queue): boolean {
-    return queue === this || this.#predecessors.has(queue);
+  /** Whether what it is given next comes after a use that another queue was given before. */
+  isAfter(use: Use, queue: Queue): boolean {
+    return queue === this || this.#predecessors.has(queue) || this.#awaited.has(use);
+  }
+
+  /** Has what it is given from now on come after what another queue was given so far. */
+  waitFor(queue: Queue): void {
+    if (queue === this) return;
+    for (const use of this.#awaited.keys()) if (!use.model.uses.has(use)) this.#awaited.delete(use);
+    for (const [use, other] of queue.#awaited) if (other !== this) this.#awaited.set(use, other);
+    for (const use of queue.#uses) this.#awaited.set(use, queue);
+    queue.#dependents.add(this);
+    if (queue.isInDoubt) this.doubt();
   }
 
   /** Also what is queued later may depend on what is in doubt, until all is done. */
@@ -77,7 +92,14 @@ export class Queue {
     }
     if (this.#uses.length > 0) return;
     this.#isInDoubt = false;
-    this.#dependents.length = 0;
+    this.#dependents.clear();
+  }
+
+  /** Notes that all of it is over, and with it what it had to wait for. */
+  finishAll(): void {
+    for (const [use, queue] of this.#awaited) queue.finish(use);
+    this.#awaited.clear();
+    this.finish();
   }
 }
 
@@ -151,7 +173,7 @@ export class ByteModel {
   *#usesInTheWay(range: Range, queue: Queue | null, isWrite: boolean): Generator<[Use, Queue]> {
     for (const [use, other] of this.uses) {
       if (use.end <= range.begin || use.begin >= range.end) continue;
-      if (queue?.isAfter(other)) continue;
+      if (queue?.isAfter(use, other)) continue;
       if (isWrite || use.isWrite) yield [use, other];
     }
   }

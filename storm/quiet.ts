@@ -6,10 +6,11 @@ import {
 } from "bun-cuda-memory";
 import { CudartSimulator } from "bun-cuda-memory/simulator";
 import type { Pointer } from "bun:ffi";
-import type { Board, PointerRecord } from "./events.ts";
+import { type Board, type PointerRecord, streamInBetween } from "./events.ts";
 import { StormFailure } from "./failure.ts";
 import { checkStats } from "./operations/statistics.ts";
-import { gpus, type RoundPlan } from "./round.ts";
+import { gpusWithPools, type RoundPlan } from "./round.ts";
+import { destroyStream } from "./stream-origin.ts";
 
 // A quiet point: every Worker has ended, and whatever was detached has been freed. All must be as
 // it was before.
@@ -64,7 +65,7 @@ async function checkPools(
   lost: readonly PointerRecord[],
   mayHaveLostHandles: boolean,
 ): Promise<void> {
-  for (const deviceId of [-1, ...gpus]) {
+  for (const deviceId of [-1, ...gpusWithPools]) {
     const name = deviceId < 0 ? "the pinned pool" : `the pool of GPU ${deviceId}`;
     const usedByteSizeMax = lostByteSize(lost, deviceId);
     // Where CUDA has refused to take something back, that is still there.
@@ -104,14 +105,30 @@ export function resetManagers(): void {
   }
 }
 
+/**
+ * Destroys the streams that are not the package's: nobody uses them any more.
+ *
+ * @returns How many there may be besides, of Workers that were ended before they could tell.
+ */
+function destroyStreams(board: Board, threadCount: number): number {
+  let lostCount = 0;
+  for (let threadIndex = 0; threadIndex < threadCount; threadIndex++) {
+    for (const handle of board.streamsOf(threadIndex)) {
+      if (handle === streamInBetween) lostCount++;
+      else if (handle !== 0) destroyStream(handle);
+    }
+  }
+  return lostCount;
+}
+
 /** What the simulator has, as text; `""` where that is nothing. */
-function leftInSimulator(): string {
+function leftInSimulator(lostStreamCount: number): string {
   const { streamCount, eventCount } = CudartSimulator.liveHandles();
   const figures: [string, number][] = [
-    ["streams", streamCount],
+    ["streams", Math.max(0, streamCount - lostStreamCount)],
     ["events", eventCount],
     ["bytes of pinned memory", CudartSimulator.liveHostMemory().byteSize],
-    ...gpus.map((gpu): [string, number] => [
+    ...gpusWithPools.map((gpu): [string, number] => [
       `bytes of GPU ${gpu}`,
       CudartSimulator.liveDeviceMemory(gpu).byteSize,
     ]),
@@ -136,13 +153,14 @@ export async function checkQuiet(
   CudartSimulator.clearFaults();
   CudartSimulator.setDelay({});
   Bun.gc(true);
+  const lostStreamCount = destroyStreams(board, round.threadCount);
   await checkPools(board, freePointers(board, round.threadCount), mayHaveLostHandles);
   resetManagers();
   checkAccounts();
   // Where CUDA has refused to take something back, that is still there.
   if (board.destroyFaultCount > 0) return;
   await eventually("nothing left in CUDA after the resets", () => {
-    const left = leftInSimulator();
+    const left = leftInSimulator(lostStreamCount);
     if (left !== "") resetManagers();
     return left;
   });

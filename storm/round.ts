@@ -1,9 +1,16 @@
 import type { StormOptions } from "./options.ts";
 import { Random, seedOf } from "./random.ts";
 
-/** The simulated GPUs: two that can have pools, and one that is too old. */
-export const simulatedDevices = "8.0:268435456,9.0:1073741824,5.2:268435456";
+/** The simulated GPUs: two that can have pools, one that is too old, and a small one. */
+export const simulatedDevices = "8.0:268435456,9.0:1073741824,5.2:268435456,8.6:25165824";
 export const gpus = [0, 1] as const;
+export const oldGpu = 2;
+/**
+ * A GPU of which memory is had no longer than for one operation: its pool is unused again and again, so
+ * that it can be resized. It has no room for two large ones.
+ */
+export const smallGpu = 3;
+export const gpusWithPools = [...gpus, smallGpu] as const;
 
 /**
  * What happens in one round: Workers live and end, and at its end all is as it was at its start.
@@ -45,6 +52,6 @@ export function drawPools(random: Random): {
   pinnedByteSize: number;
 } {
   const size = () => (random.chance(0.1) ? 0 : 512 * random.byteSize(64, 32768));
-  const cuda = Object.fromEntries(gpus.map((gpu) => [gpu, size()]));
+  const cuda = Object.fromEntries(gpusWithPools.map((gpu) => [gpu, size()]));
   return { cuda, pinnedByteSize: random.chance(0.1) ? 0 : 512 * random.byteSize(128, 65536) };
 }

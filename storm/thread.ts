@@ -8,21 +8,26 @@ import {
 import type { Board, ManagerName } from "./events.ts";
 import { StormFailure, textOfError } from "./failure.ts";
 import { type Birth, HeldMemory, type HeldView, mayHaveSeenReset } from "./held-memory.ts";
-import { ByteModel, type Content, Queue } from "./model.ts";
+import type { HeldPart } from "./held-part.ts";
+import { ByteModel, type Content, type Queue, type Use } from "./model.ts";
 import { patternOf } from "./pattern.ts";
 import { type Range, RangeSet } from "./range-set.ts";
 import { Random, seedOf } from "./random.ts";
 import type { RoundPlan } from "./round.ts";
+import type { StreamOrigin } from "./stream-origin.ts";
 
 // How many things of a kind a thread has at a time.
 const memoryCountMax = 20;
 const streamCountMax = 3;
 const viewCountMax = 12;
+const partCountMax = 8;
 const transferCountMax = 6;
 
 /** A stream, and what the thread has queued on it. */
 export interface HeldStream {
-  readonly stream: CudaStream;
+  stream: CudaStream;
+  /** Who has made the stream, where that is not the package. */
+  readonly origin: StreamOrigin | null;
   readonly queue: Queue;
   /** Transfers that come after what is queued, and before each other. */
   readonly transfers: Set<Queue>;
@@ -76,6 +81,7 @@ export class StormThread {
   readonly memories = places<HeldMemory>(memoryCountMax);
   readonly streams = places<HeldStream>(streamCountMax);
   readonly views = places<HeldView>(viewCountMax);
+  readonly parts = places<HeldPart>(partCountMax);
   /** Transfers that nobody has waited for yet, in the order in which they began. */
   readonly transfers: Promise<void>[] = [];
   /** What other threads have sent. */
@@ -283,7 +289,9 @@ export class StormThread {
    */
   free(held: HeldMemory, ...streams: HeldStream[]): void {
     for (const other of this.streams.all) {
-      if (!streams.includes(other) && held.model.queues.has(other.queue)) this.synchronize(other);
+      const isLeft = ([use, queue]: [Use, Queue]) =>
+        queue === other.queue && !streams.some((stream) => stream.queue.isAfter(use, queue));
+      if ([...held.model.uses].some(isLeft)) this.synchronize(other);
     }
     if (streams.length > 0) {
       const free = () => held.memory.free(streams.map(({ stream }) => stream));
@@ -330,7 +338,7 @@ export class StormThread {
    */
   finish(stream: HeldStream): void {
     if (this.round.hasFaults && stream.finishedCount > 0) stream.queue.doubt();
-    stream.queue.finish();
+    stream.queue.finishAll();
   }
 
   /** Begins to follow a transfer, whose failures are its own. */

@@ -1,7 +1,7 @@
 import { AllocatedMemory, type MemoryType } from "bun-cuda-memory";
 import type { HeldMemory } from "../held-memory.ts";
 import type { Random } from "../random.ts";
-import { gpus } from "../round.ts";
+import { gpus, gpusWithPools } from "../round.ts";
 import type { HeldStream, StormThread } from "../thread.ts";
 import type { Operation } from "./operation.ts";
 
@@ -16,12 +16,20 @@ function drawByteSize(random: Random): number {
   return random.chance(0.03) ? random.between(4 << 20, 10 << 20) : random.byteSize(1, max);
 }
 
-/** Draws what to allocate, with or without a stream. */
-export function allocateAnything(thread: StormThread, place: string): HeldMemory {
+/**
+ * Draws what to allocate, with or without a stream.
+ *
+ * @param among The GPUs of which it may be.
+ */
+function allocateAnything(
+  thread: StormThread,
+  place: string,
+  among: readonly number[] = gpus,
+): HeldMemory {
   const { random } = thread;
   const byteSize = drawByteSize(random);
   const type = random.pick(types);
-  const gpu = random.pick(gpus);
+  const gpu = random.pick(among);
   const streamPlace = random.chance(0.3) ? thread.streams.draw(random, true) : -1;
   const isWritten = random.chance(0.8);
   const account = random.chance(0.3) ? random.pick(accountNames) : undefined;
@@ -62,7 +70,7 @@ export const using: Operation = {
   name: "using",
   weight: 6,
   run: (thread) => {
-    const held = allocateAnything(thread, "using");
+    const held = allocateAnything(thread, "using", gpusWithPools);
     const reason = new Error("left on purpose");
     const isLeftByError = thread.random.chance(0.3);
     try {
@@ -85,7 +93,7 @@ export const wait: Operation = {
     const { random } = thread;
     const byteSize = drawByteSize(random);
     const type = random.pick(["GPU", "CPU_PINNED"] as const);
-    const gpu = random.pick(gpus);
+    const gpu = random.pick(gpusWithPools);
     const account = random.chance(0.5) ? random.pick(accountNames) : undefined;
     const isPatient = random.chance(0.5);
     thread.begin(`allocate(${byteSize}, ${type}, ${gpu})${isPatient ? "" : ", and give up"}`);

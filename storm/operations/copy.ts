@@ -3,9 +3,14 @@ import type { HeldStream, StormThread } from "../thread.ts";
 import { drawMemory } from "./bytes.ts";
 import type { Operation } from "./operation.ts";
 
-function copyAnything(thread: StormThread, stream: HeldStream | null, how: string): void {
+/** @param target Where it goes; by default another memory each time. */
+export function copyAnything(
+  thread: StormThread,
+  stream: HeldStream | null,
+  how: string,
+  target = drawMemory(thread),
+): void {
   const { random } = thread;
-  const target = drawMemory(thread);
   const source = drawMemory(thread);
   if (target === null || source === null || target.held === source.held) return;
   const byteSizeMax = Math.min(target.held.model.byteSize, source.held.model.byteSize);

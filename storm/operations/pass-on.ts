@@ -40,7 +40,7 @@ function send(thread: StormThread, held: HeldMemory, to: number): void {
   const { bytes, unknown } = held.model.content({ begin: 0, end: byteSize }, null);
   // What a transfer still uses cannot go to another thread, and one that failed may use it until CUDA
   // can say that its copy is over.
-  const mayBeInUse = held.transferCount > 0 || thread.round.hasFaults;
+  const mayBeInUse = held.transferCount > 0 || held.isLeftInUse || thread.round.hasFaults;
   const codes = mayBeInUse ? (["UNAVAILABLE"] as const) : [];
   const { value: handle, error } = thread.attempt(codes, [held], () =>
     (held.memory as unknown as Passing).detach(),

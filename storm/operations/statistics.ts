@@ -1,6 +1,6 @@
 import { CudaMemoryManager, type PoolStats, PinnedMemoryManager } from "bun-cuda-memory";
 import { StormFailure } from "../failure.ts";
-import { gpus } from "../round.ts";
+import { gpusWithPools } from "../round.ts";
 import type { Operation } from "./operation.ts";
 
 /** @throws {StormFailure} Where the figures cannot be those of one moment. */
@@ -22,7 +22,7 @@ export const statistics: Operation = {
   name: "stats",
   weight: 3,
   run: (thread) => {
-    const deviceId = thread.random.pick([-1, ...gpus]);
+    const deviceId = thread.random.pick([-1, ...gpusWithPools]);
     thread.begin(`stats(${deviceId})`);
     // There may be no pool: a round can do without, and resets come at any time.
     const { value: stats } = thread.attempt(["UNAVAILABLE", ...thread.cudaCodes], [], () =>

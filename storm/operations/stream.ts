@@ -1,10 +1,12 @@
 import { CudaStream } from "bun-cuda-memory";
 import { Queue } from "../model.ts";
 import { gpus } from "../round.ts";
+import type { StreamOrigin } from "../stream-origin.ts";
 import type { HeldStream, StormThread } from "../thread.ts";
 import type { Operation } from "./operation.ts";
 
-function drawStream(thread: StormThread): { stream: HeldStream; place: number } | null {
+/** Draws a stream, and names it. */
+export function drawStream(thread: StormThread): { stream: HeldStream; place: number } | null {
   const place = thread.streams.draw(thread.random, true);
   return place < 0 ? null : { stream: thread.streams.at(place)!, place };
 }
@@ -18,14 +20,14 @@ export const newStream: Operation = {
     const gpu = thread.random.pick(gpus);
     thread.begin(`s${place} = new CudaStream(${gpu})`);
     const stream = thread.untilDone(thread.cudaCodes, () => new CudaStream(gpu));
-    thread.streams.set(place, {
-      stream,
-      queue: new Queue(),
-      transfers: new Set(),
-      finishedCount: 0,
-    });
+    thread.streams.set(place, holdStream(stream, null));
   },
 };
+
+/** Begins to hold a stream, which has nothing to do. */
+export function holdStream(stream: CudaStream, origin: StreamOrigin | null): HeldStream {
+  return { stream, origin, queue: new Queue(), transfers: new Set(), finishedCount: 0 };
+}
 
 /**
  * Frees what a stream still uses, with that stream: it cannot be waited for any more once it is
@@ -57,6 +59,23 @@ export const disposeStream: Operation = {
       thread.attempt([], [], () => drawn.stream.stream[Symbol.dispose]());
     }
     thread.refused(["INVALID_ARG"], [], () => drawn.stream.stream.synchronize());
+  },
+};
+
+/** Has what one stream is given next come after what another one was given. */
+export const waitFor: Operation = {
+  name: "stream-wait-for",
+  weight: 4,
+  run: (thread) => {
+    const drawn = drawStream(thread);
+    const other = drawStream(thread);
+    if (drawn === null || other === null) return;
+    thread.begin(`s${drawn.place}.waitFor(s${other.place})`);
+    const { error } = thread.attempt(thread.cudaCodes, [], () =>
+      drawn.stream.stream.waitFor(other.stream.stream),
+    );
+    // An error of the other's work is told by the other alone, maybe only after this one is done.
+    if (error === null && !thread.round.hasFaults) drawn.stream.queue.waitFor(other.stream.queue);
   },
 };
 
