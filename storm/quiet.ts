@@ -105,24 +105,21 @@ export function resetManagers(): void {
   }
 }
 
-/**
- * Destroys the streams that are not the package's: nobody uses them any more.
- *
- * @returns How many there may be besides, of Workers that were ended before they could tell.
- */
-function destroyStreams(board: Board, threadCount: number): number {
-  let lostCount = 0;
+/** How many streams there may be for good, of Workers that were ended before they could tell. */
+let lostStreamCount = 0;
+
+/** Destroys the streams that are not the package's: nobody uses them any more. */
+function destroyStreams(board: Board, threadCount: number): void {
   for (let threadIndex = 0; threadIndex < threadCount; threadIndex++) {
     for (const handle of board.streamsOf(threadIndex)) {
-      if (handle === streamInBetween) lostCount++;
+      if (handle === streamInBetween) lostStreamCount++;
       else if (handle !== 0) destroyStream(handle);
     }
   }
-  return lostCount;
 }
 
 /** What the simulator has, as text; `""` where that is nothing. */
-function leftInSimulator(lostStreamCount: number): string {
+function leftInSimulator(): string {
   const { streamCount, eventCount } = CudartSimulator.liveHandles();
   const figures: [string, number][] = [
     ["streams", Math.max(0, streamCount - lostStreamCount)],
@@ -153,14 +150,14 @@ export async function checkQuiet(
   CudartSimulator.clearFaults();
   CudartSimulator.setDelay({});
   Bun.gc(true);
-  const lostStreamCount = destroyStreams(board, round.threadCount);
+  destroyStreams(board, round.threadCount);
   await checkPools(board, freePointers(board, round.threadCount), mayHaveLostHandles);
   resetManagers();
   checkAccounts();
   // Where CUDA has refused to take something back, that is still there.
   if (board.destroyFaultCount > 0) return;
   await eventually("nothing left in CUDA after the resets", () => {
-    const left = leftInSimulator(lostStreamCount);
+    const left = leftInSimulator();
     if (left !== "") resetManagers();
     return left;
   });

@@ -4,8 +4,14 @@ import { RangeSet } from "../range-set.ts";
 import type { StormThread } from "../thread.ts";
 import type { Operation } from "./operation.ts";
 
+/** A memory, and where the thread has it. */
+export interface DrawnMemory {
+  readonly held: HeldMemory;
+  readonly place: number;
+}
+
 /** Draws a memory, and names it. */
-export function drawMemory(thread: StormThread): { held: HeldMemory; place: number } | null {
+export function drawMemory(thread: StormThread): DrawnMemory | null {
   const place = thread.memories.draw(thread.random, true);
   return place < 0 ? null : { held: thread.memories.at(place)!, place };
 }
@@ -65,6 +71,14 @@ export const fill: Operation = {
     else held.model.forget({ begin: 0, end: byteSize });
   },
 };
+
+/** Looks at all bytes of a memory. */
+export function checkAll(thread: StormThread, held: HeldMemory): void {
+  const target = new Uint8Array(held.model.byteSize);
+  const { error } = thread.attempt(thread.codesFor(held), [held], () => held.memory.read(target));
+  const range = { begin: 0, end: held.model.byteSize };
+  if (error === null) checkBytes(held.name, target, held.model.content(range, null));
+}
 
 /** What must be refused before a byte moves. */
 export const badArguments: Operation = {

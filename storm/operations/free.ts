@@ -1,5 +1,7 @@
 import type { HeldMemory } from "../held-memory.ts";
 import type { StormThread } from "../thread.ts";
+import { drawMemory } from "./bytes.ts";
+import { copyAnything } from "./copy.ts";
 import type { Operation } from "./operation.ts";
 
 /** Empties a place, and names it. */
@@ -39,6 +41,43 @@ export const freeOnStream: Operation = {
     thread.begin(`m${taken.place}.free(streams ${places.join()})`);
     thread.free(taken.held, ...places.map((place) => thread.streams.at(place)!));
     thread.checkViewsOf(taken.held);
+  },
+};
+
+/**
+ * Has several streams read a memory, and frees it after what all of them were given. Another one of its size
+ * may have its bytes only then.
+ */
+export const freeInUse: Operation = {
+  name: "free-in-use",
+  weight: 3,
+  run: (thread) => {
+    const { random } = thread;
+    const drawn = drawMemory(thread);
+    const [one, other] = [thread.streams.draw(random, true), thread.streams.draw(random, true)];
+    if (drawn === null || one < 0) return;
+    const { held, place } = drawn;
+    const copy = (streamPlace: number) =>
+      copyAnything(thread, thread.streams.at(streamPlace)!, `, stream ${streamPlace}`, {
+        source: drawn,
+      });
+    copy(one);
+    // Those of the other stream are over later.
+    for (let count = random.between(1, 4); count > 0; count--) copy(other);
+    const places = [one, other];
+    thread.begin(`m${place}.free(streams ${places.join()}), and another one in its place`);
+    thread.free(held, ...places.map((streamPlace) => thread.streams.at(streamPlace)!));
+    thread.checkViewsOf(held);
+    const { memoryType, memoryTypeId } = held.memory;
+    const first = thread.streams.at(one)!;
+    const next = thread.allocate(held.model.byteSize, memoryType, memoryTypeId, first);
+    thread.synchronize(first);
+    thread.memories.set(place, next);
+    const content = thread.newContent(held.model.byteSize);
+    const { error } = thread.attempt(thread.codesFor(next), [next], () =>
+      next.memory.write(content.bytes),
+    );
+    if (error === null) next.model.write(0, content, null);
   },
 };
 

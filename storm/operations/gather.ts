@@ -3,7 +3,7 @@ import type { HeldMemory } from "../held-memory.ts";
 import type { Content, Queue } from "../model.ts";
 import { type Range, RangeSet } from "../range-set.ts";
 import type { HeldStream, StormThread } from "../thread.ts";
-import { drawMemory } from "./bytes.ts";
+import { checkAll, drawMemory, type DrawnMemory } from "./bytes.ts";
 import { copyAnything } from "./copy.ts";
 import type { Operation } from "./operation.ts";
 
@@ -16,7 +16,7 @@ interface Piece {
   /** Of what it has, in its own bytes. */
   readonly contentOf: (part: Range, queue: Queue | null) => Content;
   /** The memory that it is, or is a part of, and where the thread has that. */
-  readonly drawn: { readonly held: HeldMemory; readonly place: number } | null;
+  readonly drawn: DrawnMemory | null;
   readonly name: string;
 }
 
@@ -87,7 +87,7 @@ function noteFailure(target: HeldMemory, range: Range, stream: HeldStream | null
 
 export const gather: Operation = {
   name: "gather",
-  weight: 6,
+  weight: 8,
   run: (thread) => {
     const { random } = thread;
     const drawn = drawMemory(thread);
@@ -100,8 +100,9 @@ export const gather: Operation = {
     const how = streamPlace < 0 ? "" : `, stream ${streamPlace}`;
     // What a stream does with a piece before comes before, also where that lies on the host.
     const [first] = pieces.flatMap((piece) => piece.drawn ?? []);
-    const isAfterCopy = random.chance(0.5);
-    if (isAfterCopy && first !== undefined) copyAnything(thread, stream, how, first);
+    const isAfterCopy = random.chance(0.6);
+    const isWaitedFor = random.chance(0.5);
+    if (isAfterCopy && first !== undefined) copyAnything(thread, stream, how, { target: first });
     const totalByteSize = pieces.reduce((sum, { byteSize }) => sum + byteSize, 0);
     const byteSizeMax = Math.min(totalByteSize, target.model.byteSize);
     const byteSize = random.chance(0.5) ? byteSizeMax : random.byteSize(1, byteSizeMax);
@@ -129,5 +130,8 @@ export const gather: Operation = {
       stream,
     );
     for (const { buffer } of pieces) if (buffer instanceof Uint8Array) buffer.fill(0xee);
+    if (!isWaitedFor || stream === null) return;
+    thread.synchronize(stream);
+    checkAll(thread, target);
   },
 };

@@ -5,8 +5,14 @@ import type { StreamOrigin } from "../stream-origin.ts";
 import type { HeldStream, StormThread } from "../thread.ts";
 import type { Operation } from "./operation.ts";
 
+/** A stream, and where the thread has it. */
+export interface DrawnStream {
+  readonly stream: HeldStream;
+  readonly place: number;
+}
+
 /** Draws a stream, and names it. */
-export function drawStream(thread: StormThread): { stream: HeldStream; place: number } | null {
+export function drawStream(thread: StormThread): DrawnStream | null {
   const place = thread.streams.draw(thread.random, true);
   return place < 0 ? null : { stream: thread.streams.at(place)!, place };
 }
@@ -70,14 +76,19 @@ export const waitFor: Operation = {
     const drawn = drawStream(thread);
     const other = drawStream(thread);
     if (drawn === null || other === null) return;
-    thread.begin(`s${drawn.place}.waitFor(s${other.place})`);
-    const { error } = thread.attempt(thread.cudaCodes, [], () =>
-      drawn.stream.stream.waitFor(other.stream.stream),
-    );
-    // An error of the other's work is told by the other alone, maybe only after this one is done.
-    if (error === null && !thread.round.hasFaults) drawn.stream.queue.waitFor(other.stream.queue);
+    waitForStream(thread, drawn, other);
   },
 };
+
+/** Has one stream wait for what another one was given so far. */
+export function waitForStream(thread: StormThread, one: DrawnStream, other: DrawnStream): void {
+  thread.begin(`s${one.place}.waitFor(s${other.place})`);
+  const { error } = thread.attempt(thread.cudaCodes, [], () =>
+    one.stream.stream.waitFor(other.stream.stream),
+  );
+  // An error of the other's work is told by the other alone, maybe only after this one is done.
+  if (error === null && !thread.round.hasFaults) one.stream.queue.waitFor(other.stream.queue);
+}
 
 /** Leaves a stream to the garbage collector. */
 export const dropStream: Operation = {

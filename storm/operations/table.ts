@@ -3,9 +3,9 @@ import { abortFinished, abortTransfer } from "./aborted.ts";
 import { allocate, allocateTooMuch, using, wait } from "./allocate.ts";
 import { streamDestroy, streamFrom, streamFromAgain, wrongStream } from "./borrowed-stream.ts";
 import { badArguments, fill, read, write } from "./bytes.ts";
-import { copy, copyOnStream } from "./copy.ts";
+import { copy, copyOnStream, relay } from "./copy.ts";
 import { delay, failCall, failOperation } from "./faults.ts";
-import { collect, drop, free, freeOnStream } from "./free.ts";
+import { collect, drop, free, freeInUse, freeOnStream } from "./free.ts";
 import { gather } from "./gather.ts";
 import { create, reset, resize, resizeWrongly } from "./managers.ts";
 import type { Operation } from "./operation.ts";
@@ -44,6 +44,7 @@ const operations: readonly Operation[] = [
   wait,
   free,
   freeOnStream,
+  freeInUse,
   drop,
   collect,
   write,
@@ -52,6 +53,7 @@ const operations: readonly Operation[] = [
   badArguments,
   copy,
   copyOnStream,
+  relay,
   gather,
   subarray,
   partRead,
