@@ -20,7 +20,7 @@ interface Piece {
   readonly name: string;
 }
 
-const piecesMax = 8;
+const piecesMax = 5;
 
 function drawJsPiece(thread: StormThread): Piece {
   const byteSize = thread.random.byteSize(1, thread.random.pick([4096, 4096, 4096, 200_000]));
@@ -87,7 +87,7 @@ function noteFailure(target: HeldMemory, range: Range, stream: HeldStream | null
 
 export const gather: Operation = {
   name: "gather",
-  weight: 8,
+  weight: 10,
   run: (thread) => {
     const { random } = thread;
     const drawn = drawMemory(thread);
@@ -100,13 +100,13 @@ export const gather: Operation = {
     const how = streamPlace < 0 ? "" : `, stream ${streamPlace}`;
     // What a stream does with a piece before comes before, also where that lies on the host.
     const [first] = pieces.flatMap((piece) => piece.drawn ?? []);
-    const isAfterCopy = random.chance(0.6);
+    const isAfterCopy = random.chance(0.8);
     const isWaitedFor = random.chance(0.5);
     if (isAfterCopy && first !== undefined) copyAnything(thread, stream, how, { target: first });
     const totalByteSize = pieces.reduce((sum, { byteSize }) => sum + byteSize, 0);
     const byteSizeMax = Math.min(totalByteSize, target.model.byteSize);
-    const byteSize = random.chance(0.5) ? byteSizeMax : random.byteSize(1, byteSizeMax);
-    const sourceOffset = random.between(0, totalByteSize - byteSize);
+    const byteSize = random.chance(0.7) ? byteSizeMax : random.byteSize(1, byteSizeMax);
+    const sourceOffset = random.chance(0.5) ? 0 : random.between(0, totalByteSize - byteSize);
     const targetOffset = random.between(0, target.model.byteSize - byteSize);
     const names = pieces.map(({ name }) => name).join("; ");
     const [to, from] = [`m${place} + ${targetOffset}`, `[${names}] + ${sourceOffset}`];

@@ -37,13 +37,13 @@ function drawIndex(thread: StormThread, index: number, byteSize: number): number
 /** Keeps a part of a memory, or of a part that was kept, in place of another. */
 export const subarray: Operation = {
   name: "subarray",
-  weight: 4,
+  weight: 6,
   run: (thread) => {
     const { random } = thread;
     const place = random.below(thread.parts.count);
     const drawn = drawMemory(thread);
     if (drawn === null) return;
-    const from = random.chance(0.3) ? random.below(thread.parts.count) : -1;
+    const from = random.chance(0.5) ? random.below(thread.parts.count) : -1;
     thread.begin(`part ${place} = ${from < 0 ? `m${drawn.place}` : `part ${from}`}.subarray()`);
     const parent = from < 0 ? null : thread.parts.at(from);
     if (parent !== null && isOver(parent)) {
@@ -64,7 +64,7 @@ export const subarray: Operation = {
 
 export const partRead: Operation = {
   name: "part-read",
-  weight: 4,
+  weight: 7,
   run: (thread) => {
     const part = drawPart(thread, "read");
     if (part === null) return;
@@ -79,7 +79,7 @@ export const partRead: Operation = {
 /** Writes to a part, or fills it. */
 export const partWrite: Operation = {
   name: "part-write",
-  weight: 4,
+  weight: 6,
   run: (thread) => {
     const isFilled = thread.random.chance(0.3);
     const part = drawPart(thread, isFilled ? "fill" : "write to");
