@@ -83,6 +83,18 @@ function checkSource(source: MemorySource): Pick<SourceRequest, "open" | "byteSi
  */
 const pieceByteSize = 256 * 1024;
 
+/**
+ * One that was of use and is of none now, for whoever comes next: arrays of that size for each source
+ * would have the collector at work again and again.
+ */
+let sparePiece: Uint8Array | null = null;
+
+function takePiece(): Uint8Array {
+  const piece = sparePiece ?? new Uint8Array(pieceByteSize);
+  sparePiece = null;
+  return piece;
+}
+
 /** Resolves after what is resolved already. */
 const atOnce = Promise.resolve();
 
@@ -174,6 +186,7 @@ class SourceWriter {
       await this.#take(bytesOf(operation, "a chunk of the source", value));
     }
     await this.#flush();
+    sparePiece = this.#piece ?? sparePiece; // nothing is written from it any more
     return this.#writtenByteSize;
   }
 
@@ -194,7 +207,7 @@ class SourceWriter {
     if (chunk.byteLength > rest) throw tooMuch(this.#room, this.#request.byteOffset);
     if (this.#pieceByteSize + chunk.byteLength > pieceByteSize) await this.#flush();
     if (chunk.byteLength >= pieceByteSize) return await this.#writeNow(chunk);
-    this.#piece ??= new Uint8Array(pieceByteSize);
+    this.#piece ??= takePiece();
     this.#piece.set(chunk, this.#pieceByteSize);
     this.#pieceByteSize += chunk.byteLength;
   }
