@@ -2,6 +2,7 @@ import { AllocatedMemory, copyBuffer, type CudaStream, MemoryReference } from "b
 import { outputsOf } from "./check-tensors.ts";
 import type { Model, Tensor } from "./engine/engine.ts";
 import { byteSizeOf, type TensorSpec } from "./protocol/tensor-spec.ts";
+import { stagedByteSizeMax } from "./staging.ts";
 
 const alignment = 512;
 
@@ -19,9 +20,9 @@ function concatenated(tensors: readonly TensorSpec[]): TensorSpec {
 }
 
 /**
- * Memory in which the requests of a batch lie as one: their inputs are gathered there, and their
- * outputs scattered from there to where each client's answer is read. There is one for each model,
- * for as long as the gateway runs, so that no batch has to wait for memory.
+ * Memory in which the requests of a batch lie as one, where the engine wants them: their inputs are
+ * gathered there, and their outputs scattered from there to where each client's answer is read. There
+ * is one for each model, for as long as the gateway runs, so that no batch has to wait for memory.
  */
 export class BatchBuffer implements Disposable {
   readonly #memory: AllocatedMemory;
@@ -29,9 +30,11 @@ export class BatchBuffer implements Disposable {
   /** Bytes that each tensor may have: all inputs, and the outputs unless they take their place. */
   readonly tensorByteSizeMax: number;
 
-  constructor(model: Model, byteSize: number) {
-    const { memoryType, memoryTypeId, isInPlace, inputs, outputs } = model;
+  /** @param batchByteSize Bytes for the tensors of a batch, if the model allows batches. */
+  constructor(model: Model, batchByteSize: number) {
+    const { memoryType, memoryTypeId, isInPlace, inputs, outputs, maxBatchSize } = model;
     const tensorCount = inputs.length + (isInPlace ? 0 : outputs.length);
+    const byteSize = maxBatchSize > 0 ? batchByteSize : tensorCount * stagedByteSizeMax;
     this.#model = model;
     this.#memory = new AllocatedMemory(byteSize, memoryType, memoryTypeId, {
       fallback: "none",

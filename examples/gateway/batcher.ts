@@ -43,12 +43,14 @@ export class Batcher implements AsyncDisposable {
   /** What the engine does at present. */
   #running: Promise<void> | null = null;
 
-  /** @param bufferByteSize Bytes for the tensors of a batch, if the model allows batches. */
-  constructor(engine: Engine, model: Model, bufferByteSize: number) {
+  /** @param batchByteSize Bytes for the tensors of a batch, if the model allows batches. */
+  constructor(engine: Engine, model: Model, batchByteSize: number) {
+    const isOnGpu = model.memoryType === "GPU";
+    const isGathering = isOnGpu || model.maxBatchSize > 0;
     this.#engine = engine;
     this.#model = model;
-    this.#buffer = model.maxBatchSize > 0 ? new BatchBuffer(model, bufferByteSize) : null;
-    this.#stream = model.memoryType === "GPU" ? new CudaStream(model.memoryTypeId) : null;
+    this.#buffer = isGathering ? new BatchBuffer(model, batchByteSize) : null;
+    this.#stream = isOnGpu ? new CudaStream(model.memoryTypeId) : null;
   }
 
   /** Says that a request is coming, until the disposable that is returned is disposed of. */
@@ -100,7 +102,7 @@ export class Batcher implements AsyncDisposable {
     if (first === undefined) return [];
     const jobs = [first];
     const buffer = this.#buffer;
-    if (buffer === null) return jobs;
+    if (buffer === null || this.#model.maxBatchSize === 0) return jobs;
     let rowCount = 0;
     const byteSizes = this.#tensorsOf(first).map(() => 0);
     const add = (job: Job) => {
@@ -150,7 +152,7 @@ export class Batcher implements AsyncDisposable {
   async #compute(jobs: readonly Job[]): Promise<void> {
     const stream = this.#stream;
     const [first] = jobs;
-    if (jobs.length === 1) {
+    if (jobs.length === 1 && this.#isAtHand(first!)) {
       await this.#engine.execute(this.#model, first!.inputs, first!.outputs, stream);
     } else {
       const inputs = this.#buffer!.gather(jobs, stream);
@@ -159,6 +161,12 @@ export class Batcher implements AsyncDisposable {
       this.#buffer!.scatter(outputs, jobs, stream);
     }
     await stream?.finished();
+  }
+
+  /** Whether the engine can work on a job's own memory. */
+  #isAtHand(job: Job): boolean {
+    const { memoryType } = this.#model;
+    return this.#tensorsOf(job).every(({ memory }) => memory.memoryType === memoryType);
   }
 
   /** Waits for all that was submitted. */

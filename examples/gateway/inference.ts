@@ -9,6 +9,7 @@ import { elementCountOf } from "./protocol/tensor-spec.ts";
 import { announcedSizes, RequestBody } from "./request-body.ts";
 import { type Layout, layoutOf, tensorsOf } from "./request-memory.ts";
 import type { Scheduler } from "./scheduler.ts";
+import { placeOf } from "./staging.ts";
 import type { Tenant } from "./tenants.ts";
 
 export interface InferenceLimits extends AdmissionLimits {
@@ -71,7 +72,8 @@ export class Inference {
     const wanted = checkOutputs(model, header);
     const layout = layoutOf(model, header.inputs, outputsOf(model, inputs));
 
-    const memory = await this.#admission.admit(layout.byteSize, model, tenant, signal);
+    const { byteSize } = layout;
+    const memory = await this.#admission.admit(byteSize, placeOf(model, byteSize), tenant, signal);
     try {
       using _coming = this.#scheduler.expect(model.name);
       await receive(body, memory, layout, header.inputs, signal);

@@ -2,6 +2,12 @@ import type { CudaStream, MemoryType, MutableMemory } from "bun-cuda-memory";
 
 import type { TensorSpec } from "../protocol/tensor-spec.ts";
 
+/** A kind of memory. */
+export interface Place {
+  memoryType: MemoryType;
+  memoryTypeId: number;
+}
+
 /** A tensor with its bytes. */
 export interface Tensor extends TensorSpec {
   memory: MutableMemory;
@@ -10,17 +16,14 @@ export interface Tensor extends TensorSpec {
 /**
  * What a model takes and gives, so that a request has memory for all of its tensors before it begins:
  * one that waited for more while it holds some could wait for itself. A dimension of -1 is whatever
- * a request has, the same in all of its tensors.
+ * a request has, the same in all of its tensors. Its place is where the engine wants them.
  */
-export interface Model {
+export interface Model extends Place {
   name: string;
   inputs: readonly TensorSpec[];
   outputs: readonly TensorSpec[];
   /** The most rows that requests may have together in a batch; 0 where each is computed alone. */
   maxBatchSize: number;
-  /** Where its tensors have to be. */
-  memoryType: MemoryType;
-  memoryTypeId: number;
   /** Whether each output takes the place of the input of the same index. */
   isInPlace: boolean;
 }

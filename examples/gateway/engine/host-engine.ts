@@ -1,5 +1,4 @@
-import type { CudaStream, MutableMemory } from "bun-cuda-memory";
-
+import { AllocatedMemory, copyBuffer, type CudaStream, type MutableMemory } from "bun-cuda-memory";
 import type { Engine, Model, Tensor } from "./engine.ts";
 import { localModels } from "./local-models.ts";
 
@@ -20,23 +19,32 @@ async function addAndSubtract(left: Int32Array, right: Int32Array): Promise<void
   }
 }
 
+function numbersOf({ bytes }: MutableMemory): Int32Array {
+  return new Int32Array(bytes.buffer, bytes.byteOffset, bytes.byteLength / 4);
+}
+
 /**
- * The memory as numbers that the host can compute with: itself, or for a GPU's a copy, which `use`
- * has and which goes back.
+ * Has host memory computed on in the place of a GPU's: it is brought there and back on the stream, and
+ * waited for once.
  */
 async function onHost(
   memories: readonly MutableMemory[],
-  use: (...numbers: Int32Array[]) => Promise<void>,
+  stream: CudaStream,
+  compute: (memories: readonly MutableMemory[]) => Promise<void>,
 ): Promise<void> {
-  const isCopied = memories.some(({ memoryType }) => memoryType === "GPU");
-  const numbers = memories.map((memory) => {
-    if (isCopied) return new Int32Array(memory.totalByteSize / 4);
-    const { buffer, byteOffset, byteLength } = memory.bytes;
-    return new Int32Array(buffer, byteOffset, byteLength / 4);
-  });
-  if (isCopied) await Promise.all(memories.map((memory, i) => memory.readAsync(numbers[i]!)));
-  await use(...numbers);
-  if (isCopied) await Promise.all(memories.map((memory, i) => memory.writeAsync(numbers[i]!)));
+  const copies: AllocatedMemory[] = [];
+  try {
+    for (const memory of memories) {
+      const copy = new AllocatedMemory(memory.totalByteSize, "CPU_PINNED");
+      copies.push(copy);
+      copyBuffer(copy, memory, { stream });
+    }
+    await stream.finished();
+    await compute(copies);
+    for (const [index, copy] of copies.entries()) copyBuffer(memories[index]!, copy, { stream });
+  } finally {
+    for (const copy of copies) copy.free(stream);
+  }
 }
 
 /** Computes with the host's processor, for machines whose GPU can run no kernel, or that have none. */
@@ -64,11 +72,10 @@ export class HostEngine implements Engine {
     stream: CudaStream | null,
   ): Promise<void> {
     if (model.name !== "simple") return; // an output is its input
-    await stream?.finished();
-    await onHost(
-      inputs.map(({ memory }) => memory),
-      addAndSubtract,
-    );
+    const memories = inputs.map(({ memory }) => memory);
+    const compute = async ([left, right]: readonly MutableMemory[]) =>
+      addAndSubtract(numbersOf(left!), numbersOf(right!));
+    await (stream === null ? compute(memories) : onHost(memories, stream, compute));
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}

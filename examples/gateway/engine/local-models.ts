@@ -1,16 +1,10 @@
-import { type MemoryType, PinnedMemoryManager } from "bun-cuda-memory";
+import { PinnedMemoryManager } from "bun-cuda-memory";
 import type { Datatype } from "../protocol/datatype.ts";
-import type { Model } from "./engine.ts";
+import type { Model, Place } from "./engine.ts";
 
 // The models of the engines that compute in this process. Two have the names of those in Triton's
 // quick start, so that NVIDIA's examples of clients work. Each output is as large as the input that
 // it is computed from, element by element, and takes its place.
-
-/** A kind of memory. */
-export interface Place {
-  memoryType: MemoryType;
-  memoryTypeId: number;
-}
 
 /** Pinned memory where there is some, because a GPU reads it fastest. */
 function hostPlace(): Place {
