@@ -10,6 +10,8 @@ import { ProtocolError } from "./protocol/protocol-error.ts";
 /** The most of an answer that is sent whole; larger ones stream. */
 const wholeByteSizeMax = 256 * 1024;
 const chunkByteSize = 256 * 1024;
+/** Arrays for whole answers; as many as answers were made at once. */
+const spareBodies: Uint8Array<ArrayBuffer>[] = [];
 const jsonTensorByteSizeMax = 1024 * 1024;
 
 /** What was computed, in memory that the answer takes over. */
@@ -38,13 +40,16 @@ async function answeredOutput(tensor: Tensor, isBinary: boolean): Promise<Answer
   return { name, datatype, shape, data: { json: jsonOfBytes(tensor, await bytesOf(tensor)) } };
 }
 
-/** The JSON and the tensors as one array. */
+/**
+ * The JSON and the tensors as one body. Bun copies it, so that the array is of use again: with one for
+ * each answer the collector would stop the server for milliseconds many times a second.
+ */
 async function whole(
   json: Uint8Array,
   tensors: readonly Tensor[],
-  byteSize: number,
-): Promise<Uint8Array<ArrayBuffer>> {
-  const body = new Uint8Array(byteSize);
+  headers: Record<string, string>,
+): Promise<Response> {
+  const body = spareBodies.pop() ?? new Uint8Array(wholeByteSizeMax);
   body.set(json);
   let offset = json.byteLength;
   for (const { memory } of tensors) {
@@ -52,7 +57,9 @@ async function whole(
     await memory.readAsync(body.subarray(offset, end));
     offset = end;
   }
-  return body;
+  const response = new Response(body.subarray(0, offset), { headers });
+  spareBodies.push(body);
+  return response;
 }
 
 /** What a direct stream writes to; the runtime's types leave the promise out. */
@@ -118,7 +125,7 @@ export async function answerOf(computed: Computed, signal: AbortSignal): Promise
     };
     const byteSize = binary.reduce((sum, each) => sum + each.memory.totalByteSize, json.byteLength);
     if (byteSize <= wholeByteSizeMax) {
-      return new Response(await whole(json, binary, byteSize), { headers });
+      return await whole(json, binary, headers);
     }
     signal.throwIfAborted();
     isStreaming = true;
