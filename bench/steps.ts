@@ -3,6 +3,7 @@ import { bandwidth } from "./steps/bandwidth/bandwidth.ts";
 import { latency } from "./steps/latency.ts";
 import { metadata } from "./steps/metadata.ts";
 import { packing } from "./steps/packing/packing.ts";
+import { bodies } from "./steps/bodies/bodies.ts";
 import { gateway } from "./steps/gateway/gateway.ts";
 import { speed } from "./steps/speed/speed.ts";
 import { views } from "./steps/views.ts";
@@ -20,4 +21,5 @@ export const steps: readonly BenchStep[] = [
   packing,
   metadata,
   gateway,
+  bodies,
 ];

@@ -1,4 +1,12 @@
-import { createMemoryManagers, MemoryAccount, setLogger } from "bun-cuda-memory";
+import {
+  AllocatedMemory,
+  createMemoryManagers,
+  CudaMemoryManager,
+  MemoryAccount,
+  PinnedMemoryManager,
+  setLogger,
+} from "bun-cuda-memory";
+import { readFileSync, writeFileSync } from "node:fs";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { chooseEngine } from "../../../examples/gateway/engine/choose-engine.ts";
 import { Gateway } from "../../../examples/gateway/gateway.ts";
@@ -26,14 +34,19 @@ export interface AccountState {
 export interface GatewayState {
   delay: EventLoopDelay;
   accounts: AccountState[];
+  /** The most memory that the process had at once since its pools were touched, if they were. */
+  peakResidentByteSize: number;
 }
 
 /** What the process is asked for. */
-export type GatewayRequest = "state";
+export type GatewayRequest = "state" | "touch pools";
 
 /** What the process says: first where the gateway listens, then its state each time it is asked. */
 export type GatewayAnswer =
-  { kind: "ready"; url: string; computesWith: string } | { kind: "state"; state: GatewayState };
+  | { kind: "ready"; url: string; computesWith: string }
+  | { kind: "state"; state: GatewayState }
+  /** All pages of the pools are there; how much memory the process has, idle. */
+  | { kind: "touched"; resident: number };
 
 const MiB = 1024 ** 2;
 
@@ -60,8 +73,33 @@ function accountState(name: string): AccountState {
   return { name, usedByteSize, allocationCount };
 }
 
+/** A line of what the kernel says of the process's memory, in bytes. */
+function kernelByteSize(name: "VmRSS" | "VmHWM"): number {
+  const status = readFileSync("/proc/self/status", "latin1");
+  return 1024 * Number(new RegExp(`^${name}:\\s*(\\d+)`, "m").exec(status)![1]);
+}
+
+/** Has all pages of the pools, so that using them takes no more memory, and forgets the peak so far. */
+function touchPools(): number {
+  const places = [
+    { memoryType: "GPU", byteSize: CudaMemoryManager.stats(0).largestFreeByteSize },
+    { memoryType: "CPU_PINNED", byteSize: PinnedMemoryManager.stats().largestFreeByteSize },
+  ] as const;
+  for (const { memoryType, byteSize } of places) {
+    using memory = new AllocatedMemory(byteSize, memoryType, 0, { fallback: "none" });
+    memory.fill(1);
+  }
+  Bun.gc(true);
+  writeFileSync("/proc/self/clear_refs", "5");
+  return kernelByteSize("VmRSS");
+}
+
 tell<GatewayAnswer>({ kind: "ready", url: gateway.url, computesWith: engine.description });
-for await (const _request of requests<GatewayRequest>()) {
+for await (const request of requests<GatewayRequest>()) {
+  if (request === "touch pools") {
+    tell<GatewayAnswer>({ kind: "touched", resident: touchPools() });
+    continue;
+  }
   const delay = {
     p50Milliseconds: histogram.percentile(50) / 1e6,
     p99Milliseconds: histogram.percentile(99) / 1e6,
@@ -69,6 +107,9 @@ for await (const _request of requests<GatewayRequest>()) {
   };
   histogram.reset();
   const accounts = Object.keys(tenants).map(accountState);
-  tell<GatewayAnswer>({ kind: "state", state: { delay, accounts } });
+  tell<GatewayAnswer>({
+    kind: "state",
+    state: { delay, accounts, peakResidentByteSize: kernelByteSize("VmHWM") },
+  });
 }
 process.exit();
