@@ -2,7 +2,7 @@
 const activeMilliseconds = 10;
 
 /** What a request costs beside its bytes, in bytes that take as long. */
-const requestByteSize = 1024;
+const requestByteSize = 512;
 
 /** No request counts for more: what is larger comes over the network piece by piece. */
 const countedByteSizeMax = 256 * 1024;

@@ -22,7 +22,7 @@ const defaults: InferenceLimits = {
   jsonByteSizeMax: 1024 ** 2,
   waitMilliseconds: 1000,
   waitingCountMax: 256,
-  sharedByteSizePerMillisecond: 40 * 1024,
+  sharedByteSizePerMillisecond: 32 * 1024,
 };
 
 /** A gateway that runs. Disposing of it is {@link stop} without any delay. */

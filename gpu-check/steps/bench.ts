@@ -25,6 +25,7 @@ export const benchSteps: Readonly<Record<string, BenchStepChoice>> = {
   waiting: { isAboutGpu: true },
   views: { isAboutGpu: false },
   gateway: { isAboutGpu: false },
+  bodies: { isAboutGpu: false },
 };
 
 /** The others, of which no machine changes what they say. */
