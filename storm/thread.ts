@@ -33,6 +33,8 @@ export interface HeldStream {
   readonly transfers: Set<Queue>;
   /** How many promises of `finished()` are not settled. */
   finishedCount: number;
+  /** Whether memory was freed on it, which may be in use still: the end of that needs the stream. */
+  hasFreed: boolean;
 }
 
 /** How a call of the package has ended. */
@@ -294,6 +296,7 @@ export class StormThread {
       if ([...held.model.uses].some(isLeft)) this.synchronize(other);
     }
     if (streams.length > 0) {
+      for (const stream of streams) stream.hasFreed = true;
       const free = () => held.memory.free(streams.map(({ stream }) => stream));
       const { error } = this.attempt(this.cudaCodes, [], free);
       // Nothing was freed then, and the streams may still use the memory.

@@ -143,7 +143,8 @@ export class CudaStream implements Disposable, AsyncDisposable {
    * a stream, and is never destroyed here. Any number of objects, in any thread, may stand for one.
    *
    * It must live as long as it is used: until what was begun on it here is over (`await using` waits for
-   * that), and the object is not used any more. From then on, and also where the object was neither
+   * that, but not for memory that is freed on it while something else uses the memory: that needs the
+   * stream once more, at its end), and the object is not used any more. From then on, and also where the object was neither
    * disposed of nor dropped, nothing here touches the stream, so that its owner may destroy it at any
    * time. Its end is nobody's here to know: a reset does not see that it is being captured, and where a
    * Worker ends with one that was not disposed of, what it held stays until its whole GPU was idle. CUDA

@@ -75,7 +75,7 @@ export const streamDestroy: Operation = {
     const { stream: held, place } = drawn;
     const isDropped = thread.random.chance(0.3);
     thread.begin(`destroy the stream of s${place}${isDropped ? ", and drop it" : ""}`);
-    if (held.origin === null || held.origin.slot < 0) return;
+    if (held.origin === null || held.origin.slot < 0 || held.hasFreed) return;
     await thread.settle(0);
     await held.stream.finished();
     thread.finish(held);

@@ -32,7 +32,14 @@ export const newStream: Operation = {
 
 /** Begins to hold a stream, which has nothing to do. */
 export function holdStream(stream: CudaStream, origin: StreamOrigin | null): HeldStream {
-  return { stream, origin, queue: new Queue(), transfers: new Set(), finishedCount: 0 };
+  return {
+    stream,
+    origin,
+    queue: new Queue(),
+    transfers: new Set(),
+    finishedCount: 0,
+    hasFreed: false,
+  };
 }
 
 /**
