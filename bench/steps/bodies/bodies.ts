@@ -8,6 +8,7 @@ import { orderOfRound } from "../../../harness/timing/rounds.ts";
 import { median, ratios } from "../../../harness/timing/statistics.ts";
 import type { BenchContext, BenchStep } from "../../context.ts";
 import type { GatewayAnswer, GatewayRequest } from "../gateway/gateway-process.ts";
+import { identityInputs, inferHead } from "../gateway/requests.ts";
 import { tenants } from "../gateway/tenants.ts";
 import { exchange } from "./exchange.ts";
 import type { PlainAnswer } from "./plain-process.ts";
@@ -29,20 +30,7 @@ function child<Request, Answer extends { kind: string }>(
 
 /** Sends bytes to the gateway's model that gives them back. */
 function infer(url: string, bytes: Uint8Array): Promise<void> {
-  const { byteLength } = bytes;
-  const input = {
-    name: "INPUT0",
-    datatype: "UINT8",
-    shape: [1, byteLength],
-    parameters: { binary_data_size: byteLength },
-  };
-  const json = Buffer.from(
-    JSON.stringify({ inputs: [input], parameters: { binary_data_output: true } }),
-  );
-  const headers = {
-    authorization: `Bearer ${tenants.bulk.key}`,
-    "inference-header-content-length": String(json.byteLength),
-  };
+  const { json, headers } = inferHead(tenants.bulk.key, identityInputs(bytes));
   return exchange(new URL("v2/models/identity/infer", url), headers, [json, bytes]);
 }
 

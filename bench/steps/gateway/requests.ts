@@ -34,6 +34,32 @@ function differingByteCount(received: Uint8Array, expected: Uint8Array): number 
   return count;
 }
 
+/** An input whose bytes come behind the JSON. */
+function binaryInput(name: string, datatype: "UINT8" | "INT32", tensor: Uint8Array): object {
+  const { byteLength } = tensor;
+  const elementCount = datatype === "INT32" ? byteLength / 4 : byteLength;
+  const parameters = { binary_data_size: byteLength };
+  return { name, datatype, shape: [1, elementCount], parameters };
+}
+
+/** The only input of the model that gives back what it is sent. */
+export function identityInputs(tensor: Uint8Array): object[] {
+  return [binaryInput("INPUT0", "UINT8", tensor)];
+}
+
+/** The JSON of a request for binary outputs, and the headers that it is sent with. */
+export function inferHead(
+  key: string,
+  inputs: readonly object[],
+): { json: Buffer; headers: Record<string, string> } {
+  const json = Buffer.from(JSON.stringify({ inputs, parameters: { binary_data_output: true } }));
+  const headers = {
+    authorization: `Bearer ${key}`,
+    "inference-header-content-length": String(json.byteLength),
+  };
+  return { json, headers };
+}
+
 /** The requests of one tenant. */
 export class Requests {
   readonly outcome = newOutcome();
@@ -64,28 +90,14 @@ export class Requests {
   /** Sends a tensor to the model that gives it back. `since` is when it should have been sent. */
   async identity(since = performance.now()): Promise<void> {
     const tensor = this.#tensor();
-    const { byteLength } = tensor;
-    const inputs = [
-      {
-        name: "INPUT0",
-        datatype: "UINT8",
-        shape: [1, byteLength],
-        parameters: { binary_data_size: byteLength },
-      },
-    ];
-    await this.#infer("identity", inputs, [tensor], [tensor], since);
+    await this.#infer("identity", identityInputs(tensor), [tensor], [tensor], since);
   }
 
   /** Sends a row of numbers and zeros to the model that adds and subtracts. */
   async sums(since = performance.now()): Promise<void> {
     const row = this.#tensor();
     const { byteLength } = row;
-    const inputs = ["INPUT0", "INPUT1"].map((name) => ({
-      name,
-      datatype: "INT32",
-      shape: [1, byteLength / 4],
-      parameters: { binary_data_size: byteLength },
-    }));
+    const inputs = ["INPUT0", "INPUT1"].map((name) => binaryInput(name, "INT32", row));
     await this.#infer("simple", inputs, [row, new Uint8Array(byteLength)], [row, row], since);
   }
 
@@ -99,15 +111,10 @@ export class Requests {
     const { outcome } = this;
     outcome.sentCount++;
     try {
-      const json = Buffer.from(
-        JSON.stringify({ inputs, parameters: { binary_data_output: true } }),
-      );
+      const { json, headers: sentHeaders } = inferHead(this.#key, inputs);
       const { status, headers, body } = await this.#connections.post(
         `/v2/models/${model}/infer`,
-        {
-          authorization: `Bearer ${this.#key}`,
-          "inference-header-content-length": String(json.byteLength),
-        },
+        sentHeaders,
         Buffer.concat([json, ...tensors]),
       );
       if (status === 503 && /^retry-after:/im.test(headers)) {

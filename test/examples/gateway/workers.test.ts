@@ -213,17 +213,23 @@ describe("threads that fail one after the other", () => {
   });
 });
 
+/** Three requests: the engine has one thread's, one of the other's waits for it, and one is coming in. */
+async function beginThree(under: WorkersUnderTest, one: WorkerThread, other: WorkerThread) {
+  const [first, waiting, coming] = [
+    await under.beginSum(one),
+    await under.beginSum(other),
+    await under.beginSum(other),
+  ];
+  under.engine.hold();
+  for (const sum of [first, waiting]) await sum.submit();
+  return [first, waiting, coming] as const;
+}
+
 describe("the end of a gateway with Workers", () => {
   test("comes when the requests of all have finished", async () => {
     await using under = await WorkersUnderTest.start(2);
     const [one, other] = under.threads;
-    const [first, waiting, coming] = [
-      await under.beginSum(one!),
-      await under.beginSum(other!),
-      await under.beginSum(other!),
-    ];
-    under.engine.hold();
-    for (const sum of [first, waiting]) await sum.submit();
+    const [first, waiting, coming] = await beginThree(under, one!, other!);
     const stopped = under.gateway.stop(10_000);
     await coming.submit();
     under.engine.letGo();
@@ -238,13 +244,7 @@ describe("the end of a gateway with Workers", () => {
   test("comes without those that take too long, and with their memory", async () => {
     await using under = await WorkersUnderTest.start(2);
     const [one, other] = under.threads;
-    const [first, waiting, coming] = [
-      await under.beginSum(one!),
-      await under.beginSum(other!),
-      await under.beginSum(other!),
-    ];
-    under.engine.hold();
-    for (const sum of [first, waiting]) await sum.submit();
+    const [first, waiting, coming] = await beginThree(under, one!, other!);
     const stopped = under.gateway.stop(50);
     for (const { client } of [first, waiting, coming]) await eventually(() => client.isClosed);
     await eventually(() => other!.count("abort") === 1);
